@@ -1,0 +1,72 @@
+//! Every limit of the system, in one place. Sizes in bytes, times as durations.
+
+use std::time::Duration;
+
+/// Address space of a file that lives in one data partition.
+pub const CHUNK_BYTES: u64 = 64 << 20;
+
+/// Payload covered by one checksum of a data record.
+pub const CHECKSUM_BLOCK_BYTES: u32 = 4 << 10;
+
+/// Largest payload of one log record and of one frame.
+pub const RECORD_PAYLOAD_BYTES_MAX: u32 = 1 << 20;
+
+/// Largest body (structured part) of one frame.
+pub const FRAME_BODY_BYTES_MAX: u32 = 1 << 20;
+
+/// A segment is closed, and the next one begun, once it is this long.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Longest name of a directory entry, as on every Linux file system.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Longest target of a symbolic link: `PATH_MAX` less its terminator.
+pub const SYMLINK_BYTES_MAX: usize = 4095;
+
+/// Longest name and value of an extended attribute, as the kernel allows.
+pub const XATTR_NAME_BYTES_MAX: usize = 255;
+pub const XATTR_VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// Most names one inode may have, as on ext4.
+pub const LINKS_MAX: u32 = 65_000;
+
+/// Largest file: the largest offset that the kernel's signed 64-bit offsets can name.
+pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
+/// Replicas of one partition.
+pub const REPLICAS_MAX: usize = 7;
+
+/// How often a node re-states its condition to the control plane.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(300);
+
+/// A node that was silent for this long is taken for gone.
+pub const NODE_SILENCE_MAX: Duration = Duration::from_millis(2000);
+
+/// A leader serves reads only while each follower answered within this time, and a follower
+/// swears for this long not to be made leader by anybody else.
+pub const LEASE: Duration = Duration::from_millis(1500);
+
+/// How often a leader renews its leases when nothing else is sent.
+pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_millis(300);
+
+/// The time within which writes go on after any single failure; the tests hold us to it.
+pub const FAILOVER_BOUND: Duration = Duration::from_secs(5);
+
+/// A client session that was silent for this long has ended: its locks and open handles are gone.
+pub const CLIENT_SESSION_SILENCE_MAX: Duration = Duration::from_secs(15);
+
+/// Default deadline of one request.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Requests one session may have in flight.
+pub const SESSION_IN_FLIGHT_MAX: usize = 1024;
+
+// A replacement leader must not begin before the old one's lease is over, and both must fit in the
+// promised bound together with one heartbeat to learn of it.
+const _: () = assert!(
+    NODE_SILENCE_MAX.as_millis() + LEASE.as_millis() + 2 * HEARTBEAT_INTERVAL.as_millis()
+        < FAILOVER_BOUND.as_millis()
+);
+const _: () = assert!(LEASE_RENEWAL_INTERVAL.as_millis() * 3 < LEASE.as_millis());
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(RECORD_PAYLOAD_BYTES_MAX as u64));
+const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX.is_multiple_of(CHECKSUM_BLOCK_BYTES));
