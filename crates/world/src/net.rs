@@ -1,0 +1,228 @@
+//! Byte streams between processes: TCP, TLS over TCP, or a simulated network.
+//!
+//! Addresses are `host:port` text. Nothing here frames, retries or times out; see the `wire` crate.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// How to reach other processes.
+#[derive(Clone, Debug)]
+pub struct Net {
+    kind: Kind,
+    tls: Option<Tls>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Tcp,
+    #[cfg(feature = "simulated")]
+    Simulated,
+}
+
+/// Both sides of mutual TLS. Every peer must show a certificate of the cluster's own authority.
+#[derive(Clone)]
+pub struct Tls {
+    pub client: Arc<rustls::ClientConfig>,
+    pub server: Arc<rustls::ServerConfig>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+/// The name that every server certificate of a cluster carries, whatever its address.
+pub const SERVER_NAME: &str = "holdfast";
+
+impl Net {
+    /// Plain TCP.
+    #[must_use]
+    pub fn tcp() -> Net {
+        Net { kind: Kind::Tcp, tls: None }
+    }
+
+    /// TCP with mutual TLS.
+    #[must_use]
+    pub fn tls(tls: Tls) -> Net {
+        Net { kind: Kind::Tcp, tls: Some(tls) }
+    }
+
+    /// The network of the simulation that is running.
+    #[cfg(feature = "simulated")]
+    #[must_use]
+    pub fn simulated() -> Net {
+        Net { kind: Kind::Simulated, tls: None }
+    }
+
+    /// Starts to listen on `address`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// When the address is in use, malformed, or not ours.
+    pub async fn listen(&self, address: &str) -> io::Result<Listener> {
+        let socket = match self.kind {
+            Kind::Tcp => Socket::Tcp(tokio::net::TcpListener::bind(address).await?),
+            #[cfg(feature = "simulated")]
+            Kind::Simulated => {
+                Socket::Simulated(turmoil::net::TcpListener::bind(address.to_string()).await?)
+            }
+        };
+        Ok(Listener { socket, tls: self.tls.clone() })
+    }
+
+    /// Connects to `address`.
+    ///
+    /// # Errors
+    /// When nobody answers there, or the peer's certificate is not of this cluster.
+    pub async fn connect(&self, address: &str) -> io::Result<Stream> {
+        let stream = match self.kind {
+            Kind::Tcp => {
+                let stream = tokio::net::TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Stream::new(stream)
+            }
+            #[cfg(feature = "simulated")]
+            Kind::Simulated => Stream::new(turmoil::net::TcpStream::connect(address).await?),
+        };
+        let Some(tls) = &self.tls else { return Ok(stream) };
+        let name = rustls::pki_types::ServerName::try_from(SERVER_NAME)
+            .expect("the name is a valid DNS name");
+        let connector = TlsConnector::from(tls.client.clone());
+        Ok(Stream::new(connector.connect(name, stream).await?))
+    }
+}
+
+/// Accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    tls: Option<Tls>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(tokio::net::TcpListener),
+    #[cfg(feature = "simulated")]
+    Simulated(turmoil::net::TcpListener),
+}
+
+/// A connection whose TLS handshake, if any, is still to come.
+///
+/// The handshake is the slow part and a stranger may stall it, so it runs in the connection's own
+/// task and not in the accept loop.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: Stream,
+    tls: Option<Tls>,
+    /// Who connected, for logs.
+    pub peer: String,
+}
+
+impl Incoming {
+    /// Completes the handshake.
+    ///
+    /// # Errors
+    /// When the peer shows no certificate of this cluster, or hangs up.
+    pub async fn establish(self) -> io::Result<Stream> {
+        let Some(tls) = self.tls else { return Ok(self.stream) };
+        Ok(Stream::new(TlsAcceptor::from(tls.server).accept(self.stream).await?))
+    }
+}
+
+impl Listener {
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors or the socket is gone.
+    pub async fn accept(&self) -> io::Result<Incoming> {
+        let (stream, peer) = match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                stream.set_nodelay(true)?;
+                (Stream::new(stream), peer.to_string())
+            }
+            #[cfg(feature = "simulated")]
+            Socket::Simulated(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                (Stream::new(stream), peer.to_string())
+            }
+        };
+        Ok(Incoming { stream, tls: self.tls.clone(), peer })
+    }
+
+    /// The address that was bound, with the port that was picked.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_address(&self) -> io::Result<std::net::SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr(),
+            #[cfg(feature = "simulated")]
+            Socket::Simulated(socket) => socket.local_addr(),
+        }
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connected byte stream.
+pub struct Stream {
+    inner: Box<dyn Duplex>,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+impl Stream {
+    fn new(inner: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Stream {
+        Stream { inner: Box::new(inner) }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,3 @@
+//! One suite that every disk passes, and what only a simulated one can show.
+
+mod disk;
