@@ -70,3 +70,15 @@ const _: () = assert!(
 const _: () = assert!(LEASE_RENEWAL_INTERVAL.as_millis() * 3 < LEASE.as_millis());
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(RECORD_PAYLOAD_BYTES_MAX as u64));
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX.is_multiple_of(CHECKSUM_BLOCK_BYTES));
+
+/// Bytes one session may have queued or in flight; past it, senders wait or one-way frames drop.
+pub const SESSION_BYTES_MAX: usize = 64 << 20;
+
+/// Sessions one server accepts at a time.
+pub const SERVER_SESSIONS_MAX: usize = 4096;
+
+/// A connection attempt is given up after this long.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// After a failed connection attempt, further ones wait this long.
+pub const RECONNECT_DELAY: Duration = Duration::from_millis(100);

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Sessions between processes: framed, multiplexed, correlated, bounded.
+//!
+//! What it promises:
+//! - a reply is handed to the request it answers, or the session is closed and every waiter gets
+//!   an error: answers cannot be mixed up;
+//! - whatever bytes a stranger sends, the result is a typed error, a counter and a closed session;
+//! - memory per session is bounded by [`types::limits`];
+//! - an error says whether the request may have been carried out.
+//!
+//! What it leaves out: routing, retries and what the messages mean.
+
+pub mod checksum;
+pub mod codec;
+pub mod error;
+pub mod frame;
+pub mod metrics;
+pub mod operation;
+pub mod peers;
+pub mod server;
+pub mod session;
+pub mod status;
+
+pub use error::Error;
+pub use frame::{Frame, Header};
+pub use metrics::Metrics;
+pub use operation::{Class, Operation};
+pub use peers::{Hub, Peers};
+pub use server::{Reply, Request, Responder, Server, Service};
+pub use status::Status;

@@ -1,0 +1,121 @@
+//! What a request asks for, and how urgent it is.
+
+/// Declares the operations once: number on the wire, name in logs and metrics.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)+) => {
+        /// The kind of a request. Numbers are part of the wire format and never reused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Operation { $($(#[$doc])* $name = $number),+ }
+
+        impl Operation {
+            /// Every operation there is.
+            pub const ALL: &[Operation] = &[$(Operation::$name),+];
+
+            /// The operation of a number from the wire; `None` when we know none.
+            #[must_use]
+            pub fn from_number(number: u16) -> Option<Operation> {
+                match number { $($number => Some(Operation::$name),)+ _ => None }
+            }
+
+            /// The name used in logs and metrics.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Operation::$name => $text),+ }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Is anybody there?
+    Ping = 1, "ping";
+
+    /// Replication traffic between replicas; one way.
+    Replicate = 16, "replicate";
+    /// A piece of a snapshot for a replica that is catching up.
+    Snapshot = 17, "snapshot";
+    /// Asks a replica for good bytes to mend a damaged copy with.
+    Mend = 18, "mend";
+
+    /// Writes bytes of a chunk.
+    DataWrite = 32, "data-write";
+    /// Reads bytes of a chunk.
+    DataRead = 33, "data-read";
+    /// Makes everything acknowledged so far durable on all in-sync replicas.
+    DataFlush = 34, "data-flush";
+    /// Takes bytes of a chunk away: they read as zeros, and their room comes back.
+    DataTrim = 35, "data-trim";
+    /// Deletes all of an object for good.
+    DataDelete = 36, "data-delete";
+    /// Finds data and holes.
+    DataExtents = 37, "data-extents";
+
+    /// A command that changes a namespace.
+    NamespaceCommand = 48, "namespace-command";
+    /// A question to a namespace.
+    NamespaceQuery = 49, "namespace-query";
+    /// Makes every acknowledged command durable.
+    NamespaceFlush = 50, "namespace-flush";
+    /// Waits for events that concern one client session.
+    NamespaceEvents = 51, "namespace-events";
+
+    /// A node presents itself to the control plane.
+    ControlJoin = 64, "control-join";
+    /// A node re-states its condition.
+    ControlHeartbeat = 65, "control-heartbeat";
+    /// A leader asks for a change of its partition's configuration.
+    ControlChange = 66, "control-change";
+    /// A client asks where a volume's partitions are.
+    ControlRoutes = 67, "control-routes";
+    /// Members of the control plane among themselves.
+    ControlRaft = 68, "control-raft";
+    /// The control plane tells a node what it should hold.
+    Assign = 69, "assign";
+    /// A member forwards a change of the replicated state to the leader.
+    ControlPropose = 70, "control-propose";
+
+    /// Asks a node what one of its replicas holds, for comparison.
+    Inspect = 80, "inspect";
+}
+
+/// Each class has sessions of its own, so that bulk traffic never delays a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// Heartbeats, configuration, consensus.
+    Control = 0,
+    /// What a client waits for, and replication of it.
+    Foreground = 1,
+    /// Repair, scrub, transfer of snapshots.
+    Background = 2,
+}
+
+impl Class {
+    /// The class of a number from the wire; `None` when there is none.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Class> {
+        match number {
+            0 => Some(Class::Control),
+            1 => Some(Class::Foreground),
+            2 => Some(Class::Background),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_distinct_and_known() {
+        let names: std::collections::BTreeSet<_> =
+            Operation::ALL.iter().map(|o| o.name()).collect();
+        assert_eq!(names.len(), Operation::ALL.len());
+        for operation in Operation::ALL {
+            assert_eq!(Operation::from_number(*operation as u16), Some(*operation));
+        }
+        assert_eq!(Operation::from_number(0), None);
+    }
+}
