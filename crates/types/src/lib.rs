@@ -7,7 +7,9 @@
 pub mod configuration;
 pub mod error;
 pub mod id;
+pub mod kv;
 pub mod limits;
+pub mod namespace;
 pub mod position;
 pub mod time;
 pub mod volume;
