@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Frames, sessions, and the messages of each service.
+
+pub mod control;
