@@ -11,6 +11,7 @@
 
 pub mod checksum;
 pub mod codec;
+pub mod control;
 pub mod error;
 pub mod frame;
 pub mod metrics;
