@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The pure parts of a partition: what happens, decided without touching the outside.
+
+pub mod replica;
