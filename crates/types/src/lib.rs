@@ -4,6 +4,7 @@
 //! depend on this one, and this one depends on none of them. A number that could be mistaken for
 //! another has a type of its own, with its promise in the first line.
 
+pub mod checksum;
 pub mod configuration;
 pub mod error;
 pub mod id;

@@ -1,6 +1,6 @@
 //! Frames on a byte stream.
 
-use crate::checksum::crc32c;
+use types::checksum::crc32c;
 use crate::error::Ended;
 use crate::frame::{Frame, HEADER_BYTES, Header};
 use bytes::{Bytes, BytesMut};

@@ -23,7 +23,7 @@
 //! All numbers are little-endian, all checksums CRC-32C. The header's own checksum is verified
 //! before any of its lengths is believed.
 
-use crate::checksum::crc32c;
+use types::checksum::crc32c;
 use crate::operation::{Class, Operation};
 use crate::status::Status;
 use bytes::Bytes;

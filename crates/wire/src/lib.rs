@@ -9,7 +9,6 @@
 //!
 //! What it leaves out: routing, retries and what the messages mean.
 
-pub mod checksum;
 pub mod codec;
 pub mod control;
 pub mod error;

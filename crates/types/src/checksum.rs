@@ -1,6 +1,6 @@
 //! CRC-32C, the checksum of frames and records.
 
-use types::limits::CHECKSUM_BLOCK_BYTES;
+use crate::limits::CHECKSUM_BLOCK_BYTES;
 
 /// CRC-32C (Castagnoli; RFC 3720, appendix B.4) of `bytes`.
 #[must_use]
