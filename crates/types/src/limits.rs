@@ -82,3 +82,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// After a failed connection attempt, further ones wait this long.
 pub const RECONNECT_DELAY: Duration = Duration::from_millis(100);
+
+/// Chunk maps one data partition keeps decoded; past it, a checkpoint lets the oldest go.
+pub const INDEX_CHUNKS_CACHED_MAX: usize = 16 << 10;

@@ -25,7 +25,7 @@
 //! Lengths are believed only after the header's checksum was verified, and the payload is never
 //! believed before its own.
 
-use crate::replica::entry::{Entry, EntryBody};
+use crate::replica::{Entry, EntryBody};
 use bytes::Bytes;
 use types::checksum::crc32c;
 use types::limits::{CHECKSUM_BLOCK_BYTES, RECORD_PAYLOAD_BYTES_MAX};
