@@ -9,6 +9,7 @@
 //! here retries, caches or decides.
 
 pub mod disk;
+pub mod kv;
 pub mod net;
 
 use rand::rngs::StdRng;
