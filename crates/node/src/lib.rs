@@ -1,1 +1,3 @@
-//! Placeholder.
+//! A storage node: one loop that owns its partitions.
+
+pub mod log;

@@ -1,11 +1,11 @@
 //! Frames on a byte stream.
 
-use types::checksum::crc32c;
 use crate::error::Ended;
 use crate::frame::{Frame, HEADER_BYTES, Header};
 use bytes::{Bytes, BytesMut};
 use std::io::{self, IoSlice};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use types::checksum::crc32c;
 
 /// Frames up to this long are gathered into one write.
 const GATHER_BYTES: usize = 16 << 10;

@@ -23,10 +23,10 @@
 //! All numbers are little-endian, all checksums CRC-32C. The header's own checksum is verified
 //! before any of its lengths is believed.
 
-use types::checksum::crc32c;
 use crate::operation::{Class, Operation};
 use crate::status::Status;
 use bytes::Bytes;
+use types::checksum::crc32c;
 use types::limits::{FRAME_BODY_BYTES_MAX, RECORD_PAYLOAD_BYTES_MAX};
 use types::{Epoch, PartitionId};
 

@@ -1,0 +1,432 @@
+//! The log of one replica, on a disk.
+//!
+//! A folder of segment files (see [`partition::log`]). Entries are appended to the newest; nothing
+//! is overwritten, except to mend damaged bytes with the very bytes that should be there.
+//!
+//! What it promises:
+//! - an append is there wholly or, after an error, not at all: a torn tail is cut back at once;
+//! - recovery yields the longest sound run of records, and says whether anything was cut;
+//! - what it returns was verified against its checksums.
+//!
+//! What it leaves out: which entries count (the replica engine), and what they mean (the index).
+
+mod recover;
+mod segment;
+
+pub use recover::{Recovered, Start};
+pub use segment::Segment;
+
+use bytes::Bytes;
+use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
+use partition::log::{Location, SegmentHeader, segment::SegmentKind};
+use partition::replica::Entry;
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use types::limits::SEGMENT_BYTES;
+use types::{PartitionId, ReplicaId, Sequence};
+use world::{Disk, File};
+
+/// Why the log could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no space left on the disk: {0}")]
+    NoSpace(io::Error),
+    #[error("the disk failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("damaged record at segment {} offset {}: {reason}", at.segment, at.offset)]
+    Damaged { at: Location, reason: partition::log::record::Malformed },
+    #[error("damaged segment {number}: {reason}")]
+    DamagedSegment { number: u32, reason: String },
+    #[error("sequence {0} is not in the log")]
+    Absent(Sequence),
+}
+
+impl Error {
+    fn from_write(error: io::Error) -> Error {
+        if world::disk::is_no_space(&error) { Error::NoSpace(error) } else { Error::Io(error) }
+    }
+}
+
+/// The log of one replica.
+#[derive(Debug)]
+pub struct Log {
+    disk: Disk,
+    folder: String,
+    partition: PartitionId,
+    replica: ReplicaId,
+    /// By number. Log segments are consecutive runs of the log; base segments are in no order.
+    segments: BTreeMap<u32, Segment>,
+    /// The log segment that is appended to.
+    tail: Option<u32>,
+    number_next: u32,
+    /// The last record's sequence.
+    end: Sequence,
+    /// Files that were written since their last sync, and whether names changed.
+    unsynced: BTreeMap<u32, File>,
+    names_unsynced: bool,
+}
+
+/// Files to sync; made by [`Log::begin_sync`], to be run where blocking is allowed.
+#[derive(Debug)]
+pub struct SyncJob {
+    disk: Disk,
+    folder: String,
+    files: Vec<File>,
+    names: bool,
+    /// What will be durable.
+    pub upto: Sequence,
+}
+
+impl SyncJob {
+    /// Syncs.
+    ///
+    /// # Errors
+    /// What the device says; the replica must then be given up, because the kernel may have dropped
+    /// the pages it could not write.
+    pub fn run(&self) -> io::Result<()> {
+        for file in &self.files {
+            file.sync()?;
+        }
+        // A segment that lost its name would be lost wholly.
+        if self.names {
+            self.disk.sync_folder(&self.folder)?;
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// A log with nothing in it whose first entry will follow `end`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn create(
+        disk: Disk,
+        folder: String,
+        (partition, replica): (PartitionId, ReplicaId),
+        end: Sequence,
+    ) -> Result<Log, Error> {
+        disk.create_folder(&folder).map_err(Error::from_write)?;
+        Ok(Log {
+            disk,
+            folder,
+            partition,
+            replica,
+            segments: BTreeMap::new(),
+            tail: None,
+            number_next: 1,
+            end,
+            unsynced: BTreeMap::new(),
+            names_unsynced: true,
+        })
+    }
+
+    /// The last record's sequence.
+    #[must_use]
+    pub fn end(&self) -> Sequence {
+        self.end
+    }
+
+    /// The first sequence that is still there; the one after the end when the log is empty.
+    #[must_use]
+    pub fn start(&self) -> Sequence {
+        let first = self.segments.values().find(|segment| segment.kind() == SegmentKind::Log);
+        first.map_or(self.end.next(), Segment::first)
+    }
+
+    /// Where the next record will begin.
+    #[must_use]
+    pub fn tail(&self) -> Option<Location> {
+        let segment = &self.segments[&self.tail?];
+        Some(Location { segment: segment.number(), offset: segment.length() })
+    }
+
+    /// All segments by number.
+    #[must_use]
+    pub fn segments(&self) -> &BTreeMap<u32, Segment> {
+        &self.segments
+    }
+
+    /// Bytes of all segments, holes included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| u64::from(segment.length())).sum()
+    }
+
+    /// Appends entries, which must continue the log, and tells where each one begins.
+    ///
+    /// # Errors
+    /// After an error none of them is there.
+    pub fn append(
+        &mut self,
+        entries: &[Entry],
+        locations: &mut Vec<Location>,
+    ) -> Result<(), Error> {
+        let (end_before, tail_before, told_before) = (self.end, self.tail(), locations.len());
+        let mut rest = entries;
+        while !rest.is_empty() {
+            match self.append_some(rest, locations) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) => {
+                    locations.truncate(told_before);
+                    self.cut_back(end_before, tail_before)?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends as many entries as belong into the current segment, in one write.
+    fn append_some(
+        &mut self,
+        entries: &[Entry],
+        locations: &mut Vec<Location>,
+    ) -> Result<usize, Error> {
+        self.roll_if_full()?;
+        let number = self.tail.expect("there is a segment to append to");
+        let segment = self.segments.get_mut(&number).expect("the tail exists");
+        let (count, end) = segment.append(self.partition, self.end, entries, locations)?;
+        self.end = end;
+        self.unsynced.entry(number).or_insert_with(|| segment.file().clone());
+        Ok(count)
+    }
+
+    fn roll_if_full(&mut self) -> Result<(), Error> {
+        let full = |number: u32| u64::from(self.segments[&number].length()) >= SEGMENT_BYTES;
+        if self.tail.is_some_and(|number| !full(number)) {
+            return Ok(());
+        }
+        let number = self.create_segment(SegmentKind::Log, self.end.next())?;
+        self.tail = Some(number);
+        Ok(())
+    }
+
+    fn create_segment(&mut self, kind: SegmentKind, first: Sequence) -> Result<u32, Error> {
+        let number = self.number_next;
+        let head =
+            SegmentHeader { kind, partition: self.partition, replica: self.replica, number, first };
+        let path = segment::path(&self.folder, number);
+        let segment = match Segment::create(&self.disk, &path, head) {
+            Ok(segment) => segment,
+            Err(error) => {
+                self.disk.remove_if_present(&path)?;
+                return Err(error);
+            }
+        };
+        self.number_next += 1;
+        self.unsynced.insert(number, segment.file().clone());
+        self.names_unsynced = true;
+        self.segments.insert(number, segment);
+        Ok(number)
+    }
+
+    /// Takes back what a failed append left behind.
+    fn cut_back(&mut self, end: Sequence, tail: Option<Location>) -> Result<(), Error> {
+        let keep = tail.map_or(0, |tail| tail.segment);
+        let newer: Vec<u32> = self.segments.range(keep + 1..).map(|(number, _)| *number).collect();
+        for number in newer {
+            if self.segments[&number].kind() == SegmentKind::Log {
+                self.remove_segment(number)?;
+            }
+        }
+        if let Some(tail) = tail {
+            let segment = self.segments.get_mut(&tail.segment).expect("the tail exists");
+            segment.cut(tail.offset)?;
+        }
+        self.tail = tail.map(|tail| tail.segment);
+        self.end = end;
+        Ok(())
+    }
+
+    /// Removes every record after `after`.
+    ///
+    /// # Errors
+    /// When `after` is before the start of the log, or the disk fails.
+    pub fn truncate(&mut self, after: Sequence) -> Result<(), Error> {
+        if after >= self.end {
+            return Ok(());
+        }
+        let at = self.locate(after.next())?;
+        let number = at.segment;
+        let empty = self.segments[&number].first() == after.next();
+        let newer = self.segments.range(number + u32::from(!empty)..);
+        let newer = newer.filter(|(_, segment)| segment.kind() == SegmentKind::Log);
+        let newer: Vec<u32> = newer.map(|(number, _)| *number).collect();
+        for number in newer {
+            self.remove_segment(number)?;
+        }
+        if !empty {
+            let segment = self.segments.get_mut(&number).expect("it was just found");
+            segment.cut(at.offset)?;
+            self.unsynced.insert(number, segment.file().clone());
+        }
+        let logs = self.segments.values().filter(|segment| segment.kind() == SegmentKind::Log);
+        self.tail = logs.map(Segment::number).max();
+        self.end = after;
+        Ok(())
+    }
+
+    /// Removes a segment's file. The caller knows that nobody needs what is in it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn remove_segment(&mut self, number: u32) -> Result<(), Error> {
+        self.disk.remove_if_present(&segment::path(&self.folder, number))?;
+        self.segments.remove(&number);
+        self.unsynced.remove(&number);
+        self.names_unsynced = true;
+        Ok(())
+    }
+
+    /// Reads entries from `from` on, at least one, until their payloads exceed `bytes_max` or the
+    /// log ends.
+    ///
+    /// # Errors
+    /// When `from` is not in the log, or a record is damaged.
+    pub fn read(&mut self, from: Sequence, bytes_max: usize) -> Result<Vec<Entry>, Error> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut at = self.locate(from)?;
+        let mut next = from;
+        while next <= self.end && (entries.is_empty() || bytes < bytes_max) {
+            let segment = &self.segments[&at.segment];
+            if at.offset >= segment.length() {
+                at = self.locate(next)?;
+                continue;
+            }
+            let record = segment.read_record(at.offset, self.partition)?;
+            if record.header.sequence != next {
+                return Err(Error::Absent(next));
+            }
+            at.offset += record.header.record_bytes();
+            let entry = record.into_entry();
+            bytes += entry.body.bytes() + RECORD_HEADER_BYTES as usize;
+            next = next.next();
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// Where the record of `sequence` begins.
+    fn locate(&mut self, sequence: Sequence) -> Result<Location, Error> {
+        if sequence > self.end || sequence < self.start() {
+            return Err(Error::Absent(sequence));
+        }
+        let partition = self.partition;
+        let segment = self
+            .segments
+            .values_mut()
+            .filter(|segment| segment.kind() == SegmentKind::Log && segment.first() <= sequence)
+            .max_by_key(|segment| segment.first())
+            .ok_or(Error::Absent(sequence))?;
+        let offset = segment.find(sequence, partition)?;
+        Ok(Location { segment: segment.number(), offset })
+    }
+
+    /// Reads and verifies one record.
+    ///
+    /// # Errors
+    /// When it is damaged or the disk fails.
+    pub fn read_at(&self, at: Location) -> Result<Record, Error> {
+        self.segment(at.segment)?.read_record(at.offset, self.partition)
+    }
+
+    /// Reads only the header of a record.
+    ///
+    /// # Errors
+    /// When it is damaged or the disk fails.
+    pub fn header_at(&self, at: Location) -> Result<RecordHeader, Error> {
+        self.segment(at.segment)?.read_header(at.offset, self.partition)
+    }
+
+    fn segment(&self, number: u32) -> Result<&Segment, Error> {
+        let missing = || Error::DamagedSegment { number, reason: "the file is missing".into() };
+        self.segments.get(&number).ok_or_else(missing)
+    }
+
+    /// Writes records that stand in no order (copies from elsewhere) into a base segment.
+    ///
+    /// # Errors
+    /// When the disk is full or fails; some of them may be there then, and nothing refers to them.
+    pub fn append_base(&mut self, records: &[Record]) -> Result<Vec<Location>, Error> {
+        let mut locations = Vec::with_capacity(records.len());
+        for record in records {
+            let bases = self.segments.values();
+            let open = bases.filter(|segment| segment.kind() == SegmentKind::Base).next_back();
+            let number = match open {
+                Some(segment) if u64::from(segment.length()) < SEGMENT_BYTES => segment.number(),
+                _ => self.create_segment(SegmentKind::Base, Sequence::ZERO)?,
+            };
+            let segment = self.segments.get_mut(&number).expect("it was just found or made");
+            let offset = segment.length();
+            segment.append_record(record)?;
+            self.unsynced.entry(number).or_insert_with(|| segment.file().clone());
+            locations.push(Location { segment: number, offset });
+        }
+        Ok(locations)
+    }
+
+    /// Writes the bytes that should be at a damaged place, copied from a good replica.
+    ///
+    /// # Errors
+    /// When the disk fails, or `good` is not the record that belongs there.
+    pub fn mend(&mut self, at: Location, good: &Record) -> Result<(), Error> {
+        let segment = self.segment(at.segment)?;
+        let file = segment.file().clone();
+        let header = good.header.encode();
+        let mut parts =
+            [IoSlice::new(&header), IoSlice::new(&good.key), IoSlice::new(&good.payload)];
+        file.write_at(at.offset.into(), &mut parts).map_err(Error::from_write)?;
+        self.unsynced.insert(at.segment, file);
+        Ok(())
+    }
+
+    /// What has to be synced for everything up to the end to be durable.
+    pub fn begin_sync(&mut self) -> SyncJob {
+        SyncJob {
+            disk: self.disk.clone(),
+            folder: self.folder.clone(),
+            files: std::mem::take(&mut self.unsynced).into_values().collect(),
+            names: std::mem::take(&mut self.names_unsynced),
+            upto: self.end,
+        }
+    }
+
+    /// A handle to a segment's file, to read from elsewhere.
+    ///
+    /// # Errors
+    /// When the segment is missing.
+    pub fn file(&self, number: u32) -> Result<File, Error> {
+        Ok(self.segment(number)?.file().clone())
+    }
+
+    /// Gives the room of `length` payload bytes that begin at `offset` of a segment back to the file
+    /// system, as far as whole blocks allow.
+    ///
+    /// # Errors
+    /// When the disk fails. A file system that cannot is no error.
+    pub fn punch(&mut self, number: u32, offset: u64, length: u64) -> Result<(), Error> {
+        const BLOCK: u64 = 4096;
+        let start = offset.next_multiple_of(BLOCK);
+        let end = (offset + length) / BLOCK * BLOCK;
+        if start >= end {
+            return Ok(());
+        }
+        match self.segment(number)?.file().punch(start, end - start) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}
+
+/// Builds the bytes of a record, for files of records that are sent elsewhere.
+#[must_use]
+pub fn encode_record(record: &Record) -> Bytes {
+    let mut bytes = Vec::with_capacity(record.header.record_bytes() as usize);
+    bytes.extend_from_slice(&record.header.encode());
+    bytes.extend_from_slice(&record.key);
+    bytes.extend_from_slice(&record.payload);
+    bytes.resize(record.header.record_bytes() as usize, 0);
+    bytes.into()
+}

@@ -1,0 +1,209 @@
+//! One segment file.
+
+use super::Error;
+use bytes::{Bytes, BytesMut};
+use partition::log::record::{Malformed, RECORD_HEADER_BYTES, Record, RecordHeader};
+use partition::log::segment::{SEGMENT_HEADER_BYTES, SegmentKind};
+use partition::log::{Location, SegmentHeader};
+use partition::replica::Entry;
+use std::io::{self, IoSlice};
+use types::limits::SEGMENT_BYTES;
+use types::{PartitionId, Sequence};
+use world::{Disk, File};
+
+/// Every so many records the place of one is remembered.
+const MARK_EVERY: u64 = 64;
+const PADDING: [u8; 8] = [0; 8];
+
+/// An open segment.
+#[derive(Debug)]
+pub struct Segment {
+    head: SegmentHeader,
+    file: File,
+    length: u32,
+    /// Places of some records, ascending, to find others from.
+    marks: Vec<(Sequence, u32)>,
+}
+
+/// The file of a segment.
+#[must_use]
+pub(super) fn path(folder: &str, number: u32) -> String {
+    format!("{folder}/{number:08x}.segment")
+}
+
+/// The number in a segment's file name.
+#[must_use]
+pub(super) fn number_of(name: &str) -> Option<u32> {
+    u32::from_str_radix(name.strip_suffix(".segment")?, 16).ok()
+}
+
+impl Segment {
+    pub(super) fn create(disk: &Disk, path: &str, head: SegmentHeader) -> Result<Segment, Error> {
+        let file = disk.create(path).map_err(Error::from_write)?;
+        file.write_at(0, &mut [IoSlice::new(&head.encode())]).map_err(Error::from_write)?;
+        Ok(Segment { head, file, length: SEGMENT_HEADER_BYTES, marks: Vec::new() })
+    }
+
+    pub(super) fn open(disk: &Disk, path: &str) -> Result<Segment, Error> {
+        let file = disk.open(path)?;
+        let length = u32::try_from(file.len()?).map_err(io::Error::other)?;
+        let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+        let read = file.read_at(0, &mut bytes)?;
+        let head = SegmentHeader::decode(&bytes[..read]).map_err(|reason| {
+            let number = path.rsplit('/').next().and_then(number_of).unwrap_or(0);
+            Error::DamagedSegment { number, reason: reason.to_string() }
+        })?;
+        Ok(Segment { head, file, length, marks: Vec::new() })
+    }
+
+    /// Its number, which names its file.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.head.number
+    }
+
+    /// What its records are.
+    #[must_use]
+    pub fn kind(&self) -> SegmentKind {
+        self.head.kind
+    }
+
+    /// Sequence of its first record.
+    #[must_use]
+    pub fn first(&self) -> Sequence {
+        self.head.first
+    }
+
+    /// Where the next record would begin.
+    #[must_use]
+    pub fn length(&self) -> u32 {
+        self.length
+    }
+
+    pub(super) fn head(&self) -> &SegmentHeader {
+        &self.head
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Appends entries until the segment is full; returns how many, and the new end of the log.
+    pub(super) fn append(
+        &mut self,
+        partition: PartitionId,
+        mut end: Sequence,
+        entries: &[Entry],
+        locations: &mut Vec<Location>,
+    ) -> Result<(usize, Sequence), Error> {
+        let mut headers = Vec::with_capacity(entries.len());
+        let mut length = self.length;
+        for entry in entries {
+            assert!(entry.sequence == end.next(), "an append continues the log");
+            if !headers.is_empty() && u64::from(length) >= SEGMENT_BYTES {
+                break;
+            }
+            end = entry.sequence;
+            let header = RecordHeader::of(partition, entry);
+            locations.push(Location { segment: self.head.number, offset: length });
+            length += header.record_bytes();
+            headers.push((header, header.encode()));
+        }
+        let mut parts = Vec::with_capacity(headers.len() * 4);
+        for ((header, bytes), entry) in headers.iter().zip(entries) {
+            let unpadded = RECORD_HEADER_BYTES + header.key_bytes + header.payload_bytes;
+            let padding = (header.record_bytes() - unpadded) as usize;
+            parts.extend([IoSlice::new(bytes), IoSlice::new(&entry.body.key)]);
+            parts.push(IoSlice::new(&entry.body.payload));
+            parts.push(IoSlice::new(&PADDING[..padding]));
+        }
+        parts.retain(|part| !part.is_empty());
+        self.file.write_at(self.length.into(), &mut parts).map_err(Error::from_write)?;
+        let count = headers.len();
+        let at = &locations[locations.len() - count..];
+        for (location, entry) in at.iter().zip(entries) {
+            self.mark(entry.sequence, location.offset);
+        }
+        self.length = length;
+        Ok((count, end))
+    }
+
+    pub(super) fn append_record(&mut self, record: &Record) -> Result<(), Error> {
+        let bytes = super::encode_record(record);
+        let written = self.file.write_at(self.length.into(), &mut [IoSlice::new(&bytes)]);
+        if let Err(error) = written {
+            self.file.set_len(self.length.into())?;
+            return Err(Error::from_write(error));
+        }
+        self.length += record.header.record_bytes();
+        Ok(())
+    }
+
+    /// Remembers the place of a record now and then.
+    pub(super) fn mark(&mut self, sequence: Sequence, offset: u32) {
+        let due = self.marks.last().is_none_or(|(last, _)| sequence.0 >= last.0 + MARK_EVERY);
+        if due {
+            self.marks.push((sequence, offset));
+        }
+    }
+
+    pub(super) fn set_length(&mut self, length: u32) {
+        self.length = length;
+    }
+
+    /// Cuts the file back to `length`.
+    pub(super) fn cut(&mut self, length: u32) -> Result<(), Error> {
+        self.file.set_len(length.into())?;
+        self.length = length;
+        self.marks.retain(|(_, offset)| *offset < length);
+        Ok(())
+    }
+
+    /// Where the record of `sequence`, which must be here, begins.
+    pub(super) fn find(
+        &mut self,
+        sequence: Sequence,
+        partition: PartitionId,
+    ) -> Result<u32, Error> {
+        let after = self.marks.partition_point(|(marked, _)| *marked <= sequence);
+        let start = (self.head.first, SEGMENT_HEADER_BYTES);
+        let (mut at, mut offset) = if after == 0 { start } else { self.marks[after - 1] };
+        while at < sequence {
+            let header = self.read_header(offset, partition)?;
+            if header.sequence != at {
+                return Err(Error::Absent(sequence));
+            }
+            offset += header.record_bytes();
+            at = at.next();
+        }
+        Ok(offset)
+    }
+
+    pub(super) fn read_header(
+        &self,
+        offset: u32,
+        partition: PartitionId,
+    ) -> Result<RecordHeader, Error> {
+        let damaged = |reason| Error::Damaged { at: self.at(offset), reason };
+        let mut bytes = [0; RECORD_HEADER_BYTES as usize];
+        let read = self.file.read_at(offset.into(), &mut bytes)?;
+        let header = RecordHeader::decode(&bytes[..read]).map_err(damaged)?;
+        if header.partition != partition {
+            return Err(damaged(Malformed::Partition(header.partition)));
+        }
+        Ok(header)
+    }
+
+    pub(super) fn read_record(&self, offset: u32, partition: PartitionId) -> Result<Record, Error> {
+        let header = self.read_header(offset, partition)?;
+        let mut bytes = BytesMut::zeroed(header.record_bytes() as usize);
+        let read = self.file.read_at(offset.into(), &mut bytes)?;
+        bytes.truncate(read);
+        Record::decode(&Bytes::from(bytes), partition)
+            .map_err(|reason| Error::Damaged { at: self.at(offset), reason })
+    }
+
+    fn at(&self, offset: u32) -> Location {
+        Location { segment: self.head.number, offset }
+    }
+}
