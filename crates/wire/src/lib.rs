@@ -11,11 +11,13 @@
 
 pub mod codec;
 pub mod control;
+pub mod data;
 pub mod error;
 pub mod frame;
 pub mod metrics;
 pub mod operation;
 pub mod peers;
+pub mod replicate;
 pub mod server;
 pub mod session;
 pub mod status;

@@ -90,6 +90,12 @@ impl Peers {
         self.session(address, request.class).await?.call(request).await
     }
 
+    /// Whether the service at `address` is in this process.
+    #[must_use]
+    pub fn is_local(&self, address: &str) -> bool {
+        self.inner.hub.find(address).is_some()
+    }
+
     /// Sends without waiting. The request may get lost, and then nobody is told.
     pub fn send(&self, address: &str, request: Request) {
         if let Some(service) = self.inner.hub.find(address) {

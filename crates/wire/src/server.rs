@@ -33,7 +33,13 @@ pub struct Request {
     pub deadline: Duration,
     pub body: Bytes,
     pub payload: Bytes,
+    /// The message itself, for a peer in the same process; never on the wire. Whoever sets it made
+    /// sure that the peer is local (see [`crate::Peers::is_local`]).
+    pub native: Option<Native>,
 }
+
+/// A message that needs no encoding, because it stays within the process.
+pub type Native = Arc<dyn std::any::Any + Send + Sync>;
 
 /// A good answer.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +60,7 @@ impl Request {
             deadline: REQUEST_DEADLINE,
             body: Bytes::new(),
             payload: Bytes::new(),
+            native: None,
         }
     }
 
@@ -134,6 +141,7 @@ impl Request {
             deadline: Duration::from_millis(frame.header.deadline_ms.into()),
             body: frame.body,
             payload: frame.payload,
+            native: None,
         }
     }
 }
