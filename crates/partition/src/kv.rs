@@ -2,3 +2,7 @@
 //! crate that implements it (`world`) must not know partitions.
 
 pub use types::kv::{Batch, Error, Kv, Read, Remaining, Visit, prefix_end, scan_prefix};
+
+mod buffered;
+
+pub use buffered::{Buffered, FlushJob};

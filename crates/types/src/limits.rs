@@ -85,3 +85,19 @@ pub const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 
 /// Chunk maps one data partition keeps decoded; past it, a checkpoint lets the oldest go.
 pub const INDEX_CHUNKS_CACHED_MAX: usize = 16 << 10;
+
+/// A replica makes a checkpoint once its log has grown by this much since the last one.
+pub const CHECKPOINT_LOG_BYTES: u64 = 32 << 20;
+
+/// ... or its index holds back this much.
+pub const CHECKPOINT_INDEX_BYTES: usize = 16 << 20;
+
+/// ... or this long after the first change.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Events a node's loop takes at a time.
+pub const LOOP_BATCH: usize = 256;
+
+/// Log that a namespace replica keeps behind its checkpoint, so that a replica that was away for
+/// a while is brought up with what it missed and not with everything.
+pub const LOG_KEPT_BYTES: u64 = 128 << 20;
