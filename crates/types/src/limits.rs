@@ -101,3 +101,6 @@ pub const LOOP_BATCH: usize = 256;
 /// Log that a namespace replica keeps behind its checkpoint, so that a replica that was away for
 /// a while is brought up with what it missed and not with everything.
 pub const LOG_KEPT_BYTES: u64 = 128 << 20;
+
+/// One member of the control plane is given this long to answer before another is asked.
+pub const CONTROL_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);

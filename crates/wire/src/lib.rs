@@ -14,6 +14,7 @@ pub mod control;
 pub mod data;
 pub mod error;
 pub mod frame;
+pub mod members;
 pub mod metrics;
 pub mod operation;
 pub mod peers;
@@ -24,6 +25,7 @@ pub mod status;
 
 pub use error::Error;
 pub use frame::{Frame, Header};
+pub use members::Members;
 pub use metrics::Metrics;
 pub use operation::{Class, Operation};
 pub use peers::{Hub, Peers};

@@ -1,7 +1,9 @@
 //! What replicas of a partition say to each other; one way, and any of it may get lost.
 //!
-//! The engine's own messages in a form for the wire. Keys and payloads of all entries lie one after
+//! The engine's own messages in a form for the wire. Payloads of all entries lie one after
 //! the other in the frame's payload.
+
+use bytes::Bytes;
 
 /// One message between two replicas.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -40,7 +42,7 @@ pub struct Position {
     pub sequence: u64,
 }
 
-/// One entry; its key and payload are in the frame's payload.
+/// One entry; its payload is in the frame's payload.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Entry {
     #[prost(uint64, tag = "1")]
@@ -71,6 +73,9 @@ pub struct Append {
     pub sync_upto: u64,
     #[prost(message, repeated, tag = "8")]
     pub entries: Vec<Entry>,
+    /// One for each entry.
+    #[prost(bytes = "bytes", repeated, tag = "9")]
+    pub keys: Vec<Bytes>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
