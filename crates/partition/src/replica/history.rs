@@ -23,9 +23,10 @@ impl History {
     pub fn from_stored(stored: Vec<Position>) -> History {
         let mut history = History::default();
         for first in stored {
-            let fits = history.firsts.last().is_none_or(|last| {
-                last.epoch < first.epoch && last.sequence < first.sequence
-            });
+            let fits = history
+                .firsts
+                .last()
+                .is_none_or(|last| last.epoch < first.epoch && last.sequence < first.sequence);
             if !fits {
                 break;
             }
