@@ -49,6 +49,36 @@ pub const LEASE: Duration = Duration::from_millis(1500);
 /// How often a leader renews its leases when nothing else is sent.
 pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_millis(300);
 
+/// How much longer a follower keeps its word than the leader counts on it: clocks of different
+/// machines may run at rates that differ by this share of a lease.
+pub const LEASE_MARGIN: Duration = Duration::from_millis(150);
+
+/// A leader asks for the removal of a follower that has not answered for this long.
+pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_millis(1000);
+
+/// A leader asks for the removal of a follower that answers but whose log or disk made no progress
+/// for this long although something was due.
+pub const FOLLOWER_STALL_MAX: Duration = Duration::from_millis(3000);
+
+/// A leader sends again what a follower has not acknowledged within this time.
+pub const RESEND_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a leader repeats a request for a configuration that was not answered by a newer one.
+pub const CONFIGURATION_REQUEST_INTERVAL: Duration = Duration::from_millis(400);
+
+/// Entries, and bytes, that a leader has ordered and not yet committed; more is refused as busy.
+pub const REPLICATION_WINDOW_ENTRIES_MAX: usize = 4096;
+pub const REPLICATION_WINDOW_BYTES_MAX: usize = 16 << 20;
+
+/// Payload bytes of one replication message that holds more than one entry.
+pub const REPLICATION_MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Entries asked for at once when a follower is fed from the log.
+pub const CATCH_UP_ENTRIES_MAX: u64 = 4096;
+
+/// Messages of a newer epoch that a replica keeps while it persists that epoch.
+pub const EPOCH_DEFERRED_MESSAGES_MAX: usize = 64;
+
 /// The time within which writes go on after any single failure; the tests hold us to it.
 pub const FAILOVER_BOUND: Duration = Duration::from_secs(5);
 
@@ -68,6 +98,16 @@ const _: () = assert!(
         < FAILOVER_BOUND.as_millis()
 );
 const _: () = assert!(LEASE_RENEWAL_INTERVAL.as_millis() * 3 < LEASE.as_millis());
+const _: () = assert!(
+    NODE_SILENCE_MAX.as_millis()
+        + FOLLOWER_SILENCE_MAX.as_millis()
+        + 3 * HEARTBEAT_INTERVAL.as_millis()
+        < FAILOVER_BOUND.as_millis()
+);
+const _: () = assert!(LEASE.as_millis() + LEASE_MARGIN.as_millis() < NODE_SILENCE_MAX.as_millis());
+const _: () = assert!(LEASE_RENEWAL_INTERVAL.as_millis() * 3 < FOLLOWER_SILENCE_MAX.as_millis());
+const _: () = assert!(RESEND_INTERVAL.as_millis() * 3 < FOLLOWER_SILENCE_MAX.as_millis());
+const _: () = assert!(FOLLOWER_STALL_MAX.as_millis() < FAILOVER_BOUND.as_millis());
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(RECORD_PAYLOAD_BYTES_MAX as u64));
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX.is_multiple_of(CHECKSUM_BLOCK_BYTES));
 

@@ -27,9 +27,11 @@ pub enum Event {
     Appended { end: Sequence },
     /// The `Sync` in flight is done: everything up to `end` is on disk. Exactly one per `Sync`.
     Synced { end: Sequence },
-    /// The log could not take the entries from `from` on (they are cut away again), or, with
-    /// `Io`, could not be synced. No `Synced` follows for a `Sync` that failed.
+    /// The log could not take the entries from `from` on; they are cut away again.
     AppendFailed { from: Sequence, failure: Failure },
+    /// The `Sync` in flight failed. What was not on disk before may never be, whatever a later
+    /// sync says, so this replica writes no more in this life.
+    SyncFailed,
     /// A `Persist` is on disk.
     EpochPersisted { epoch: Epoch },
     /// A `Persist` failed.

@@ -26,8 +26,6 @@ pub enum Message {
     Compare { epoch: Epoch, stamp: u64 },
     /// Answer to `Compare`.
     Compared { epoch: Epoch, stamp: u64, life: u64, last: Position },
-    /// Follower to leader: I cannot write any more.
-    Failed { epoch: Epoch, life: u64, failure: Failure },
 }
 
 impl Message {
@@ -40,8 +38,7 @@ impl Message {
             Message::Reject(reject) => reject.epoch,
             Message::Stale { epoch, .. }
             | Message::Compare { epoch, .. }
-            | Message::Compared { epoch, .. }
-            | Message::Failed { epoch, .. } => *epoch,
+            | Message::Compared { epoch, .. } => *epoch,
         }
     }
 }
@@ -81,7 +78,7 @@ impl Append {
     /// The same message, empty, placed after `previous`: for the next piece of a long run.
     #[must_use]
     pub fn after(&self, previous: Position) -> Append {
-        Append { previous, entries: Arc::from([]), ..self.clone() }
+        Append { previous, entries: Arc::default(), ..self.clone() }
     }
 
     /// The last entry it speaks of.
@@ -105,6 +102,8 @@ pub struct Ack {
     pub synced: Sequence,
     /// My log surely holds everything I ever acknowledged.
     pub proven: bool,
+    /// I cannot write any more, for this reason.
+    pub failure: Option<Failure>,
 }
 
 /// Where leader and follower should compare next.
@@ -113,9 +112,6 @@ pub struct Reject {
     pub epoch: Epoch,
     pub stamp: u64,
     pub life: u64,
-    /// The `previous` that did not fit, so that a late copy is recognised.
-    pub previous: Position,
     /// My last entry that could be in your log.
     pub hint: Position,
-    pub proven: bool,
 }
