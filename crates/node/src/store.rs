@@ -86,6 +86,9 @@ pub struct Checkpoint {
     /// The log was on disk up to here.
     #[prost(uint64, tag = "6")]
     pub synced: u64,
+    /// Log segments with smaller numbers are left over from before a snapshot was installed.
+    #[prost(uint32, tag = "7")]
+    pub segment_min: u32,
 }
 
 impl Stored for Checkpoint {

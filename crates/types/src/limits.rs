@@ -144,3 +144,12 @@ pub const LOG_KEPT_BYTES: u64 = 128 << 20;
 
 /// One member of the control plane is given this long to answer before another is asked.
 pub const CONTROL_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
+
+/// Bytes a leader reads from its log at a time to feed one follower, so that its loop goes on.
+pub const CATCH_UP_BYTES_MAX: usize = 4 << 20;
+
+/// A piece of a snapshot is given this long to be stored.
+pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Largest payload of one frame: a whole record, header and key included.
+pub const FRAME_PAYLOAD_BYTES_MAX: u32 = RECORD_PAYLOAD_BYTES_MAX + (64 << 10);

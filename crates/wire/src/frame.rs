@@ -27,7 +27,7 @@ use crate::operation::{Class, Operation};
 use crate::status::Status;
 use bytes::Bytes;
 use types::checksum::crc32c;
-use types::limits::{FRAME_BODY_BYTES_MAX, RECORD_PAYLOAD_BYTES_MAX};
+use types::limits::{FRAME_BODY_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 use types::{Epoch, PartitionId};
 
 /// Length of a header on the wire.
@@ -87,7 +87,7 @@ pub enum Malformed {
     Operation(u16),
     #[error("a body of {0} bytes exceeds the limit of {FRAME_BODY_BYTES_MAX}")]
     BodyTooLong(u32),
-    #[error("a payload of {0} bytes exceeds the limit of {RECORD_PAYLOAD_BYTES_MAX}")]
+    #[error("a payload of {0} bytes exceeds the limit of {FRAME_PAYLOAD_BYTES_MAX}")]
     PayloadTooLong(u32),
     #[error("the body's checksum is wrong")]
     BodyChecksum,
@@ -154,7 +154,7 @@ impl Header {
         if body_bytes > FRAME_BODY_BYTES_MAX {
             return Err(Malformed::BodyTooLong(body_bytes));
         }
-        if payload_bytes > RECORD_PAYLOAD_BYTES_MAX {
+        if payload_bytes > FRAME_PAYLOAD_BYTES_MAX {
             return Err(Malformed::PayloadTooLong(payload_bytes));
         }
         Ok(Header {

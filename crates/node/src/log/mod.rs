@@ -59,6 +59,8 @@ pub struct Log {
     /// The log segment that is appended to.
     tail: Option<u32>,
     number_next: u32,
+    /// From here on the log has no holes.
+    start: Sequence,
     /// The last record's sequence.
     end: Sequence,
     /// Files that were written since their last sync, and whether names changed.
@@ -115,6 +117,7 @@ impl Log {
             segments: BTreeMap::new(),
             tail: None,
             number_next: 1,
+            start: end.next(),
             end,
             unsynced: BTreeMap::new(),
             names_unsynced: true,
@@ -127,11 +130,10 @@ impl Log {
         self.end
     }
 
-    /// The first sequence that is still there; the one after the end when the log is empty.
+    /// From here on the log has no holes; the place after the end when the log is empty.
     #[must_use]
     pub fn start(&self) -> Sequence {
-        let first = self.segments.values().find(|segment| segment.kind() == SegmentKind::Log);
-        first.map_or(self.end.next(), Segment::first)
+        self.start
     }
 
     /// Where the next record will begin.
@@ -227,7 +229,7 @@ impl Log {
         let newer: Vec<u32> = self.segments.range(keep + 1..).map(|(number, _)| *number).collect();
         for number in newer {
             if self.segments[&number].kind() == SegmentKind::Log {
-                self.remove_segment(number)?;
+                self.delete_segment(number)?;
             }
         }
         if let Some(tail) = tail {
@@ -254,7 +256,7 @@ impl Log {
         let newer = newer.filter(|(_, segment)| segment.kind() == SegmentKind::Log);
         let newer: Vec<u32> = newer.map(|(number, _)| *number).collect();
         for number in newer {
-            self.remove_segment(number)?;
+            self.delete_segment(number)?;
         }
         if !empty {
             let segment = self.segments.get_mut(&number).expect("it was just found");
@@ -267,11 +269,50 @@ impl Log {
         Ok(())
     }
 
-    /// Removes a segment's file. The caller knows that nobody needs what is in it.
+    /// The number that the next segment will have.
+    #[must_use]
+    pub fn number_next(&self) -> u32 {
+        self.number_next
+    }
+
+    /// Begins anew after `end`: all log segments go, base segments stay.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn reset(&mut self, end: Sequence) -> Result<(), Error> {
+        let is_log = |segment: &&Segment| segment.kind() == SegmentKind::Log;
+        let logs: Vec<u32> =
+            self.segments.values().filter(is_log).map(Segment::number).collect();
+        for number in logs {
+            self.delete_segment(number)?;
+        }
+        self.tail = None;
+        self.end = end;
+        self.start = end.next();
+        Ok(())
+    }
+
+    /// Removes a segment's file, of which nobody needs anything. The log then begins after it.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn remove_segment(&mut self, number: u32) -> Result<(), Error> {
+        self.begin_after(number);
+        self.delete_segment(number)
+    }
+
+    /// The log is not whole in this segment any more: it begins with the next one.
+    fn begin_after(&mut self, number: u32) {
+        let is_log = |segment: &Segment| segment.kind() == SegmentKind::Log;
+        if !self.segments.get(&number).is_some_and(is_log) {
+            return;
+        }
+        let next = self.segments.range(number + 1..).find(|(_, segment)| is_log(segment));
+        let next = next.map_or(self.end.next(), |(_, segment)| segment.first());
+        self.start.advance(next);
+    }
+
+    fn delete_segment(&mut self, number: u32) -> Result<(), Error> {
         self.disk.remove_if_present(&segment::path(&self.folder, number))?;
         self.segments.remove(&number);
         self.unsynced.remove(&number);
@@ -413,6 +454,7 @@ impl Log {
         if start >= end {
             return Ok(());
         }
+        self.begin_after(number);
         match self.segment(number)?.file().punch(start, end - start) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             result => Ok(result?),

@@ -25,6 +25,8 @@ pub struct Start {
     pub epoch: Epoch,
     /// Where the record after it begins; `None` to begin at the first segment.
     pub at: Option<Location>,
+    /// Log segments with smaller numbers are left over and removed.
+    pub segment_min: u32,
     /// Whether unsynced data may have been lost since the log was written.
     pub power_lost: bool,
 }
@@ -54,7 +56,8 @@ impl Log {
         log.open_segments(&start)?;
         let mut walk = Walk { log, start, epoch: start.epoch, cut: false };
         walk.run(visit)?;
-        let Walk { log, epoch, cut, .. } = walk;
+        let Walk { mut log, epoch, cut, .. } = walk;
+        log.start = log.first_without_holes();
         Ok((log, Recovered { cut, epoch }))
     }
 
@@ -75,10 +78,31 @@ impl Log {
                 Err(error) => return Err(error),
             };
             let segment = Segment::open(&self.disk, &path(&self.folder, number))?;
+            if segment.kind() == SegmentKind::Log && number < start.segment_min {
+                self.disk.remove(&path(&self.folder, number))?;
+                continue;
+            }
             segments.insert(number, segment);
         }
         self.segments = segments;
         Ok(())
+    }
+
+    /// Where the run of segments that ends with the newest begins. A number that is missing may be
+    /// that of a segment that was removed.
+    fn first_without_holes(&self) -> Sequence {
+        let mut first = self.end.next();
+        let mut expected = None;
+        for (number, segment) in self.segments.iter().rev() {
+            if expected.is_some_and(|expected| expected != *number) {
+                break;
+            }
+            if segment.kind() == SegmentKind::Log {
+                first = segment.first();
+            }
+            expected = Some(number - 1);
+        }
+        first
     }
 
     fn check_head(&self, segment: &Segment, number: u32) -> Result<(), Error> {
@@ -212,6 +236,6 @@ impl Walk {
 
     fn drop_segment(&mut self, number: u32) -> Result<(), Error> {
         self.cut = true;
-        self.log.remove_segment(number)
+        self.log.delete_segment(number)
     }
 }

@@ -7,8 +7,11 @@
 //! 1     for each extent: start, length, segment, offset, payload length, skip (4 bytes each)
 //! ```
 
+use super::command::DATA_KEY_BYTES;
 use crate::log::Location;
+use crate::log::record::RECORD_HEADER_BYTES;
 use std::ops::Range;
+use types::limits::CHECKSUM_BLOCK_BYTES;
 
 const VERSION: u8 = 1;
 const EXTENT_BYTES: usize = 24;
@@ -32,6 +35,14 @@ impl Extent {
     #[must_use]
     pub fn end(&self) -> u32 {
         self.start + self.length
+    }
+
+    /// Where the run's bytes begin in their segment.
+    #[must_use]
+    pub fn file_offset(&self) -> u64 {
+        let blocks = self.payload_bytes.div_ceil(CHECKSUM_BLOCK_BYTES);
+        let payload = RECORD_HEADER_BYTES + DATA_KEY_BYTES as u32 + blocks * 4;
+        u64::from(self.at.offset) + u64::from(payload) + u64::from(self.skip)
     }
 
     /// The part of the run that lies in `range`, which must overlap it.

@@ -32,6 +32,8 @@ pub struct Index {
     /// Segments whose live bytes changed since the last checkpoint.
     segments_changed: std::collections::BTreeSet<u32>,
     tombstones_new: Vec<u64>,
+    /// Runs that were replaced or trimmed since they were last asked for.
+    dead: Vec<Extent>,
     applied: Sequence,
     allocated: u64,
     /// Rises with every use of a chunk; the least recently used ones are let go first.
@@ -79,6 +81,7 @@ impl Index {
             segments: BTreeMap::new(),
             segments_changed: Default::default(),
             tombstones_new: Vec::new(),
+            dead: Vec::new(),
             applied: Sequence::ZERO,
             allocated: 0,
             clock: 0,
@@ -212,6 +215,54 @@ impl Index {
         Ok(true)
     }
 
+    /// Points part of a record's range (start and length in its payload) to a copy of it.
+    ///
+    /// # Errors
+    /// When the `Kv` is damaged or cannot be read.
+    pub fn place(
+        &mut self,
+        key: &DataKey,
+        (skip, length): (u32, u32),
+        at: Location,
+    ) -> Result<(), kv::Error> {
+        let start = key.offset + u64::from(skip);
+        let chunk = start >> CHUNK_BITS;
+        let payload_bytes = u32::try_from(key.length).unwrap_or(u32::MAX);
+        let start = clip(start, chunk << CHUNK_BITS);
+        let extent = Extent { start, length, at, payload_bytes, skip };
+        let mut displaced = Vec::new();
+        let cached = self.chunk(ChunkKey { object: key.object, chunk })?;
+        cached.map.insert(extent, &mut displaced);
+        cached.changed = true;
+        self.allocated += u64::from(length);
+        self.count(at.segment, i64::from(length));
+        self.release(&displaced);
+        Ok(())
+    }
+
+    /// Notes that an object was deleted, when a snapshot says so.
+    pub fn bury(&mut self, object: u64) {
+        self.tombstones_new.push(object);
+    }
+
+    /// Says up to where the index goes, once a snapshot is wholly in it.
+    pub fn set_applied(&mut self, applied: Sequence) {
+        self.applied = applied;
+    }
+
+    /// The objects that were deleted, as of the last checkpoint.
+    ///
+    /// # Errors
+    /// When the `Kv` cannot be read.
+    pub fn tombstones(kv: &dyn kv::Read) -> Result<Vec<u64>, kv::Error> {
+        let mut objects = Vec::new();
+        kv.scan(b"t", Some(b"u"), &mut |key, _| {
+            objects.extend(key[1..].try_into().map(u64::from_be_bytes));
+            ControlFlow::Continue(())
+        })?;
+        Ok(objects)
+    }
+
     /// Writes what changed since the last checkpoint; it is durable after the `Kv`'s next persist.
     ///
     /// # Errors
@@ -247,6 +298,11 @@ impl Index {
     #[must_use]
     pub fn wants_checkpoint(&self) -> bool {
         self.chunks.len() > INDEX_CHUNKS_CACHED_MAX
+    }
+
+    /// Runs that nothing points to any more; each is told once.
+    pub fn take_dead(&mut self) -> Vec<Extent> {
+        std::mem::take(&mut self.dead)
     }
 
     /// Forgets a segment that was removed from the disk.
@@ -377,6 +433,7 @@ impl Index {
             self.allocated -= u64::from(extent.length);
             self.count(extent.at.segment, -i64::from(extent.length));
         }
+        self.dead.extend_from_slice(displaced);
     }
 
     fn count(&mut self, segment: u32, delta: i64) {

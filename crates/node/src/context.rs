@@ -1,0 +1,85 @@
+//! What every part of a node may use.
+
+use crate::run::NodeEvent;
+use std::collections::BTreeMap;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+use types::{BootId, NodeId};
+use wire::{Members, Peers};
+use world::World;
+
+/// Shared by the parts of one node.
+#[derive(Debug)]
+pub struct Context {
+    pub world: World,
+    pub peers: Peers,
+    pub members: Members,
+    pub node: NodeId,
+    pub cluster: u64,
+    pub boot: BootId,
+    /// Where other nodes listen, as the control plane last said.
+    pub addresses: RwLock<Addresses>,
+    /// The way into the node's own loop.
+    pub inbox: mpsc::UnboundedSender<NodeEvent>,
+    pub counters: Counters,
+}
+
+/// Where nodes listen.
+#[derive(Debug, Default)]
+pub struct Addresses {
+    pub revision: u64,
+    pub nodes: BTreeMap<NodeId, String>,
+}
+
+/// What happened on this node since it started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub writes: AtomicU64,
+    pub bytes_written: AtomicU64,
+    pub reads: AtomicU64,
+    pub bytes_read: AtomicU64,
+    pub syncs: AtomicU64,
+    pub checkpoints: AtomicU64,
+    pub damaged_found: AtomicU64,
+    pub damaged_mended: AtomicU64,
+    pub malformed_messages: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Name, help and value of each counter, for export.
+    #[must_use]
+    pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        vec![
+            ("writes", "Records this node ordered as leader", read(&self.writes)),
+            ("written_bytes", "Payload bytes of those records", read(&self.bytes_written)),
+            ("reads", "Reads this node answered", read(&self.reads)),
+            ("read_bytes", "Bytes of those reads", read(&self.bytes_read)),
+            ("syncs", "Syncs of logs", read(&self.syncs)),
+            ("checkpoints", "Checkpoints of replicas", read(&self.checkpoints)),
+            ("damaged_found", "Damaged records found", read(&self.damaged_found)),
+            ("damaged_mended", "Damaged records mended", read(&self.damaged_mended)),
+            ("malformed_messages", "Messages not understood", read(&self.malformed_messages)),
+        ]
+    }
+}
+
+impl Context {
+    /// Where a node listens, when that is known.
+    #[must_use]
+    pub fn address(&self, node: NodeId) -> Option<String> {
+        self.addresses.read().expect("no holder panics").nodes.get(&node).cloned()
+    }
+
+    /// Puts an event into the node's own loop.
+    pub fn post(&self, event: NodeEvent) {
+        // Fails only when the loop has ended, and then nothing matters any more.
+        let _ = self.inbox.send(event);
+    }
+}

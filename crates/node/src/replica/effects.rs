@@ -1,0 +1,320 @@
+//! Carrying out what the engine decided.
+
+use super::{Holder, Unapplied, Waiter, machine, status_of};
+use crate::codec::{self, Native};
+use crate::context::Counters;
+use crate::log;
+use crate::run::NodeEvent;
+use partition::extent::command::KIND_WRITE;
+use partition::replica::{
+    Answer, Append, Change, Effect, Entry, Event, Failure, KIND_BARRIER, Message, Refusal,
+    RemoveReason,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use types::limits::{CATCH_UP_BYTES_MAX, REPLICATION_MESSAGE_BYTES_MAX};
+use types::{Configuration, Epoch, ReplicaId, Sequence};
+use wire::{Class, Operation, Reply, Request};
+
+impl Holder {
+    pub(super) fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Persist { epoch, configuration } => {
+                events.push_back(self.persist(epoch, configuration));
+            }
+            Effect::Append { entries } => events.push_back(self.append(&entries)),
+            Effect::Sync { .. } => self.start_sync(),
+            Effect::Truncate { after } => self.truncate(after),
+            Effect::Send { to, message } => self.send(to, message),
+            Effect::SendLog { to, append, upto } => {
+                let upto = self.send_log(to, append, upto);
+                events.push_back(Event::LogSent { to, upto });
+            }
+            Effect::SendSnapshot { to, epoch } => self.send_snapshot(to, epoch),
+            Effect::InstallSnapshot { at } => {
+                if let Some(event) = self.install_snapshot(at) {
+                    events.push_back(event);
+                }
+            }
+            Effect::DiscardSnapshot { .. } => self.discard_snapshot(),
+            Effect::Apply { upto } => self.apply(upto),
+            Effect::Answer { token, result } => self.answer(token, result),
+            Effect::RequestConfiguration { epoch, change } => self.request_change(epoch, change),
+            Effect::Outdated { .. } => self.context.post(NodeEvent::HeartbeatNow),
+            Effect::MarkProven => self.mark_proven(),
+        }
+    }
+
+    fn persist(&mut self, epoch: Epoch, configuration: Option<Configuration>) -> Event {
+        self.stored.epoch = epoch.0;
+        if let Some(configuration) = configuration {
+            self.stored.configuration = Some((&configuration).into());
+        }
+        match self.store_state() {
+            Ok(()) => Event::EpochPersisted { epoch },
+            Err(error) => {
+                tracing::warn!(partition = %self.partition, %error, "cannot persist an epoch");
+                Event::PersistFailed { epoch }
+            }
+        }
+    }
+
+    fn mark_proven(&mut self) {
+        self.stored.proven_boot = self.context.world.os_boot();
+        if let Err(error) = self.store_state() {
+            // Not being proven is always safe; it only costs a comparison after the next start.
+            tracing::warn!(partition = %self.partition, %error, "cannot note that the log is whole");
+        }
+    }
+
+    fn append(&mut self, entries: &Arc<[Entry]>) -> Event {
+        let from = entries.first().map_or(self.log.end().next(), |entry| entry.sequence);
+        let mut locations = Vec::with_capacity(entries.len());
+        if let Err(error) = self.log.append(entries, &mut locations) {
+            let failure = match error {
+                log::Error::NoSpace(_) => Failure::NoSpace,
+                _ => Failure::Io,
+            };
+            tracing::warn!(partition = %self.partition, replica = %self.id, %error, "append failed");
+            return Event::AppendFailed { from, failure };
+        }
+        for (entry, at) in entries.iter().zip(locations) {
+            let bytes = entry.body.bytes();
+            self.checkpointing.note_appended(bytes, self.context.world.now());
+            self.unapplied.push_back(Unapplied::of(entry, at));
+        }
+        Event::Appended { end: self.log.end() }
+    }
+
+    fn truncate(&mut self, after: Sequence) {
+        if let Err(error) = self.log.truncate(after) {
+            return self.fail(format!("cannot cut the log after {after}: {error}"));
+        }
+        while self.unapplied.back().is_some_and(|entry| entry.sequence > after) {
+            self.unapplied.pop_back();
+        }
+    }
+
+    /// Starts a sync of the log on a thread that may block; its end comes back as an event.
+    fn start_sync(&mut self) {
+        let job = self.log.begin_sync();
+        let (context, replica) = (self.context.clone(), self.id);
+        Counters::add(&context.counters.syncs, 1);
+        self.context.world.spawn("sync", async move {
+            let upto = job.upto;
+            let result = context.world.blocking(move || job.run()).await;
+            context.post(NodeEvent::Synced { replica, upto, result });
+        });
+    }
+
+    /// A sync has ended.
+    pub fn synced(&mut self, upto: Sequence, result: std::io::Result<()>) {
+        match result {
+            Ok(()) => {
+                self.checkpointing.note_synced(upto);
+                self.handle(Event::Synced { end: upto });
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.partition, %error, "the log could not be synced");
+                self.handle(Event::SyncFailed);
+            }
+        }
+    }
+
+    fn send(&self, to: ReplicaId, message: Message) {
+        let Some(address) = self.address_of(to) else { return };
+        match message {
+            Message::Append(append) => {
+                codec::split(append, |append| self.send_to(&address, to, Message::Append(append)));
+            }
+            message => self.send_to(&address, to, message),
+        }
+    }
+
+    fn send_to(&self, address: &str, to: ReplicaId, message: Message) {
+        let epoch = message.epoch();
+        let mut request =
+            Request::new(Operation::Replicate).partition(self.partition).epoch(epoch);
+        if self.context.peers.is_local(address) {
+            request.native = Some(Arc::new(Native { from: self.id, to, message }));
+        } else {
+            let (body, payload) = codec::encode(self.id, to, &message);
+            request = request.message(&body).payload(payload);
+        }
+        self.context.peers.send(address, request);
+    }
+
+    pub(super) fn address_of(&self, replica: ReplicaId) -> Option<String> {
+        let member = self.configuration.as_ref()?.member(replica)?;
+        self.context.address(member.node)
+    }
+
+    /// Feeds a follower from the log; returns the last place that was sent.
+    fn send_log(&mut self, to: ReplicaId, append: Append, upto: Sequence) -> Sequence {
+        let mut append = append;
+        let mut sent = append.previous.sequence;
+        let mut budget = CATCH_UP_BYTES_MAX;
+        while sent < upto && budget > 0 {
+            let entries = match self.log.read(sent.next(), REPLICATION_MESSAGE_BYTES_MAX) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.note_damage(&error);
+                    break;
+                }
+            };
+            let entries: Vec<Entry> =
+                entries.into_iter().take_while(|entry| entry.sequence <= upto).collect();
+            let Some(last) = entries.last().map(Entry::position) else { break };
+            let bytes: usize = entries.iter().map(|entry| entry.body.bytes() + 1).sum();
+            budget = budget.saturating_sub(bytes);
+            self.send(to, Message::Append(append.with_entries(entries.into())));
+            sent = last.sequence;
+            append = append.after(last);
+        }
+        sent
+    }
+
+    /// Notes damage that was found in passing.
+    pub(super) fn note_damage(&mut self, error: &log::Error) {
+        tracing::warn!(partition = %self.partition, replica = %self.id, %error, "damage found");
+        if matches!(error, log::Error::Damaged { .. } | log::Error::DamagedSegment { .. }) {
+            Counters::add(&self.context.counters.damaged_found, 1);
+            self.damaged.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    /// Applies committed records to the index.
+    fn apply(&mut self, upto: Sequence) {
+        while self.unapplied.front().is_some_and(|entry| entry.sequence <= upto) {
+            let entry = self.unapplied.pop_front().expect("it was just seen");
+            if self.failed.is_some() {
+                continue;
+            }
+            let result = if entry.kind == KIND_BARRIER {
+                self.machine.skip(entry.sequence).map(|()| machine::Result::Nothing)
+            } else {
+                self.machine.apply(&entry.record())
+            };
+            match result {
+                Ok(result) => {
+                    if self.engine.leads() {
+                        self.results.push_back((entry.sequence, result));
+                    }
+                    self.checkpointing.note_applied(entry.sequence, entry.epoch, entry.end());
+                }
+                Err(error) => self.fail(format!("the index failed: {error}")),
+            }
+        }
+    }
+
+    fn answer(&mut self, token: u64, result: Result<Answer, Refusal>) {
+        let Some(waiter) = self.waiting.remove(&token) else { return };
+        match (waiter, result) {
+            (Waiter::Nobody, _) => {}
+            (Waiter::Write(responder), Ok(Answer::Written { sequence })) => {
+                match self.take_result(sequence) {
+                    Some(result) => responder.finish(result.into_reply()),
+                    None => responder.refuse(wire::Status::Unknown, "the index has failed"),
+                }
+            }
+            (Waiter::Flush(responder), Ok(_)) => responder.reply(Reply::default()),
+            (Waiter::Write(responder) | Waiter::Flush(responder), Err(refusal)) => {
+                responder.refuse(status_of(refusal), refusal.to_string());
+            }
+            (Waiter::Write(responder), Ok(other)) => {
+                unreachable!("a write was answered with {other:?} (waiter {responder:?})")
+            }
+        }
+    }
+
+    fn take_result(&mut self, sequence: Sequence) -> Option<machine::Result> {
+        while let Some((at, result)) = self.results.pop_front() {
+            if at == sequence {
+                return Some(result);
+            }
+            if at > sequence {
+                self.results.push_front((at, result));
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Asks the control plane for another configuration; the answer comes back as an event.
+    fn request_change(&self, epoch: Epoch, change: Change) {
+        let request = change_request(self, epoch, change);
+        tracing::info!(partition = %self.partition, %epoch, ?change, "asking for a configuration");
+        let context = self.context.clone();
+        self.context.world.spawn("change", async move {
+            let message = Request::new(Operation::ControlChange)
+                .partition(types::PartitionId(request.partition))
+                .class(Class::Control)
+                .message(&request);
+            match context.members.call(message).await {
+                Ok(reply) => match reply.decode::<wire::control::ChangeConfigurationReply>() {
+                    Ok(reply) => context.post(NodeEvent::Changed(reply)),
+                    Err(error) => tracing::warn!(%error, "the control plane's answer"),
+                },
+                Err(error) => tracing::info!(%error, "the control plane did not answer"),
+            }
+        });
+    }
+}
+
+fn change_request(
+    holder: &Holder,
+    epoch: Epoch,
+    change: Change,
+) -> wire::control::ChangeConfiguration {
+    let change = match change {
+        Change::Remove { replica, reason } => {
+            let reason = match reason {
+                RemoveReason::Silent => "silent",
+                RemoveReason::Stalled => "stalled",
+                RemoveReason::Failed(_) => "failed",
+            };
+            tracing::debug!(%replica, reason, "a follower shall leave the in-sync set");
+            wire::control::Change::Remove(replica.0)
+        }
+        Change::Promote { replica } => wire::control::Change::Promote(replica.0),
+    };
+    wire::control::ChangeConfiguration {
+        partition: holder.partition.0,
+        expected_epoch: epoch.0,
+        leader: holder.id.0,
+        change: Some(change),
+    }
+}
+
+impl Unapplied {
+    pub(super) fn of(entry: &Entry, at: partition::log::Location) -> Unapplied {
+        // The index of a data partition points to the bytes and does not need them.
+        let payload = match entry.body.kind {
+            KIND_WRITE => bytes::Bytes::new(),
+            _ => entry.body.payload.clone(),
+        };
+        Unapplied {
+            sequence: entry.sequence,
+            epoch: entry.epoch,
+            kind: entry.body.kind,
+            key: entry.body.key.clone(),
+            payload,
+            at,
+        }
+    }
+
+    fn record(&self) -> machine::Record<'_> {
+        machine::Record {
+            sequence: self.sequence,
+            kind: self.kind,
+            key: &self.key,
+            payload: &self.payload,
+            at: self.at,
+        }
+    }
+
+    /// Where the record after this one begins, were it in the same segment.
+    fn end(&self) -> partition::log::Location {
+        self.at
+    }
+}

@@ -1,0 +1,99 @@
+//! What the records of a partition mean: the index of its kind.
+
+use bytes::Bytes;
+use partition::extent::{Applied, Command, Index};
+use partition::kv::{self, Buffered};
+use partition::log::Location;
+use std::sync::Arc;
+use types::Sequence;
+use types::configuration::PartitionKind;
+use wire::{Reply, Status};
+
+/// The index of one replica.
+#[derive(Debug)]
+pub enum Machine {
+    Data(Index),
+}
+
+/// A committed record, on its way into the index.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a> {
+    pub sequence: Sequence,
+    pub kind: u8,
+    pub key: &'a Bytes,
+    pub payload: &'a Bytes,
+    pub at: Location,
+}
+
+/// What a record did.
+#[derive(Debug)]
+pub(super) enum Result {
+    Nothing,
+    Data(Applied),
+}
+
+impl Result {
+    /// The answer to whoever asked for it.
+    pub(super) fn into_reply(self) -> std::result::Result<Reply, (Status, String)> {
+        match self {
+            Result::Nothing => Ok(Reply::default()),
+            Result::Data(Applied::Changed { allocated_delta }) => {
+                Ok(Reply::message(&wire::data::Written { allocated_delta }))
+            }
+            Result::Data(Applied::Gone) => Err((Status::Gone, "the object was deleted".into())),
+        }
+    }
+}
+
+impl Machine {
+    /// Opens the index of a replica.
+    pub(super) fn open(
+        kind: PartitionKind,
+        kv: Arc<Buffered>,
+    ) -> std::result::Result<Machine, kv::Error> {
+        match kind {
+            PartitionKind::Data | PartitionKind::Namespace => Ok(Machine::Data(Index::open(kv)?)),
+        }
+    }
+
+    /// The last record that is in the index.
+    #[must_use]
+    pub fn applied(&self) -> Sequence {
+        match self {
+            Machine::Data(index) => index.applied(),
+        }
+    }
+
+    pub(super) fn apply(&mut self, record: &Record<'_>) -> std::result::Result<Result, kv::Error> {
+        match self {
+            Machine::Data(index) => {
+                let Ok(meaning) = Command::decode_key(record.kind, record.key) else {
+                    // Written by a newer version; every replica passes over it alike.
+                    index.skip(record.sequence);
+                    return Ok(Result::Nothing);
+                };
+                index.apply(record.sequence, meaning, record.at).map(Result::Data)
+            }
+        }
+    }
+
+    pub(super) fn skip(&mut self, sequence: Sequence) -> std::result::Result<(), kv::Error> {
+        match self {
+            Machine::Data(index) => index.skip(sequence),
+        }
+        Ok(())
+    }
+
+    /// Hands what changed to the map below.
+    pub(super) fn checkpoint(&mut self) -> std::result::Result<(), kv::Error> {
+        match self {
+            Machine::Data(index) => index.checkpoint(),
+        }
+    }
+
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        match self {
+            Machine::Data(index) => index.wants_checkpoint(),
+        }
+    }
+}

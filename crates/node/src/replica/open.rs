@@ -1,0 +1,309 @@
+//! Making a replica, and finding one again after a restart.
+//!
+//! A replica is a folder `replicas/<partition>-<replica>` of a disk:
+//!
+//! ```text
+//! state        what must be remembered: epoch, configuration, life   (see `store`)
+//! checkpoint-N from where the log has to be read again               (see `store`)
+//! log/         segments
+//! ```
+//!
+//! and a set of keys in the disk's index database, under partition, replica and generation.
+
+use super::checkpoint::{Checkpointing, path as checkpoint_path};
+use super::{Holder, Machine, Unapplied, snapshot};
+use crate::context::Context;
+use crate::log::{Log, Recovered, Start};
+use crate::store::{self, Checkpoint, ReplicaState};
+use partition::kv::Buffered;
+use partition::log::Location;
+use partition::replica::{Failure, History, Persisted, Position, Replica};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use types::configuration::PartitionKind;
+use types::volume::Durability;
+use types::{Configuration, DiskId, Epoch, Member, PartitionId, ReplicaId, Sequence};
+use world::Disk;
+use world::kv::{Database, Kv, Space};
+
+/// Where replicas are on a disk.
+pub const REPLICAS_FOLDER: &str = "replicas";
+
+/// A replica's folder that was found on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub partition: PartitionId,
+    pub replica: ReplicaId,
+}
+
+impl Found {
+    /// Reads the name of a replica's folder.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Found> {
+        let (partition, replica) = name.split_once('-')?;
+        Some(Found { partition: partition.parse().ok()?, replica: replica.parse().ok()? })
+    }
+
+    /// The replica's folder.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        format!("{REPLICAS_FOLDER}/{}-{}", self.partition, self.replica)
+    }
+}
+
+/// Why a replica that is there cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Log(#[from] crate::log::Error),
+    #[error(transparent)]
+    Index(#[from] partition::kv::Error),
+    #[error("the state file is missing")]
+    NoState,
+    #[error("the state file says nothing of the kind of partition")]
+    NoKind,
+    #[error("the disk failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A disk that replicas live on.
+#[derive(Clone, Debug)]
+pub struct Home {
+    pub disk_id: DiskId,
+    pub disk: Disk,
+    pub database: Database,
+}
+
+impl Holder {
+    /// Makes an empty replica that `configuration` names as `member`.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn create(
+        context: Arc<Context>,
+        home: &Home,
+        configuration: &Configuration,
+        member: &Member,
+    ) -> Result<Holder, Error> {
+        let found = Found { partition: configuration.partition, replica: member.replica };
+        let folder = found.folder();
+        home.disk.create_folder(&format!("{folder}/log"))?;
+        let kind = match configuration.kind {
+            PartitionKind::Data => wire::control::PartitionKind::Data,
+            PartitionKind::Namespace => wire::control::PartitionKind::Namespace,
+        };
+        let state = ReplicaState {
+            proven_boot: context.world.os_boot(),
+            kind: kind.into(),
+            disk: home.disk_id.0,
+            ..ReplicaState::default()
+        };
+        store::write(&home.disk, &format!("{folder}/state"), &state)?;
+        home.disk.sync_folder(REPLICAS_FOLDER)?;
+        Holder::open(context, home, found)
+    }
+
+    /// Opens a replica that an earlier life left behind.
+    ///
+    /// # Errors
+    /// When something of it is damaged: it must be made anew from a good replica.
+    pub fn open(context: Arc<Context>, home: &Home, found: Found) -> Result<Holder, Error> {
+        let folder = found.folder();
+        let state_path = format!("{folder}/state");
+        let mut stored: ReplicaState =
+            store::read(&home.disk, &state_path)?.ok_or(Error::NoState)?;
+        let kind = match stored.kind() {
+            wire::control::PartitionKind::Data => PartitionKind::Data,
+            wire::control::PartitionKind::Namespace => PartitionKind::Namespace,
+            wire::control::PartitionKind::Unspecified => return Err(Error::NoKind),
+        };
+        let checkpoint: Checkpoint =
+            store::read(&home.disk, &checkpoint_path(&folder, stored.generation))?.unwrap_or_default();
+        let kv = home.database.handle(space_of(kind), index_prefix(found, stored.generation));
+        let kv = Arc::new(Buffered::new(Arc::new(kv)));
+        let machine = Machine::open(kind, kv.clone())?;
+        let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
+        let mut recovery = Recovery::new(&machine, &checkpoint);
+        let (log, recovered) = Log::recover(
+            home.disk.clone(),
+            format!("{folder}/log"),
+            (found.partition, found.replica),
+            start_of(&checkpoint, power_lost),
+            &mut |entry, at| recovery.take(&entry, at),
+        )?;
+        let persisted = recovery.persisted(&stored, &log, recovered, power_lost, &checkpoint);
+        stored.life += 1;
+        stored.clean = false;
+        store::write(&home.disk, &state_path, &stored)?;
+        let configuration = persisted.configuration.clone();
+        let engine = Replica::recover(found.replica, persisted, context.world.now());
+        tracing::info!(
+            partition = %found.partition, replica = %found.replica, ?kind, end = %log.end(),
+            applied = %machine.applied(), cut = recovered.cut, "replica opened"
+        );
+        Ok(Holder {
+            partition: found.partition,
+            id: found.replica,
+            disk_id: home.disk_id,
+            kind,
+            disk: home.disk.clone(),
+            database: home.database.clone(),
+            folder,
+            engine,
+            log,
+            kv,
+            machine,
+            stored,
+            configuration,
+            unapplied: recovery.unapplied,
+            submits: Vec::new(),
+            waiting: HashMap::new(),
+            token_next: 0,
+            results: VecDeque::new(),
+            checkpointing: Checkpointing::new(&checkpoint),
+            dead: Default::default(),
+            snapshots: snapshot::Transfers::default(),
+            failed: None,
+            damaged: None,
+            context,
+        })
+    }
+
+    pub(super) fn store_state(&self) -> Result<(), store::Error> {
+        store::write(&self.disk, &format!("{}/state", self.folder), &self.stored)
+    }
+
+    /// Takes everything of this replica off the disk.
+    ///
+    /// # Errors
+    /// When the disk fails; trying again goes on where it stopped.
+    pub fn destroy(self) -> Result<(), Error> {
+        let found = Found { partition: self.partition, replica: self.id };
+        destroy(&self.disk, &self.database, found, self.kind)
+    }
+}
+
+/// Takes everything of a replica off its disk, opened or not.
+///
+/// # Errors
+/// When the disk fails; trying again goes on where it stopped.
+pub fn destroy(
+    disk: &Disk,
+    database: &Database,
+    found: Found,
+    kind: PartitionKind,
+) -> Result<(), Error> {
+    use partition::kv::{Kv as _, Remaining};
+    // The state file goes first: without it nobody takes the rest for a replica.
+    disk.remove_if_present(&format!("{}/state", found.folder()))?;
+    disk.sync_folder(&found.folder()).or_else(ignore_missing)?;
+    let mut prefix = found.partition.0.to_be_bytes().to_vec();
+    prefix.extend_from_slice(&found.replica.0.to_be_bytes());
+    let kv = database.handle(space_of(kind), Vec::new());
+    while kv.remove_prefix(&prefix, 4096)? == Remaining::Some {}
+    disk.remove_tree(&found.folder())?;
+    Ok(disk.sync_folder(REPLICAS_FOLDER)?)
+}
+
+fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// The keys of one generation of a replica's index.
+pub(super) fn index_prefix(found: Found, generation: u32) -> Vec<u8> {
+    let mut prefix = found.partition.0.to_be_bytes().to_vec();
+    prefix.extend_from_slice(&found.replica.0.to_be_bytes());
+    prefix.extend_from_slice(&generation.to_be_bytes());
+    prefix
+}
+
+pub(super) fn space_of(kind: PartitionKind) -> Space {
+    match kind {
+        PartitionKind::Namespace => Space::Metadata,
+        PartitionKind::Data => Space::Index,
+    }
+}
+
+/// A handle on one generation of a replica's index.
+pub(super) fn index_handle(
+    database: &Database,
+    found: Found,
+    kind: PartitionKind,
+    generation: u32,
+) -> Kv {
+    database.handle(space_of(kind), index_prefix(found, generation))
+}
+
+fn start_of(checkpoint: &Checkpoint, power_lost: bool) -> Start {
+    // The checkpoint's own record is read again: it shows that the place is the right one.
+    let at = (checkpoint.segment > 0)
+        .then_some(Location { segment: checkpoint.segment, offset: checkpoint.offset });
+    let sequence = match at {
+        Some(_) => Sequence(checkpoint.sequence).previous(),
+        None => Sequence(checkpoint.sequence),
+    };
+    let segment_min = checkpoint.segment_min;
+    Start { sequence, epoch: Epoch::ZERO, at, segment_min, power_lost }
+}
+
+/// What is gathered while the log is read.
+struct Recovery {
+    applied: Sequence,
+    history: History,
+    unapplied: VecDeque<Unapplied>,
+}
+
+impl Recovery {
+    fn new(machine: &Machine, checkpoint: &Checkpoint) -> Recovery {
+        let firsts = checkpoint.history.chunks_exact(2);
+        let firsts =
+            firsts.map(|pair| Position { epoch: Epoch(pair[0]), sequence: Sequence(pair[1]) });
+        Recovery {
+            applied: machine.applied(),
+            history: History::from_stored(firsts.collect()),
+            unapplied: VecDeque::new(),
+        }
+    }
+
+    fn take(&mut self, entry: &partition::replica::Entry, at: Location) {
+        self.history.push(entry.position());
+        if entry.sequence > self.applied {
+            self.unapplied.push_back(Unapplied::of(entry, at));
+        }
+    }
+
+    fn persisted(
+        &self,
+        stored: &ReplicaState,
+        log: &Log,
+        recovered: Recovered,
+        power_lost: bool,
+        checkpoint: &Checkpoint,
+    ) -> Persisted {
+        let configuration: Option<Configuration> =
+            stored.configuration.as_ref().and_then(|c| c.try_into().ok());
+        let always_synced =
+            configuration.as_ref().is_some_and(|c| c.durability == Durability::Synced);
+        let short = self.applied > log.end();
+        if short || recovered.cut {
+            tracing::warn!(end = %log.end(), applied = %self.applied, "the log's tail was cut");
+        }
+        let synced = if stored.clean { log.end() } else { Sequence(checkpoint.synced) };
+        let mut history = self.history.clone();
+        history.truncate(log.end());
+        Persisted {
+            life: stored.life + 1,
+            epoch: Epoch(stored.epoch),
+            configuration,
+            log_start: log.start(),
+            log_end: log.end(),
+            synced: synced.min(log.end()),
+            applied: self.applied.min(log.end()),
+            history: history.firsts().to_vec(),
+            proven: !power_lost || always_synced,
+            failure: short.then_some(Failure::Io),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Reading bytes back, verified; and mending what does not verify.
+//!
+//! The loop finds where the bytes are; a task reads them, so that a slow disk does not hold up the
+//! loop. Each record's header and key are read with the bytes: they show that these are the bytes
+//! of this object and place, and not only some bytes with a good checksum.
+//!
+//! Damage is answered from another in-sync replica, and the damaged record is overwritten with the
+//! very bytes that belong there. When no replica has them, the read fails as damaged.
+
+use super::{Holder, Machine};
+use crate::context::{Context, Counters};
+use crate::run::NodeEvent;
+use bytes::{Bytes, BytesMut};
+use partition::extent::command::DATA_KEY_BYTES;
+use partition::extent::{DataKey, Piece};
+use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
+use std::collections::HashMap;
+use std::sync::Arc;
+use types::checksum::crc32c;
+use types::limits::CHECKSUM_BLOCK_BYTES;
+use types::{PartitionId, ReplicaId};
+use wire::{Class, Operation, Reply, Request, Responder, Status, data};
+use world::File;
+
+/// Reads up to this long are done on the loop: they cost less than the way to another thread.
+const INLINE_BYTES_MAX: u64 = 16 << 10;
+
+/// A range and where its bytes are.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub key: DataKey,
+    pub pieces: Vec<Piece>,
+}
+
+/// A read on its way.
+#[derive(Debug)]
+pub(super) struct ReadJob {
+    pub wanted: Wanted,
+    pub responder: Responder,
+}
+
+/// A piece whose record does not verify.
+#[derive(Clone, Debug)]
+pub struct Damage {
+    pub object: u64,
+    pub piece: Piece,
+    pub reason: String,
+}
+
+impl Holder {
+    pub(super) fn start_read(&mut self, job: ReadJob) {
+        let mut files = HashMap::new();
+        for piece in &job.wanted.pieces {
+            let number = piece.extent.at.segment;
+            match self.log.file(number) {
+                Ok(file) => files.insert(number, file),
+                Err(error) => {
+                    self.note_damage(&error);
+                    continue;
+                }
+            };
+        }
+        let ReadJob { wanted, responder } = job;
+        let (partition, replica) = (self.partition, self.id);
+        if wanted.key.length <= INLINE_BYTES_MAX {
+            let mut bytes = BytesMut::zeroed(usize::try_from(wanted.key.length).expect("short"));
+            let damages = read_pieces(partition, &wanted, &files, &mut bytes);
+            if damages.is_empty() {
+                return responder.reply(Reply { body: Bytes::new(), payload: bytes.freeze() });
+            }
+            return self.mend_and_reply(bytes, wanted.key, damages, responder);
+        }
+        let context = self.context.clone();
+        self.context.world.spawn("read", async move {
+            let length = usize::try_from(wanted.key.length).expect("reads have a limit");
+            let mut bytes = BytesMut::zeroed(length);
+            let read = move || {
+                let damages = read_pieces(partition, &wanted, &files, &mut bytes);
+                (bytes, wanted.key, damages)
+            };
+            let (bytes, key, damages) = context.world.blocking(read).await;
+            if damages.is_empty() {
+                return responder.reply(Reply { body: Bytes::new(), payload: bytes.freeze() });
+            }
+            let damaged = Damaged { bytes, key, damages, responder };
+            context.post(NodeEvent::ReadDamaged { replica, damaged });
+        });
+    }
+
+    /// A read found damage: get the bytes elsewhere.
+    pub fn read_damaged(&mut self, damaged: Damaged) {
+        let Damaged { bytes, key, damages, responder } = damaged;
+        self.mend_and_reply(bytes, key, damages, responder);
+    }
+
+    fn mend_and_reply(
+        &mut self,
+        mut bytes: BytesMut,
+        key: DataKey,
+        damages: Vec<Damage>,
+        responder: Responder,
+    ) {
+        for damage in &damages {
+            Counters::add(&self.context.counters.damaged_found, 1);
+            let at = damage.piece.extent.at;
+            let text = format!("segment {} offset {}: {}", at.segment, at.offset, damage.reason);
+            tracing::warn!(partition = %self.partition, replica = %self.id, text, "damage found");
+            self.damaged.get_or_insert(text);
+        }
+        let sources = self.mend_sources();
+        let (context, partition, replica) = (self.context.clone(), self.partition, self.id);
+        self.context.world.spawn("mend", async move {
+            for damage in damages {
+                let Some(good) = fetch(&context, partition, &sources, &damage).await else {
+                    let text = format!("no replica has good bytes: {}", damage.reason);
+                    return responder.refuse(Status::Damaged, text);
+                };
+                copy_piece(&damage.piece, &key, &good, &mut bytes);
+                context.post(NodeEvent::Mended { replica, damage, good });
+            }
+            responder.reply(Reply { body: Bytes::new(), payload: bytes.freeze() });
+        });
+    }
+
+    /// Writes good bytes over damaged ones, if the index still points there.
+    pub fn mend(&mut self, damage: &Damage, good: &Record) {
+        let Machine::Data(index) = &mut self.machine;
+        let extent = &damage.piece.extent;
+        let key = DataKey {
+            object: damage.object,
+            offset: damage.piece.offset,
+            length: extent.length.into(),
+        };
+        let mut pieces = Vec::new();
+        let still = index.find(&key, &mut pieces).is_ok()
+            && pieces.iter().any(|piece| piece.extent.at == extent.at);
+        if !still || good.header.payload_bytes != extent.payload_bytes {
+            return;
+        }
+        match self.log.mend(extent.at, good) {
+            Ok(()) => {
+                Counters::add(&self.context.counters.damaged_mended, 1);
+                tracing::info!(partition = %self.partition, at = ?extent.at, "damage mended");
+                self.damaged = None;
+            }
+            Err(error) => self.note_damage(&error),
+        }
+    }
+
+    fn mend_sources(&self) -> Vec<String> {
+        let Some(configuration) = &self.configuration else { return Vec::new() };
+        let others = configuration.in_sync.iter().filter(|replica| **replica != self.id);
+        others.filter_map(|replica: &ReplicaId| self.address_of(*replica)).collect()
+    }
+
+    /// Gives another replica the record that it has damaged.
+    pub(super) fn mend_for_other(&mut self, request: &Request, responder: Responder) {
+        let Ok(mend) = request.decode::<data::Mend>() else {
+            return responder.refuse(Status::Invalid, "the request does not decode");
+        };
+        let Machine::Data(index) = &mut self.machine;
+        let key = DataKey { object: mend.object, offset: mend.at, length: 1 };
+        let mut pieces = Vec::new();
+        if let Err(error) = index.find(&key, &mut pieces) {
+            return responder.refuse(Status::Damaged, error.to_string());
+        }
+        let Some(piece) = pieces.first() else {
+            return responder.refuse(Status::NotFound, "there is nothing at this place");
+        };
+        let record = match self.log.read_at(piece.extent.at) {
+            Ok(record) => record,
+            Err(error) => {
+                self.note_damage(&error);
+                return responder.refuse(Status::Damaged, error.to_string());
+            }
+        };
+        let ours = DataKey::decode(&record.key).ok();
+        let same = ours.is_some_and(|key| {
+            key.offset == mend.offset && record.header.payload_bytes == mend.length
+        });
+        if !same {
+            return responder.refuse(Status::Conflict, "another record holds this place here");
+        }
+        let header = Bytes::copy_from_slice(&record.header.encode());
+        let body = data::MendReply { header, key: record.key };
+        responder.reply(Reply { payload: record.payload, ..Reply::message(&body) });
+    }
+}
+
+/// A read that met damage.
+#[derive(Debug)]
+pub struct Damaged {
+    bytes: BytesMut,
+    key: DataKey,
+    damages: Vec<Damage>,
+    responder: Responder,
+}
+
+/// Copies all pieces into `bytes`; what does not verify is told instead.
+fn read_pieces(
+    partition: PartitionId,
+    wanted: &Wanted,
+    files: &HashMap<u32, File>,
+    bytes: &mut [u8],
+) -> Vec<Damage> {
+    let mut damages = Vec::new();
+    for piece in &wanted.pieces {
+        let start = usize::try_from(piece.offset - wanted.key.offset).expect("within the range");
+        let out = &mut bytes[start..start + piece.extent.length as usize];
+        let result = match files.get(&piece.extent.at.segment) {
+            Some(file) => read_piece(partition, wanted.key.object, piece, file, out),
+            None => Err("the segment's file is missing".to_string()),
+        };
+        if let Err(reason) = result {
+            damages.push(Damage { object: wanted.key.object, piece: *piece, reason });
+        }
+    }
+    damages
+}
+
+/// Reads and verifies one piece.
+fn read_piece(
+    partition: PartitionId,
+    object: u64,
+    piece: &Piece,
+    file: &File,
+    out: &mut [u8],
+) -> Result<(), String> {
+    let extent = &piece.extent;
+    let blocks = extent.payload_bytes.div_ceil(CHECKSUM_BLOCK_BYTES);
+    let key_bytes = DATA_KEY_BYTES + blocks as usize * 4;
+    let head = read_exactly(file, extent.at.offset.into(), RECORD_HEADER_BYTES as usize + key_bytes)?;
+    let header = RecordHeader::decode(&head).map_err(|error| error.to_string())?;
+    let key = &head[RECORD_HEADER_BYTES as usize..];
+    let belongs = header.partition == partition
+        && header.key_bytes as usize == key_bytes
+        && header.payload_bytes == extent.payload_bytes
+        && header.key_checksum == crc32c(key);
+    if !belongs {
+        return Err("the record's header is not the expected one".into());
+    }
+    let data = DataKey::decode(key).map_err(|error| error.to_string())?;
+    if data.object != object || data.offset + u64::from(extent.skip) != piece.offset {
+        return Err("the record is of another place".into());
+    }
+    let sums = &key[DATA_KEY_BYTES..];
+    let block = CHECKSUM_BLOCK_BYTES;
+    let first = extent.skip / block;
+    let last = (extent.skip + extent.length - 1) / block;
+    let from = first * block;
+    let until = ((last + 1) * block).min(extent.payload_bytes);
+    let place = u64::from(extent.at.offset) + head.len() as u64 + u64::from(from);
+    let whole_blocks = from == extent.skip && until == extent.skip + extent.length;
+    let verify = |bytes: &[u8]| -> Result<(), String> {
+        let sums = sums[first as usize * 4..].chunks_exact(4);
+        let good = bytes
+            .chunks(block as usize)
+            .zip(sums)
+            .all(|(bytes, sum)| crc32c(bytes).to_le_bytes() == sum);
+        if good { Ok(()) } else { Err("a block's checksum is wrong".into()) }
+    };
+    if whole_blocks {
+        let read = file.read_at(place, out).map_err(|error| error.to_string())?;
+        if read < out.len() {
+            return Err("the record is cut off".into());
+        }
+        return verify(out);
+    }
+    let bytes = read_exactly(file, place, (until - from) as usize)?;
+    verify(&bytes)?;
+    let skip = (extent.skip - from) as usize;
+    out.copy_from_slice(&bytes[skip..skip + out.len()]);
+    Ok(())
+}
+
+fn read_exactly(file: &File, offset: u64, length: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![0; length];
+    let read = file.read_at(offset, &mut bytes).map_err(|error| error.to_string())?;
+    if read < length { Err("the record is cut off".into()) } else { Ok(bytes) }
+}
+
+/// Asks the other in-sync replicas for the record that is damaged here.
+async fn fetch(
+    context: &Arc<Context>,
+    partition: PartitionId,
+    sources: &[String],
+    damage: &Damage,
+) -> Option<Record> {
+    let extent = &damage.piece.extent;
+    let mend = data::Mend {
+        object: damage.object,
+        offset: damage.piece.offset - u64::from(extent.skip),
+        length: extent.payload_bytes,
+        at: damage.piece.offset,
+    };
+    for source in sources {
+        let request = Request::new(Operation::Mend)
+            .partition(partition)
+            .class(Class::Foreground)
+            .message(&mend);
+        match context.peers.call(source, request).await {
+            Ok(reply) => match record_of(&reply, partition) {
+                Some(record) => return Some(record),
+                None => tracing::warn!(source, "the record offered for mending is not sound"),
+            },
+            Err(error) => tracing::warn!(source, %error, "cannot get a record for mending"),
+        }
+    }
+    None
+}
+
+fn record_of(reply: &Reply, partition: PartitionId) -> Option<Record> {
+    let body: data::MendReply = reply.decode().ok()?;
+    let header = RecordHeader::decode(&body.header).ok()?;
+    let fits = header.partition == partition && header.key_bytes as usize == body.key.len();
+    header.verify(&body.key, &reply.payload).ok()?;
+    fits.then_some(Record { header, key: body.key, payload: reply.payload.clone() })
+}
+
+fn copy_piece(piece: &Piece, key: &DataKey, good: &Record, bytes: &mut [u8]) {
+    let start = usize::try_from(piece.offset - key.offset).expect("within the range");
+    let length = piece.extent.length as usize;
+    let skip = piece.extent.skip as usize;
+    bytes[start..start + length].copy_from_slice(&good.payload[skip..skip + length]);
+}
+

@@ -1,0 +1,431 @@
+//! Bringing a replica up whose leader's log does not reach back far enough.
+//!
+//! The leader freezes its index and pushes it piece by piece, data with the records it points to.
+//! The receiver builds a second index beside the one it has, under the next generation of keys, and
+//! copies records into base segments. Only when all is there, durable and wanted by the engine does
+//! the new generation take over: one write of the state file decides it.
+
+use super::open::{Found, index_handle, index_prefix, space_of};
+use super::{Holder, Machine, checkpoint::Checkpointing};
+use crate::context::Context;
+use crate::log::Log;
+use crate::run::NodeEvent;
+use crate::store::{self, Checkpoint};
+use bytes::{Bytes, BytesMut};
+use partition::extent::{ChunkMap, DataKey, Index};
+use partition::kv::{Batch, Buffered, Kv, Read, Remaining};
+use partition::log::record::{Record, RecordHeader};
+use partition::replica::{Event, Position};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use types::configuration::PartitionKind;
+use types::limits::{RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE};
+use types::{Epoch, ReplicaId, Sequence};
+use wire::replicate::{Snapshot, SnapshotReply};
+use wire::{Class, Operation, Reply, Request, Responder, Status};
+use world::File;
+
+/// Snapshots on their way, in either direction.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    /// How many are being sent: their segments must stay.
+    sending: usize,
+    staging: Option<Staging>,
+}
+
+impl Transfers {
+    pub(super) fn are_sending(&self) -> bool {
+        self.sending > 0
+    }
+}
+
+/// A snapshot that is being received.
+#[derive(Debug)]
+struct Staging {
+    from: ReplicaId,
+    epoch: Epoch,
+    at: Position,
+    piece_next: u64,
+    complete: bool,
+    kv: Arc<Buffered>,
+    /// The new index, for data.
+    index: Option<Index>,
+}
+
+/// What is read and pushed by the sending task.
+struct Source {
+    context: Arc<Context>,
+    kind: PartitionKind,
+    partition: types::PartitionId,
+    kv: Arc<dyn Read>,
+    files: BTreeMap<u32, File>,
+    address: String,
+    head: Snapshot,
+}
+
+impl Holder {
+    pub(super) fn send_snapshot(&mut self, to: ReplicaId, epoch: Epoch) {
+        let replica = self.id;
+        let Some(source) = self.snapshot_source(to, epoch) else {
+            return self.context.post(NodeEvent::SnapshotSent { replica, to });
+        };
+        self.snapshots.sending += 1;
+        tracing::info!(partition = %self.partition, %to, "sending a snapshot");
+        self.context.world.spawn("snapshot", async move {
+            let context = source.context.clone();
+            if let Err(reason) = source.push().await {
+                tracing::warn!(%replica, %to, reason, "a snapshot was not sent");
+            }
+            context.post(NodeEvent::SnapshotSent { replica, to });
+        });
+    }
+
+    /// A snapshot has been sent, well or not.
+    pub fn snapshot_sent(&mut self, to: ReplicaId) {
+        self.snapshots.sending = self.snapshots.sending.saturating_sub(1);
+        self.handle(Event::SnapshotSent { to });
+    }
+
+    fn snapshot_source(&mut self, to: ReplicaId, epoch: Epoch) -> Option<Source> {
+        let address = self.address_of(to)?;
+        if let Err(error) = self.machine.checkpoint() {
+            self.fail(format!("the index cannot be written: {error}"));
+            return None;
+        }
+        let sequence = self.machine.applied();
+        let at_epoch = self.engine.history().epoch_at(sequence)?;
+        let segments = self.log.segments().keys();
+        let files = segments.filter_map(|n| Some((*n, self.log.file(*n).ok()?))).collect();
+        let head = Snapshot {
+            to: to.0,
+            from: self.id.0,
+            epoch: epoch.0,
+            at: Some(wire::replicate::Position { epoch: at_epoch.0, sequence: sequence.0 }),
+            ..Snapshot::default()
+        };
+        Some(Source {
+            context: self.context.clone(),
+            kind: self.kind,
+            partition: self.partition,
+            kv: self.kv.snapshot(),
+            files,
+            address,
+            head,
+        })
+    }
+
+    /// Takes one piece of a snapshot.
+    pub fn take_piece(&mut self, request: &Request, responder: Responder) {
+        let Ok(piece) = request.decode::<Snapshot>() else {
+            return responder.refuse(Status::Invalid, "the piece does not decode");
+        };
+        match self.stage(&piece, &request.payload) {
+            Ok(()) => responder.reply(Reply::message(&SnapshotReply {})),
+            Err((status, reason)) => {
+                tracing::warn!(partition = %self.partition, reason, "a snapshot piece was refused");
+                responder.refuse(status, reason);
+            }
+        }
+    }
+
+    fn stage(&mut self, piece: &Snapshot, payload: &Bytes) -> Result<(), (Status, String)> {
+        let invalid = |reason: &str| (Status::Invalid, reason.to_string());
+        let at = piece.at.ok_or_else(|| invalid("the position is missing"))?;
+        let at = Position { epoch: Epoch(at.epoch), sequence: Sequence(at.sequence) };
+        if piece.piece == 0 {
+            self.begin_staging(piece, at).map_err(|error| (Status::Unknown, error))?;
+        }
+        let Some(staging) = self.snapshots.staging.as_mut() else {
+            return Err((Status::Conflict, "no snapshot is being received".into()));
+        };
+        let fits = staging.at == at
+            && staging.from.0 == piece.from
+            && staging.epoch.0 == piece.epoch
+            && staging.piece_next == piece.piece
+            && !staging.complete;
+        if !fits {
+            return Err((Status::Conflict, "this is not the piece that comes next".into()));
+        }
+        match &mut staging.index {
+            Some(index) => stage_records(&mut self.log, index, piece, payload, self.partition),
+            None => stage_pairs(&staging.kv, &piece.pairs, payload),
+        }
+        .map_err(|error| (Status::Unknown, error))?;
+        staging.piece_next += 1;
+        if piece.last {
+            staging.complete = true;
+            let (from, epoch) = (staging.from, staging.epoch);
+            self.handle(Event::SnapshotStaged { from, epoch, at });
+        }
+        Ok(())
+    }
+
+    fn begin_staging(&mut self, piece: &Snapshot, at: Position) -> Result<(), String> {
+        self.discard_snapshot();
+        let generation = self.stored.generation + 1;
+        self.remove_generation(generation).map_err(|error| error.to_string())?;
+        let found = Found { partition: self.partition, replica: self.id };
+        let below = index_handle(&self.database, found, self.kind, generation);
+        let kv = Arc::new(Buffered::new(Arc::new(below)));
+        let index = match self.kind {
+            PartitionKind::Data => {
+                Some(Index::open(kv.clone()).map_err(|error| error.to_string())?)
+            }
+            PartitionKind::Namespace => None,
+        };
+        self.snapshots.staging = Some(Staging {
+            from: ReplicaId(piece.from),
+            epoch: Epoch(piece.epoch),
+            at,
+            piece_next: 0,
+            complete: false,
+            kv,
+            index,
+        });
+        Ok(())
+    }
+
+    pub(super) fn discard_snapshot(&mut self) {
+        self.snapshots.staging = None;
+        let generation = self.stored.generation + 1;
+        if let Err(error) = self.remove_generation(generation) {
+            tracing::warn!(partition = %self.partition, %error, "cannot discard a snapshot");
+        }
+    }
+
+    fn remove_generation(&self, generation: u32) -> Result<(), partition::kv::Error> {
+        let found = Found { partition: self.partition, replica: self.id };
+        let kv = self.database.handle(space_of(self.kind), Vec::new());
+        let prefix = index_prefix(found, generation);
+        while kv.remove_prefix(&prefix, 4096)? == Remaining::Some {}
+        Ok(())
+    }
+
+    /// Replaces log and index by what was staged.
+    pub(super) fn install_snapshot(&mut self, at: Position) -> Option<Event> {
+        let staging = self.snapshots.staging.take()?;
+        if !staging.complete || staging.at != at {
+            self.snapshots.staging = Some(staging);
+            return None;
+        }
+        match self.install(staging) {
+            Ok(()) => Some(Event::SnapshotInstalled { at }),
+            Err(reason) => {
+                self.fail(format!("a snapshot cannot be installed: {reason}"));
+                None
+            }
+        }
+    }
+
+    fn install(&mut self, staging: Staging) -> Result<(), String> {
+        let at = staging.at;
+        if let Some(mut index) = staging.index {
+            index.set_applied(at.sequence);
+            index.checkpoint().map_err(|error| error.to_string())?;
+        }
+        // Blocks the loop for a while; a replica that is replaced has nobody to serve.
+        self.log.begin_sync().run().map_err(|error| error.to_string())?;
+        staging.kv.persist().map_err(|error| error.to_string())?;
+        let checkpoint = Checkpoint {
+            sequence: at.sequence.0,
+            epoch: at.epoch.0,
+            history: vec![at.epoch.0, at.sequence.0],
+            synced: at.sequence.0,
+            segment_min: self.log.number_next(),
+            ..Checkpoint::default()
+        };
+        let generation = self.stored.generation + 1;
+        let path = super::checkpoint::path(&self.folder, generation);
+        store::write(&self.disk, &path, &checkpoint).map_err(|error| error.to_string())?;
+        self.stored.generation = generation;
+        // From here on it counts.
+        self.store_state().map_err(|error| error.to_string())?;
+        self.log.reset(at.sequence).map_err(|error| error.to_string())?;
+        self.machine =
+            Machine::open(self.kind, staging.kv.clone()).map_err(|error| error.to_string())?;
+        self.kv = staging.kv;
+        self.unapplied.clear();
+        self.results.clear();
+        self.dead.clear();
+        self.checkpointing = Checkpointing::new(&checkpoint);
+        let old = super::checkpoint::path(&self.folder, generation - 1);
+        self.disk.remove_if_present(&old).map_err(|error| error.to_string())?;
+        self.remove_generation(generation - 1).map_err(|error| error.to_string())?;
+        tracing::info!(partition = %self.partition, sequence = %at.sequence, "snapshot installed");
+        Ok(())
+    }
+}
+
+/// Stores pairs of keys and values.
+fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), String> {
+    let mut batch = Batch::default();
+    let mut at = 0_usize;
+    for pair in lengths.chunks(2) {
+        let [key, value] = pair else { return Err("a key without a value".into()) };
+        let (key_end, end) = (at + *key as usize, at + *key as usize + *value as usize);
+        if end > payload.len() {
+            return Err("pairs are longer than what was sent".into());
+        }
+        batch.put(payload.slice(at..key_end), payload.slice(key_end..end));
+        at = end;
+    }
+    kv.write(batch).map_err(|error| error.to_string())?;
+    if kv.buffered_bytes() > types::limits::CHECKPOINT_INDEX_BYTES {
+        kv.persist().map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Copies records, and points the new index to their live parts.
+fn stage_records(
+    log: &mut Log,
+    index: &mut Index,
+    piece: &Snapshot,
+    payload: &Bytes,
+    partition: types::PartitionId,
+) -> Result<(), String> {
+    let mut at = 0_usize;
+    let mut records = Vec::with_capacity(piece.records.len());
+    for length in &piece.records {
+        let end = at + *length as usize;
+        if end > payload.len() {
+            return Err("records are longer than what was sent".into());
+        }
+        let record = Record::decode(&payload.slice(at..end), partition);
+        records.push(record.map_err(|error| error.to_string())?);
+        at = end;
+    }
+    let locations = log.append_base(&records).map_err(|error| error.to_string())?;
+    let mut live = piece.live.chunks_exact(2);
+    if piece.parts.len() != records.len() {
+        return Err("each record needs its parts".into());
+    }
+    for ((record, location), parts) in records.iter().zip(locations).zip(&piece.parts) {
+        let key = DataKey::decode(&record.key).map_err(|error| error.to_string())?;
+        for part in live.by_ref().take(*parts as usize) {
+            let fits = part[0].checked_add(part[1]).is_some_and(|e| e <= record.header.payload_bytes);
+            if part[1] == 0 || !fits {
+                return Err("a part lies outside of its record".into());
+            }
+            index
+                .place(&key, (part[0], part[1]), location)
+                .map_err(|error| error.to_string())?;
+        }
+    }
+    for object in &piece.tombstones {
+        index.bury(*object);
+    }
+    Ok(())
+}
+
+impl Source {
+    async fn push(self) -> Result<(), String> {
+        let mut head = self.head.clone();
+        match self.kind {
+            PartitionKind::Namespace => self.push_pairs(&mut head).await,
+            PartitionKind::Data => self.push_records(&mut head).await,
+        }
+    }
+
+    async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
+        let request = Request::new(Operation::Snapshot)
+            .partition(self.partition)
+            .epoch(Epoch(piece.epoch))
+            .class(Class::Background)
+            .deadline(SNAPSHOT_PIECE_DEADLINE)
+            .message(piece)
+            .payload(payload);
+        let reply = self.context.peers.call(&self.address, request).await;
+        reply.map_err(|error| error.to_string())?;
+        *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
+        Ok(())
+    }
+
+    async fn push_pairs(&self, piece: &mut Snapshot) -> Result<(), String> {
+        let limit = RECORD_PAYLOAD_BYTES_MAX as usize;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let mut payload = BytesMut::new();
+            let from = after.take().map_or(Vec::new(), |mut key| {
+                key.push(0);
+                key
+            });
+            let mut last = None;
+            let scan = self.kv.scan(&from, None, &mut |key, value| {
+                let full = payload.len() + key.len() + value.len() > limit;
+                if full && !payload.is_empty() {
+                    return ControlFlow::Break(());
+                }
+                let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small pairs");
+                piece.pairs.extend([length(key), length(value)]);
+                payload.extend_from_slice(key);
+                payload.extend_from_slice(value);
+                last = Some(key.to_vec());
+                ControlFlow::Continue(())
+            });
+            scan.map_err(|error| error.to_string())?;
+            let end = last.is_none();
+            piece.last = end;
+            self.send(piece, payload.freeze()).await?;
+            if end {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+
+    async fn push_records(&self, piece: &mut Snapshot) -> Result<(), String> {
+        let mut after = None;
+        loop {
+            let mut chunks: Vec<(u64, u64, ChunkMap)> = Vec::new();
+            let scan = Index::scan(self.kv.as_ref(), after, &mut |object, chunk, map| {
+                chunks.push((object, chunk, map));
+                if chunks.len() < 64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            scan.map_err(|error| error.to_string())?;
+            let Some((object, chunk, _)) = chunks.last() else { break };
+            after = Some((*object, *chunk));
+            for (_, _, map) in &chunks {
+                self.push_chunk(piece, map).await?;
+            }
+        }
+        piece.tombstones = Index::tombstones(self.kv.as_ref()).map_err(|error| error.to_string())?;
+        piece.last = true;
+        self.send(piece, Bytes::new()).await
+    }
+
+    async fn push_chunk(&self, piece: &mut Snapshot, map: &ChunkMap) -> Result<(), String> {
+        let mut records: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for extent in map.extents() {
+            records.entry(extent.at).or_default().extend([extent.skip, extent.length]);
+        }
+        let mut payload = BytesMut::new();
+        for (at, live) in records {
+            let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
+            let record = read_record(file, at.offset)?;
+            if payload.len() + record.len() > RECORD_PAYLOAD_BYTES_MAX as usize
+                && !payload.is_empty()
+            {
+                self.send(piece, payload.split().freeze()).await?;
+            }
+            piece.records.push(u32::try_from(record.len()).expect("records have a limit"));
+            piece.parts.push(u32::try_from(live.len() / 2).expect("few parts"));
+            piece.live.extend(live);
+            payload.extend_from_slice(&record);
+        }
+        if payload.is_empty() {
+            return Ok(());
+        }
+        self.send(piece, payload.freeze()).await
+    }
+}
+
+fn read_record(file: &File, offset: u32) -> Result<Vec<u8>, String> {
+    let mut head = [0; 64];
+    file.read_at(offset.into(), &mut head).map_err(|error| error.to_string())?;
+    let header = RecordHeader::decode(&head).map_err(|error| error.to_string())?;
+    let mut bytes = vec![0; header.record_bytes() as usize];
+    file.read_at(offset.into(), &mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
