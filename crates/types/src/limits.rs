@@ -33,6 +33,33 @@ pub const LINKS_MAX: u32 = 65_000;
 /// Largest file: the largest offset that the kernel's signed 64-bit offsets can name.
 pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
+/// Extended attributes of one inode: with names of full length their list is 64 KiB, the kernel's limit.
+pub const XATTRS_PER_INODE_MAX: u32 = 256;
+
+/// Live client sessions of one file volume.
+pub const CLIENT_SESSIONS_MAX: usize = 4096;
+
+/// Outcomes remembered for one client session; it must acknowledge before it may go on.
+pub const OUTCOMES_REMEMBERED_MAX: u64 = 4096;
+
+/// Locks and delegations that one client session may hold, counted by inode.
+pub const HOLDINGS_PER_SESSION_MAX: usize = 65_536;
+
+/// Locks on one inode, of all owners.
+pub const LOCKS_PER_INODE_MAX: usize = 1024;
+
+/// Chunks placed, items committed or inodes named by one command; pairs in one page of an answer.
+pub const ITEMS_PER_COMMAND_MAX: usize = 1024;
+
+/// Entries in one page of a folder.
+pub const DIRECTORY_PAGE_ENTRIES_MAX: usize = 4096;
+
+/// A page of an answer is closed once it is this long.
+pub const PAGE_BYTES: usize = 512 << 10;
+
+/// Keys that one purge removes; a file with more chunks takes several.
+pub const PURGE_KEYS_MAX: usize = 16_384;
+
 /// Replicas of one partition.
 pub const REPLICAS_MAX: usize = 7;
 
@@ -153,3 +180,6 @@ pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Largest payload of one frame: a whole record, header and key included.
 pub const FRAME_PAYLOAD_BYTES_MAX: u32 = RECORD_PAYLOAD_BYTES_MAX + (64 << 10);
+// A page may pass its limit by one entry.
+const _: () = assert!(PAGE_BYTES * 2 <= FRAME_BODY_BYTES_MAX as usize);
+const _: () = assert!(XATTRS_PER_INODE_MAX as usize * (XATTR_NAME_BYTES_MAX + 1) <= 64 << 10);

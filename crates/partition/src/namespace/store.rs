@@ -1,0 +1,199 @@
+//! The store of a namespace: a `Kv` with the changes on top that were not written to it yet.
+//!
+//! Commands change values here; [`Store::flush`] writes the changes of many commands as one batch, so that
+//! a folder into which a thousand files are created is written once. Nothing is lost by that: the log
+//! is the truth, and what was applied is part of the same batch. A command that is refused half way is
+//! undone by [`Store::rollback`].
+
+use super::codec::{seal, unseal};
+use super::fault::Fault;
+use crate::kv::{Batch, Kv};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// A change that waits: a body to put, or `None` to remove.
+type Change = Option<Bytes>;
+
+#[derive(Debug)]
+pub(super) struct Store {
+    kv: Arc<dyn Kv>,
+    pending: BTreeMap<Vec<u8>, Change>,
+    /// What the running command replaced in `pending`, oldest first.
+    undo: Vec<(Vec<u8>, Option<Change>)>,
+    /// Keys and bodies in `pending`, about.
+    pending_bytes: usize,
+}
+
+fn damaged(key: &[u8]) -> impl FnOnce(super::codec::Malformed) -> Fault + '_ {
+    move |source| Fault::Value { key: shown(key), source }
+}
+
+/// A key as people read it: its letter and the rest in hex.
+pub(super) fn shown(key: &[u8]) -> String {
+    let Some((kind, rest)) = key.split_first() else { return String::new() };
+    let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}{hex}", char::from(*kind))
+}
+
+impl Store {
+    pub(super) fn new(kv: Arc<dyn Kv>) -> Store {
+        Store { kv, pending: BTreeMap::new(), undo: Vec::new(), pending_bytes: 0 }
+    }
+
+    pub(super) fn kv(&self) -> &Arc<dyn Kv> {
+        &self.kv
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        if let Some(change) = self.pending.get(key) {
+            return Ok(change.clone());
+        }
+        let Some(value) = self.kv.get(key)? else { return Ok(None) };
+        let body = unseal(key, &value).map_err(damaged(key))?;
+        Ok(Some(value.slice_ref(body)))
+    }
+
+    /// The value of `key`, read by `decode`.
+    pub(super) fn read<T>(
+        &self,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, super::codec::Malformed>,
+    ) -> Result<Option<T>, Fault> {
+        match self.get(key)? {
+            None => Ok(None),
+            Some(body) => decode(&body).map(Some).map_err(damaged(key)),
+        }
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, body: impl Into<Bytes>) {
+        self.change(key, Some(body.into()));
+    }
+
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.change(key, None);
+    }
+
+    fn change(&mut self, key: Vec<u8>, change: Change) {
+        self.pending_bytes += key.len() + change.as_ref().map_or(0, Bytes::len);
+        let before = self.pending.insert(key.clone(), change);
+        self.undo.push((key, before));
+    }
+
+    /// Visits bodies in the order of keys: at least `from`, below `until`.
+    pub(super) fn scan(
+        &self,
+        from: &[u8],
+        until: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
+    ) -> Result<(), Fault> {
+        if from >= until {
+            return Ok(());
+        }
+        let mut waiting = self.pending.range(from.to_vec()..until.to_vec()).peekable();
+        let mut fault = None;
+        let mut stopped = false;
+        self.kv.scan(from, Some(until), &mut |key, value| {
+            let mut step = || -> Result<ControlFlow<()>, Fault> {
+                while let Some((earlier, change)) =
+                    waiting.next_if(|(other, _)| other.as_slice() < key)
+                {
+                    if let Some(body) = change
+                        && visit(earlier, body)?.is_break()
+                    {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                match waiting.next_if(|(other, _)| other.as_slice() == key) {
+                    Some((_, None)) => Ok(ControlFlow::Continue(())),
+                    Some((_, Some(body))) => visit(key, body),
+                    None => visit(key, unseal(key, value).map_err(damaged(key))?),
+                }
+            };
+            let flow = step().unwrap_or_else(|found| {
+                fault = Some(found);
+                ControlFlow::Break(())
+            });
+            stopped = flow.is_break();
+            flow
+        })?;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        if stopped {
+            return Ok(());
+        }
+        for (key, change) in waiting {
+            if let Some(body) = change
+                && visit(key, body)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits all bodies whose key begins with `prefix`.
+    pub(super) fn scan_prefix(
+        &self,
+        prefix: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
+    ) -> Result<(), Fault> {
+        self.scan(prefix, &super::key::after(prefix), visit)
+    }
+
+    /// The first keys, `keys_max` at most, that begin with `prefix`.
+    pub(super) fn keys(&self, prefix: &[u8], keys_max: usize) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut keys = Vec::new();
+        self.scan_prefix(prefix, |key, _| {
+            if keys.len() == keys_max {
+                return Ok(ControlFlow::Break(()));
+            }
+            keys.push(key.to_vec());
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(keys)
+    }
+
+    /// Ends a command: its changes stay.
+    pub(super) fn commit(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Ends a command: its changes are undone.
+    pub(super) fn rollback(&mut self) {
+        for (key, before) in self.undo.drain(..).rev() {
+            match before {
+                Some(change) => self.pending.insert(key, change),
+                None => self.pending.remove(&key),
+            };
+        }
+    }
+
+    /// About how many bytes wait to be written.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Writes all changes as one batch. When that fails they stay here, and it may be tried again.
+    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+        assert!(self.undo.is_empty(), "a command is still running");
+        let mut batch = Batch::default();
+        for (key, change) in &self.pending {
+            let key_bytes = Bytes::copy_from_slice(key);
+            match change {
+                Some(body) => batch.put(key_bytes, seal(key, body)),
+                None => batch.remove(key_bytes),
+            }
+        }
+        self.kv.write(batch)?;
+        self.pending.clear();
+        self.pending_bytes = 0;
+        Ok(())
+    }
+}
