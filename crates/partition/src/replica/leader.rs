@@ -21,15 +21,18 @@ use types::limits::REPLICATION_MESSAGE_BYTES_MAX;
 use types::volume::Durability;
 use types::{Configuration, Moment, ReplicaId, Sequence};
 
+/// Callers' tokens, each with the place it waits for, in ascending order.
+pub(super) type Queue = VecDeque<(Sequence, u64)>;
+
 #[derive(Debug)]
 pub(super) struct Leading {
     pub(super) phase: Phase,
     pub(super) followers: BTreeMap<ReplicaId, Progress>,
     pub(super) window: Window,
     /// Callers that wait for a commit, in the order of their places.
-    writes: VecDeque<(Sequence, u64)>,
+    writes: Queue,
     /// Callers that wait for disks, in the order of their places.
-    flushes: VecDeque<(Sequence, u64)>,
+    flushes: Queue,
     /// The furthest place any flush asked for.
     flush_wanted: Sequence,
     /// Every flush that was ever answered, by whomever, is within this; a replica is not promoted
@@ -332,7 +335,7 @@ impl Leading {
     }
 
     /// Callers that wait for something, in order, for the invariants.
-    pub(super) fn waiting(&self) -> (&VecDeque<(Sequence, u64)>, &VecDeque<(Sequence, u64)>) {
+    pub(super) fn waiting(&self) -> (&Queue, &Queue) {
         (&self.writes, &self.flushes)
     }
 }
@@ -350,7 +353,7 @@ fn others(
 
 /// Tells everybody in `queue` up to `upto` that it is done.
 fn answer_upto(
-    queue: &mut VecDeque<(Sequence, u64)>,
+    queue: &mut Queue,
     upto: Sequence,
     effects: &mut Vec<Effect>,
     answer: impl Fn(Sequence) -> Answer,

@@ -59,7 +59,7 @@ mod tests {
         let sent = Moment(1_000);
         let mut grant = Grant::assumed(Moment(0));
         grant.extend(sent);
-        assert!(holds(Some(sent), sent + LEASE - Duration::from_nanos(1)));
+        assert!(holds(Some(sent), sent + (LEASE - Duration::from_nanos(1))));
         assert!(!holds(Some(sent), sent + LEASE));
         assert!(!grant.expired(sent + LEASE));
         assert!(grant.expired(sent + LEASE + LEASE_MARGIN));
