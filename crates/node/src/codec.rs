@@ -2,9 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use partition::log::record::KEY_BYTES_MAX;
-use partition::replica::{
-    Ack, Append, Entry, EntryBody, Failure, Message, Position, Reject,
-};
+use partition::replica::{Ack, Append, Entry, EntryBody, Failure, Message, Position, Reject};
 use std::sync::Arc;
 use types::limits::RECORD_PAYLOAD_BYTES_MAX;
 use types::{Epoch, ReplicaId, Sequence};

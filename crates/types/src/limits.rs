@@ -183,3 +183,9 @@ pub const FRAME_PAYLOAD_BYTES_MAX: u32 = RECORD_PAYLOAD_BYTES_MAX + (64 << 10);
 // A page may pass its limit by one entry.
 const _: () = assert!(PAGE_BYTES * 2 <= FRAME_BODY_BYTES_MAX as usize);
 const _: () = assert!(XATTRS_PER_INODE_MAX as usize * (XATTR_NAME_BYTES_MAX + 1) <= 64 << 10);
+
+/// A node's loop looks around at least this often.
+pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
+
+/// Heartbeats of one node are at least this far apart, however much there is to say.
+pub const HEARTBEAT_SPACING_MIN: Duration = Duration::from_millis(20);

@@ -163,7 +163,7 @@ impl Reply {
 }
 
 /// Whatever answers requests.
-pub trait Service: Send + Sync + 'static {
+pub trait Service: Send + Sync + std::fmt::Debug + 'static {
     /// Takes one request. Must not block; long work goes to a task that keeps the responder.
     fn handle(&self, request: Request, responder: Responder);
 }

@@ -281,8 +281,7 @@ impl Log {
     /// When the disk fails.
     pub fn reset(&mut self, end: Sequence) -> Result<(), Error> {
         let is_log = |segment: &&Segment| segment.kind() == SegmentKind::Log;
-        let logs: Vec<u32> =
-            self.segments.values().filter(is_log).map(Segment::number).collect();
+        let logs: Vec<u32> = self.segments.values().filter(is_log).map(Segment::number).collect();
         for number in logs {
             self.delete_segment(number)?;
         }

@@ -11,9 +11,9 @@
 
 use super::{Holder, Machine};
 use crate::context::Counters;
+use crate::log::{self, Log};
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
-use crate::log::{self, Log};
 use partition::extent::Index;
 use partition::kv::FlushJob;
 use partition::log::Location;
@@ -190,6 +190,7 @@ impl Holder {
         let oldest_kept = self.oldest_segment_kept();
         let removed = match &mut self.machine {
             Machine::Data(index) => reclaim_data(&mut self.log, index, oldest_kept, &mut self.dead),
+            Machine::Namespace(_) => reclaim_namespace(&mut self.log, oldest_kept),
         };
         if let Err(error) = removed {
             tracing::warn!(partition = %self.partition, %error, "cannot give room back");
@@ -213,6 +214,13 @@ impl Holder {
         }
         oldest
     }
+}
+
+/// Removes segments that are in the index.
+fn reclaim_namespace(log: &mut Log, oldest_kept: u32) -> Result<(), log::Error> {
+    let old: Vec<u32> =
+        log.segments().keys().copied().take_while(|number| *number < oldest_kept).collect();
+    old.into_iter().try_for_each(|number| log.remove_segment(number))
 }
 
 /// Removes dead segments and punches dead runs, as far as the log need not be kept.

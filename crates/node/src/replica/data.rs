@@ -13,16 +13,14 @@ impl Holder {
         if let Some(reason) = &self.failed {
             return responder.refuse(Status::NotLeader, format!("this replica failed: {reason}"));
         }
+        if self.kind == types::configuration::PartitionKind::Namespace {
+            return self.namespace_request(&request, responder);
+        }
         match request.operation {
             Operation::DataWrite | Operation::DataTrim | Operation::DataDelete => {
                 self.change(&request, responder);
             }
-            Operation::DataFlush => {
-                // Writes of this turn came before the flush.
-                self.end_turn();
-                let token = self.wait(Waiter::Flush(responder));
-                self.handle(partition::replica::Event::Flush { token });
-            }
+            Operation::DataFlush => self.flush(responder),
             Operation::DataRead => self.read(&request, responder),
             Operation::DataExtents => self.extents(&request, responder),
             Operation::Mend => self.mend_for_other(&request, responder),
@@ -31,6 +29,13 @@ impl Holder {
                 responder.refuse(Status::Unsupported, message);
             }
         }
+    }
+
+    pub(super) fn flush(&mut self, responder: Responder) {
+        // Writes of this turn came before the flush.
+        self.submit_turn();
+        let token = self.wait(Waiter::Flush(responder));
+        self.handle(partition::replica::Event::Flush { token });
     }
 
     fn change(&mut self, request: &Request, responder: Responder) {
@@ -47,11 +52,12 @@ impl Holder {
         let Ok(read) = request.decode::<data::Read>() else {
             return responder.refuse(Status::Invalid, "the request does not decode");
         };
-        if read.length > RECORD_PAYLOAD_BYTES_MAX || read.offset.checked_add(read.length.into()).is_none() {
+        if read.length > RECORD_PAYLOAD_BYTES_MAX
+            || read.offset.checked_add(read.length.into()).is_none()
+        {
             return responder.refuse(Status::Invalid, "the range is too long");
         }
-        let key =
-            DataKey { object: read.object, offset: read.offset, length: read.length.into() };
+        let key = DataKey { object: read.object, offset: read.offset, length: read.length.into() };
         let Some(pieces) = self.find(&key, &responder) else { return drop(responder) };
         let pieces = match pieces {
             Ok(pieces) => pieces,
@@ -101,7 +107,9 @@ impl Holder {
         if let Err(refusal) = self.check_readable() {
             return Some(Err((status_of(refusal), refusal.to_string())));
         }
-        let Machine::Data(index) = &mut self.machine;
+        let Machine::Data(index) = &mut self.machine else {
+            return Some(Err((Status::Unsupported, "this is a namespace partition".into())));
+        };
         let mut pieces = Vec::new();
         match index.find(key, &mut pieces) {
             Ok(()) => Some(Ok(pieces)),

@@ -133,8 +133,7 @@ impl Holder {
 
     fn send_to(&self, address: &str, to: ReplicaId, message: Message) {
         let epoch = message.epoch();
-        let mut request =
-            Request::new(Operation::Replicate).partition(self.partition).epoch(epoch);
+        let mut request = Request::new(Operation::Replicate).partition(self.partition).epoch(epoch);
         if self.context.peers.is_local(address) {
             request.native = Some(Arc::new(Native { from: self.id, to, message }));
         } else {

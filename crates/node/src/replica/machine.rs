@@ -4,15 +4,19 @@ use bytes::Bytes;
 use partition::extent::{Applied, Command, Index};
 use partition::kv::{self, Buffered};
 use partition::log::Location;
+use partition::namespace::{Fault, Namespace};
+use prost::Message;
 use std::sync::Arc;
 use types::Sequence;
 use types::configuration::PartitionKind;
+use types::namespace::{Outcome, Stamped};
 use wire::{Reply, Status};
 
 /// The index of one replica.
 #[derive(Debug)]
 pub enum Machine {
     Data(Index),
+    Namespace(Box<Namespace>),
 }
 
 /// A committed record, on its way into the index.
@@ -30,6 +34,19 @@ pub(super) struct Record<'a> {
 pub(super) enum Result {
     Nothing,
     Data(Applied),
+    Namespace(Outcome),
+}
+
+/// Kind of the records of a namespace partition; part of the format.
+pub(super) const KIND_COMMAND: u8 = 1;
+
+/// Why an index cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Kv(#[from] kv::Error),
+    #[error(transparent)]
+    Namespace(#[from] Fault),
 }
 
 impl Result {
@@ -40,6 +57,7 @@ impl Result {
             Result::Data(Applied::Changed { allocated_delta }) => {
                 Ok(Reply::message(&wire::data::Written { allocated_delta }))
             }
+            Result::Namespace(outcome) => Ok(Reply::message(&outcome)),
             Result::Data(Applied::Gone) => Err((Status::Gone, "the object was deleted".into())),
         }
     }
@@ -50,9 +68,10 @@ impl Machine {
     pub(super) fn open(
         kind: PartitionKind,
         kv: Arc<Buffered>,
-    ) -> std::result::Result<Machine, kv::Error> {
+    ) -> std::result::Result<Machine, Error> {
         match kind {
-            PartitionKind::Data | PartitionKind::Namespace => Ok(Machine::Data(Index::open(kv)?)),
+            PartitionKind::Data => Ok(Machine::Data(Index::open(kv)?)),
+            PartitionKind::Namespace => Ok(Machine::Namespace(Box::new(Namespace::open(kv)?))),
         }
     }
 
@@ -61,10 +80,11 @@ impl Machine {
     pub fn applied(&self) -> Sequence {
         match self {
             Machine::Data(index) => index.applied(),
+            Machine::Namespace(namespace) => namespace.applied(),
         }
     }
 
-    pub(super) fn apply(&mut self, record: &Record<'_>) -> std::result::Result<Result, kv::Error> {
+    pub(super) fn apply(&mut self, record: &Record<'_>) -> std::result::Result<Result, Error> {
         match self {
             Machine::Data(index) => {
                 let Ok(meaning) = Command::decode_key(record.kind, record.key) else {
@@ -72,28 +92,43 @@ impl Machine {
                     index.skip(record.sequence);
                     return Ok(Result::Nothing);
                 };
-                index.apply(record.sequence, meaning, record.at).map(Result::Data)
+                Ok(Result::Data(index.apply(record.sequence, meaning, record.at)?))
+            }
+            Machine::Namespace(namespace) => {
+                let stamped = match Stamped::decode(record.payload.clone()) {
+                    Ok(stamped) if record.kind == KIND_COMMAND => stamped,
+                    // Written by a newer version; every replica passes over it alike.
+                    _ => {
+                        namespace.advance(record.sequence)?;
+                        return Ok(Result::Nothing);
+                    }
+                };
+                Ok(Result::Namespace(namespace.apply(record.sequence, &stamped)?))
             }
         }
     }
 
-    pub(super) fn skip(&mut self, sequence: Sequence) -> std::result::Result<(), kv::Error> {
+    pub(super) fn skip(&mut self, sequence: Sequence) -> std::result::Result<(), Error> {
         match self {
             Machine::Data(index) => index.skip(sequence),
+            Machine::Namespace(namespace) => namespace.advance(sequence)?,
         }
         Ok(())
     }
 
     /// Hands what changed to the map below.
-    pub(super) fn checkpoint(&mut self) -> std::result::Result<(), kv::Error> {
+    pub(super) fn checkpoint(&mut self) -> std::result::Result<(), Error> {
         match self {
-            Machine::Data(index) => index.checkpoint(),
+            Machine::Data(index) => index.checkpoint()?,
+            Machine::Namespace(namespace) => namespace.flush()?,
         }
+        Ok(())
     }
 
     pub(super) fn wants_checkpoint(&self) -> bool {
         match self {
             Machine::Data(index) => index.wants_checkpoint(),
+            Machine::Namespace(_) => false,
         }
     }
 }

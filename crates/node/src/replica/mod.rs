@@ -9,12 +9,14 @@ mod checkpoint;
 mod data;
 mod effects;
 mod machine;
+mod namespace;
 mod open;
 mod read;
 mod snapshot;
 
 pub use machine::Machine;
-pub use open::Found;
+pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy};
+pub use read::{Damage, Damaged};
 
 use crate::context::Context;
 use crate::log::Log;
@@ -30,8 +32,8 @@ use types::configuration::PartitionKind;
 use types::{Configuration, DiskId, Epoch, Moment, PartitionId, ReplicaId, Sequence};
 use wire::control::{ReplicaReport, ReplicaState as Health, Role};
 use wire::{Responder, Status};
-use world::kv::Database;
 use world::Disk;
+use world::kv::Database;
 
 /// One replica on this node.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub struct Holder {
     /// Dead runs of segments that are still kept as log: offset and length in the file.
     dead: std::collections::BTreeMap<u32, Vec<(u64, u64)>>,
     snapshots: snapshot::Transfers,
+    clients: namespace::Clients,
     /// Why this replica cannot be used, when it cannot.
     pub failed: Option<String>,
     /// What is damaged and not yet mended, for people.
@@ -106,11 +109,15 @@ impl Holder {
 
     /// Ends a turn of the loop: submits what came in during it, all at once.
     pub fn end_turn(&mut self) {
+        self.submit_turn();
+        self.checkpoint_if_due();
+    }
+
+    fn submit_turn(&mut self) {
         if !self.submits.is_empty() {
             let submits = std::mem::take(&mut self.submits);
             self.handle(Event::SubmitMany(submits));
         }
-        self.checkpoint_if_due();
     }
 
     /// Takes a configuration from the control plane.

@@ -60,6 +60,8 @@ pub enum Error {
     Log(#[from] crate::log::Error),
     #[error(transparent)]
     Index(#[from] partition::kv::Error),
+    #[error(transparent)]
+    Machine(#[from] super::machine::Error),
     #[error("the state file is missing")]
     NoState,
     #[error("the state file says nothing of the kind of partition")]
@@ -120,7 +122,8 @@ impl Holder {
             wire::control::PartitionKind::Unspecified => return Err(Error::NoKind),
         };
         let checkpoint: Checkpoint =
-            store::read(&home.disk, &checkpoint_path(&folder, stored.generation))?.unwrap_or_default();
+            store::read(&home.disk, &checkpoint_path(&folder, stored.generation))?
+                .unwrap_or_default();
         let kv = home.database.handle(space_of(kind), index_prefix(found, stored.generation));
         let kv = Arc::new(Buffered::new(Arc::new(kv)));
         let machine = Machine::open(kind, kv.clone())?;
@@ -165,6 +168,7 @@ impl Holder {
             checkpointing: Checkpointing::new(&checkpoint),
             dead: Default::default(),
             snapshots: snapshot::Transfers::default(),
+            clients: Default::default(),
             failed: None,
             damaged: None,
             context,

@@ -124,7 +124,7 @@ impl Holder {
 
     /// Writes good bytes over damaged ones, if the index still points there.
     pub fn mend(&mut self, damage: &Damage, good: &Record) {
-        let Machine::Data(index) = &mut self.machine;
+        let Machine::Data(index) = &mut self.machine else { return };
         let extent = &damage.piece.extent;
         let key = DataKey {
             object: damage.object,
@@ -158,7 +158,9 @@ impl Holder {
         let Ok(mend) = request.decode::<data::Mend>() else {
             return responder.refuse(Status::Invalid, "the request does not decode");
         };
-        let Machine::Data(index) = &mut self.machine;
+        let Machine::Data(index) = &mut self.machine else {
+            return responder.refuse(Status::Unsupported, "this is a namespace partition");
+        };
         let key = DataKey { object: mend.object, offset: mend.at, length: 1 };
         let mut pieces = Vec::new();
         if let Err(error) = index.find(&key, &mut pieces) {
@@ -229,7 +231,8 @@ fn read_piece(
     let extent = &piece.extent;
     let blocks = extent.payload_bytes.div_ceil(CHECKSUM_BLOCK_BYTES);
     let key_bytes = DATA_KEY_BYTES + blocks as usize * 4;
-    let head = read_exactly(file, extent.at.offset.into(), RECORD_HEADER_BYTES as usize + key_bytes)?;
+    let head =
+        read_exactly(file, extent.at.offset.into(), RECORD_HEADER_BYTES as usize + key_bytes)?;
     let header = RecordHeader::decode(&head).map_err(|error| error.to_string())?;
     let key = &head[RECORD_HEADER_BYTES as usize..];
     let belongs = header.partition == partition
@@ -323,4 +326,3 @@ fn copy_piece(piece: &Piece, key: &DataKey, good: &Record, bytes: &mut [u8]) {
     let skip = piece.extent.skip as usize;
     bytes[start..start + length].copy_from_slice(&good.payload[skip..skip + length]);
 }
-

@@ -304,13 +304,12 @@ fn stage_records(
     for ((record, location), parts) in records.iter().zip(locations).zip(&piece.parts) {
         let key = DataKey::decode(&record.key).map_err(|error| error.to_string())?;
         for part in live.by_ref().take(*parts as usize) {
-            let fits = part[0].checked_add(part[1]).is_some_and(|e| e <= record.header.payload_bytes);
+            let fits =
+                part[0].checked_add(part[1]).is_some_and(|e| e <= record.header.payload_bytes);
             if part[1] == 0 || !fits {
                 return Err("a part lies outside of its record".into());
             }
-            index
-                .place(&key, (part[0], part[1]), location)
-                .map_err(|error| error.to_string())?;
+            index.place(&key, (part[0], part[1]), location).map_err(|error| error.to_string())?;
         }
     }
     for object in &piece.tombstones {
@@ -390,7 +389,8 @@ impl Source {
                 self.push_chunk(piece, map).await?;
             }
         }
-        piece.tombstones = Index::tombstones(self.kv.as_ref()).map_err(|error| error.to_string())?;
+        piece.tombstones =
+            Index::tombstones(self.kv.as_ref()).map_err(|error| error.to_string())?;
         piece.last = true;
         self.send(piece, Bytes::new()).await
     }

@@ -1,0 +1,146 @@
+//! What clients ask of a namespace partition, and what its leader does unasked.
+//!
+//! Unasked, the leader ends the sessions of clients that fell silent, and tells clients what
+//! concerns them: that somebody wants a delegation they hold, that what they cache has changed,
+//! that a file without names should be let go. Which client was heard from when, and what each is
+//! to be told, is in this replica's memory only; a new leader gives every client the whole time
+//! again, and tells all of them to drop what they cache.
+
+use super::machine::KIND_COMMAND;
+use super::{Holder, Machine, Waiter, status_of};
+use bytes::Bytes;
+use partition::replica::EntryBody;
+use prost::Message;
+use std::collections::BTreeMap;
+use types::limits::CLIENT_SESSION_SILENCE_MAX;
+use types::namespace::{
+    Answer, AnswerBody, Command, ExpireSession, ListSessions, Query, QueryBody,
+    Request as CommandRequest, SessionList, Stamped,
+};
+use types::{Epoch, Moment, SessionId};
+use wire::{Operation, Reply, Request, Responder, Status};
+
+/// What the leader remembers of clients.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    /// The epoch in which all this was learned.
+    epoch: Epoch,
+    heard: BTreeMap<SessionId, Moment>,
+    /// When to look again for clients that fell silent.
+    look_at: Moment,
+}
+
+impl Holder {
+    pub(super) fn namespace_request(&mut self, request: &Request, responder: Responder) {
+        match request.operation {
+            Operation::NamespaceCommand => self.command(request, responder),
+            Operation::NamespaceQuery => self.query(request, responder),
+            Operation::NamespaceFlush => self.flush(responder),
+            operation => {
+                let message = format!("a namespace partition does not do {}", operation.name());
+                responder.refuse(Status::Unsupported, message);
+            }
+        }
+    }
+
+    fn command(&mut self, request: &Request, responder: Responder) {
+        let Ok(command) = request.decode::<CommandRequest>() else {
+            return responder.refuse(Status::Invalid, "the command does not decode");
+        };
+        let from_cluster = command.session == 0;
+        let allowed = match &command.command {
+            None => false,
+            Some(Command::OpenSession(_)) => true,
+            // The cluster's own commands come over the control class, which clients do not have.
+            Some(_) => !from_cluster || request.class == wire::Class::Control,
+        };
+        if !allowed {
+            return responder.refuse(Status::Invalid, "this command needs a session");
+        }
+        if !from_cluster {
+            self.hear(SessionId(command.session));
+        }
+        self.submit_command(command, Waiter::Write(responder));
+    }
+
+    fn submit_command(&mut self, request: CommandRequest, waiter: Waiter) {
+        let time = self.context.world.timestamp().0;
+        let stamped = Stamped { time, request: Some(request) };
+        let payload = Bytes::from(stamped.encode_to_vec());
+        self.submit(EntryBody { kind: KIND_COMMAND, key: Bytes::new(), payload }, waiter);
+    }
+
+    fn query(&mut self, request: &Request, responder: Responder) {
+        let Ok(query) = request.decode::<Query>() else {
+            return responder.refuse(Status::Invalid, "the question does not decode");
+        };
+        if let Err(refusal) = self.check_readable() {
+            return responder.refuse(status_of(refusal), refusal.to_string());
+        }
+        match self.ask(&query) {
+            Ok(answer) => responder.reply(Reply::message(&answer)),
+            Err(reason) => {
+                responder.refuse(Status::NotLeader, reason.clone());
+                self.fail(reason);
+            }
+        }
+    }
+
+    fn ask(&mut self, query: &Query) -> Result<Answer, String> {
+        let Machine::Namespace(namespace) = &mut self.machine else {
+            return Err("this is a data partition".into());
+        };
+        namespace.query(query).map_err(|fault| format!("the namespace failed: {fault}"))
+    }
+
+    fn hear(&mut self, session: SessionId) {
+        let now = self.context.world.now();
+        self.clients.heard.insert(session, now);
+    }
+
+    /// Looks after clients, now and then.
+    pub fn tend(&mut self, now: Moment) {
+        if !self.leads() || !matches!(self.machine, Machine::Namespace(_)) || self.failed.is_some()
+        {
+            return;
+        }
+        let epoch = self.epoch();
+        if self.clients.epoch != epoch {
+            self.clients = Clients { epoch, ..Clients::default() };
+        }
+        if now < self.clients.look_at {
+            return;
+        }
+        self.clients.look_at = now + CLIENT_SESSION_SILENCE_MAX / 8;
+        for session in self.silent_sessions(now) {
+            tracing::info!(partition = %self.partition, %session, "a client fell silent");
+            let expire = Command::ExpireSession(ExpireSession { session: session.0 });
+            let request = CommandRequest { command: Some(expire), ..CommandRequest::default() };
+            self.submit_command(request, Waiter::Nobody);
+        }
+        self.end_turn();
+    }
+
+    fn silent_sessions(&mut self, now: Moment) -> Vec<SessionId> {
+        let listed = self.ask(&QueryBody::ListSessions(ListSessions {}).into());
+        let sessions = match listed.map(Answer::into_result) {
+            Ok(Ok(AnswerBody::Sessions(SessionList { sessions }))) => sessions,
+            Ok(_) => return Vec::new(),
+            Err(reason) => {
+                self.fail(reason);
+                return Vec::new();
+            }
+        };
+        let live: BTreeMap<SessionId, Moment> = sessions
+            .iter()
+            .map(|session| SessionId(session.id))
+            // One that this leader has not heard of has the whole time from now on.
+            .map(|id| (id, self.clients.heard.get(&id).copied().unwrap_or(now)))
+            .collect();
+        let silent =
+            |(_, heard): &(&SessionId, &Moment)| now.since(**heard) > CLIENT_SESSION_SILENCE_MAX;
+        let ended = live.iter().filter(silent).map(|(id, _)| *id).collect();
+        self.clients.heard = live;
+        ended
+    }
+}

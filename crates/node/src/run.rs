@@ -1,0 +1,387 @@
+//! The node's loop: it alone touches the replicas.
+//!
+//! Events come from the wire (requests, messages of other replicas, assignments), from work that
+//! was done elsewhere (syncs, checkpoints, reads that met damage), and from time. A turn takes what
+//! has come, hands each event to the replica that it concerns, and lets every touched replica end
+//! its turn: so requests that arrive together become one append and one message per follower.
+//!
+//! We gave up one task per replica: on few cores their wake-ups cost more than they bring.
+
+use crate::codec::Native;
+use crate::context::Context;
+use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
+use partition::kv::FlushJob;
+use partition::log::Record;
+use partition::replica::Event;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use types::limits::{LOOP_BATCH, LOOP_IDLE_MAX};
+use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
+use wire::control::{Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport};
+use wire::{Operation, Request, Responder, Status};
+
+/// Everything that can happen to a node.
+#[derive(Debug)]
+pub enum NodeEvent {
+    Request {
+        request: Request,
+        responder: Responder,
+    },
+    Replicate {
+        partition: PartitionId,
+        native: Native,
+    },
+    Assigned(Assignment),
+    Changed(ChangeConfigurationReply),
+    Synced {
+        replica: ReplicaId,
+        upto: Sequence,
+        result: std::io::Result<()>,
+    },
+    Checkpointed {
+        replica: ReplicaId,
+        flush: FlushJob,
+        result: Result<(), String>,
+    },
+    ReadDamaged {
+        replica: ReplicaId,
+        damaged: Damaged,
+    },
+    Mended {
+        replica: ReplicaId,
+        damage: replica::Damage,
+        good: Record,
+    },
+    SnapshotSent {
+        replica: ReplicaId,
+        to: ReplicaId,
+    },
+    /// Something changed that the control plane should hear of at once.
+    HeartbeatNow,
+    /// What to say in the next heartbeat?
+    Report(oneshot::Sender<Report>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The node's condition, for a heartbeat.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub disks: Vec<DiskReport>,
+    pub replicas: Vec<ReplicaReport>,
+}
+
+/// What the loop owns.
+#[derive(Debug)]
+pub struct NodeLoop {
+    context: Arc<Context>,
+    homes: BTreeMap<DiskId, Home>,
+    replicas: BTreeMap<ReplicaId, Holder>,
+    by_partition: BTreeMap<PartitionId, ReplicaId>,
+    /// Replicas that are on a disk and cannot be opened, and why.
+    broken: BTreeMap<ReplicaId, (Found, DiskId, String)>,
+    /// Replicas that were deleted; nothing makes them again.
+    deleted: BTreeSet<ReplicaId>,
+    heartbeat: Arc<tokio::sync::Notify>,
+    touched: BTreeSet<ReplicaId>,
+}
+
+impl NodeLoop {
+    /// Opens every replica that is on the disks.
+    pub fn open(
+        context: Arc<Context>,
+        homes: Vec<Home>,
+        heartbeat: Arc<tokio::sync::Notify>,
+    ) -> std::io::Result<NodeLoop> {
+        let mut node = NodeLoop {
+            context,
+            homes: homes.into_iter().map(|home| (home.disk_id, home)).collect(),
+            replicas: BTreeMap::new(),
+            by_partition: BTreeMap::new(),
+            broken: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            heartbeat,
+            touched: BTreeSet::new(),
+        };
+        let homes: Vec<Home> = node.homes.values().cloned().collect();
+        for home in homes {
+            home.disk.create_folder(REPLICAS_FOLDER)?;
+            for name in home.disk.list(REPLICAS_FOLDER)? {
+                if let Some(found) = Found::parse(&name) {
+                    node.open_replica(&home, found);
+                }
+            }
+        }
+        Ok(node)
+    }
+
+    fn open_replica(&mut self, home: &Home, found: Found) {
+        match Holder::open(self.context.clone(), home, found) {
+            Ok(holder) => self.keep(holder),
+            Err(error) => {
+                tracing::error!(
+                    partition = %found.partition, replica = %found.replica, %error,
+                    "a replica cannot be opened"
+                );
+                let broken = (found, home.disk_id, error.to_string());
+                self.broken.insert(found.replica, broken);
+            }
+        }
+    }
+
+    fn keep(&mut self, holder: Holder) {
+        self.by_partition.insert(holder.partition, holder.id);
+        self.replicas.insert(holder.id, holder);
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<NodeEvent>) {
+        let mut events = Vec::with_capacity(LOOP_BATCH);
+        loop {
+            let wait = self.wait();
+            tokio::select! {
+                biased;
+                count = inbox.recv_many(&mut events, LOOP_BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = self.context.world.sleep(wait) => {}
+            }
+            for event in events.drain(..) {
+                if let NodeEvent::Stop(done) = event {
+                    self.close();
+                    let _ = done.send(());
+                    return;
+                }
+                self.handle(event);
+            }
+            self.end_turn();
+        }
+    }
+
+    /// How long nothing needs to be done unless something happens.
+    fn wait(&self) -> std::time::Duration {
+        let now = self.context.world.now();
+        let wake = self.replicas.values().filter_map(|holder| holder.wake(now)).min();
+        wake.map_or(LOOP_IDLE_MAX, |wake| wake.since(now).min(LOOP_IDLE_MAX))
+    }
+
+    fn handle(&mut self, event: NodeEvent) {
+        match event {
+            NodeEvent::Request { request, responder } => self.request(request, responder),
+            NodeEvent::Replicate { partition, native } => self.replicate(partition, native),
+            NodeEvent::Assigned(assignment) => self.assigned(&assignment),
+            NodeEvent::Changed(reply) => {
+                if let Some(configuration) = &reply.configuration {
+                    self.configure(configuration);
+                }
+            }
+            NodeEvent::Synced { replica, upto, result } => {
+                self.with(replica, |holder| holder.synced(upto, result));
+            }
+            NodeEvent::Checkpointed { replica, flush, result } => {
+                self.with(replica, |holder| holder.checkpointed(&flush, result));
+            }
+            NodeEvent::ReadDamaged { replica, damaged } => {
+                self.with(replica, |holder| holder.read_damaged(damaged));
+            }
+            NodeEvent::Mended { replica, damage, good } => {
+                self.with(replica, |holder| holder.mend(&damage, &good));
+            }
+            NodeEvent::SnapshotSent { replica, to } => {
+                self.with(replica, |holder| holder.snapshot_sent(to));
+            }
+            NodeEvent::HeartbeatNow => self.heartbeat.notify_one(),
+            NodeEvent::Report(answer) => {
+                let _ = answer.send(self.report());
+            }
+            NodeEvent::Stop(_) => unreachable!("the loop itself takes it"),
+        }
+    }
+
+    fn with(&mut self, replica: ReplicaId, work: impl FnOnce(&mut Holder)) {
+        if let Some(holder) = self.replicas.get_mut(&replica) {
+            work(holder);
+            self.touched.insert(replica);
+        }
+    }
+
+    fn request(&mut self, request: Request, responder: Responder) {
+        let Some(replica) = self.by_partition.get(&request.partition).copied() else {
+            return responder.refuse(Status::NoPartition, "no replica of it is on this node");
+        };
+        self.with(replica, |holder| match request.operation {
+            Operation::Snapshot => holder.take_piece(&request, responder),
+            _ => holder.request(request, responder),
+        });
+    }
+
+    fn replicate(&mut self, partition: PartitionId, native: Native) {
+        if self.by_partition.get(&partition) == Some(&native.to) {
+            let Native { from, to, message } = native;
+            self.with(to, |holder| holder.handle(Event::Message { from, message }));
+        }
+    }
+
+    fn assigned(&mut self, assignment: &Assignment) {
+        let meant =
+            assignment.cluster == self.context.cluster && assignment.node == self.context.node.0;
+        if !meant {
+            return tracing::warn!("an assignment for another node was dropped");
+        }
+        self.learn_addresses(assignment);
+        for replica in &assignment.deletes {
+            self.delete(ReplicaId(*replica));
+        }
+        for configuration in &assignment.configurations {
+            self.configure(configuration);
+        }
+    }
+
+    fn learn_addresses(&self, assignment: &Assignment) {
+        let mut addresses = self.context.addresses.write().expect("no holder panics");
+        if assignment.revision >= addresses.revision && !assignment.nodes.is_empty() {
+            addresses.revision = assignment.revision;
+            let nodes = assignment.nodes.iter();
+            addresses.nodes =
+                nodes.map(|node| (types::NodeId(node.node), node.address.clone())).collect();
+        }
+    }
+
+    fn configure(&mut self, configuration: &wire::control::Configuration) {
+        let configuration = match Configuration::try_from(configuration) {
+            Ok(configuration) => configuration,
+            Err(error) => return tracing::error!(%error, "a configuration was refused"),
+        };
+        let mine = configuration.member_on(self.context.node).copied();
+        let held = self.by_partition.get(&configuration.partition).copied();
+        let replica = match (held, mine) {
+            (Some(held), _) => held,
+            (None, Some(member)) if !self.deleted.contains(&member.replica) => {
+                if self.broken.contains_key(&member.replica) {
+                    return;
+                }
+                match self.create(&configuration, &member) {
+                    Some(replica) => replica,
+                    None => return,
+                }
+            }
+            (None, _) => return,
+        };
+        self.with(replica, |holder| holder.configure(configuration));
+        self.heartbeat.notify_one();
+    }
+
+    fn create(
+        &mut self,
+        configuration: &Configuration,
+        member: &types::Member,
+    ) -> Option<ReplicaId> {
+        // An in-sync replica that is not here was lost: an empty one must not take its place. Only
+        // the first configuration of a partition may name replicas that are still to be made.
+        let fresh = configuration.catching_up.contains(&member.replica)
+            || configuration.epoch.0 <= FIRST_EPOCHS;
+        if !fresh {
+            tracing::error!(partition = %configuration.partition, "an in-sync replica is missing");
+            return None;
+        }
+        let home = self.homes.get(&member.disk)?.clone();
+        match Holder::create(self.context.clone(), &home, configuration, member) {
+            Ok(holder) => {
+                let replica = holder.id;
+                self.keep(holder);
+                Some(replica)
+            }
+            Err(error) => {
+                tracing::error!(partition = %configuration.partition, %error, "cannot make a replica");
+                None
+            }
+        }
+    }
+
+    fn delete(&mut self, replica: ReplicaId) {
+        self.deleted.insert(replica);
+        let result = if let Some(holder) = self.replicas.remove(&replica) {
+            self.by_partition.remove(&holder.partition);
+            tracing::info!(partition = %holder.partition, %replica, "replica deleted");
+            holder.destroy()
+        } else if let Some((found, disk, _)) = self.broken.remove(&replica) {
+            let home = &self.homes[&disk];
+            let kinds = [
+                types::configuration::PartitionKind::Data,
+                types::configuration::PartitionKind::Namespace,
+            ];
+            kinds
+                .into_iter()
+                .try_for_each(|kind| replica::destroy(&home.disk, &home.database, found, kind))
+        } else {
+            return;
+        };
+        if let Err(error) = result {
+            tracing::error!(%replica, %error, "a deleted replica could not be removed wholly");
+        }
+        self.heartbeat.notify_one();
+    }
+
+    fn report(&self) -> Report {
+        let mut replicas: Vec<ReplicaReport> = self.replicas.values().map(Holder::report).collect();
+        replicas.extend(self.broken.iter().map(|(replica, (found, disk, reason))| ReplicaReport {
+            replica: replica.0,
+            partition: found.partition.0,
+            disk: disk.0,
+            state: wire::control::ReplicaState::Failed.into(),
+            reason: reason.clone(),
+            ..ReplicaReport::default()
+        }));
+        Report { disks: self.homes.values().map(disk_report).collect(), replicas }
+    }
+
+    fn end_turn(&mut self) {
+        let now = self.context.world.now();
+        for replica in std::mem::take(&mut self.touched) {
+            if let Some(holder) = self.replicas.get_mut(&replica) {
+                holder.end_turn();
+            }
+        }
+        self.tick(now);
+    }
+
+    /// Lets time pass for every replica that waits for it.
+    fn tick(&mut self, now: Moment) {
+        for holder in self.replicas.values_mut() {
+            if holder.wake(now).is_some_and(|wake| wake <= now) {
+                holder.handle(Event::Tick);
+                holder.end_turn();
+            }
+            holder.tend(now);
+        }
+    }
+
+    fn close(&mut self) {
+        for (_, holder) in std::mem::take(&mut self.replicas) {
+            holder.close();
+        }
+    }
+}
+
+/// Up to this epoch a partition has nothing that could be lost: its replicas are being made.
+const FIRST_EPOCHS: u64 = 1;
+
+fn disk_report(home: &Home) -> DiskReport {
+    match home.disk.space() {
+        Ok(space) => DiskReport {
+            disk: home.disk_id.0,
+            state: DiskState::Ok.into(),
+            free: space.free,
+            total: space.total,
+            reason: String::new(),
+        },
+        Err(error) => DiskReport {
+            disk: home.disk_id.0,
+            state: DiskState::Failed.into(),
+            reason: error.to_string(),
+            ..DiskReport::default()
+        },
+    }
+}
