@@ -1,9 +1,9 @@
 //! One function per command. A refusal leaves the state as it was.
 
+use super::State;
 use super::command::{Command, DiskOffer, Joined, Outcome, Placement, Refusal, VolumeSpec};
 use super::configure::{self, Step};
 use super::record::{Disk, Node, Partition, Volume, VolumeState};
-use super::State;
 use std::collections::{BTreeMap, BTreeSet};
 use types::limits::REPLICAS_MAX;
 use types::{

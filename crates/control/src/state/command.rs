@@ -44,7 +44,9 @@ pub struct VolumeSpec {
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// Names the cluster, once.
-    Initialize { cluster: ClusterId },
+    Initialize {
+        cluster: ClusterId,
+    },
     /// A node starts a life.
     Join {
         identity: u64,
@@ -54,17 +56,38 @@ pub enum Command {
         disks: Vec<DiskOffer>,
         at: Timestamp,
     },
-    CreateVolume { spec: VolumeSpec, at: Timestamp },
-    ExpandVolume { volume: VolumeId, capacity: u64 },
-    DeleteVolume { volume: VolumeId, at: Timestamp },
+    CreateVolume {
+        spec: VolumeSpec,
+        at: Timestamp,
+    },
+    ExpandVolume {
+        volume: VolumeId,
+        capacity: u64,
+    },
+    DeleteVolume {
+        volume: VolumeId,
+        at: Timestamp,
+    },
     /// Gives a volume that is being created all its partitions at once.
-    PlacePartitions { volume: VolumeId, placements: Vec<Placement> },
+    PlacePartitions {
+        volume: VolumeId,
+        placements: Vec<Placement>,
+    },
     /// One change of one configuration, if its epoch is still the expected one.
-    Configure { partition: PartitionId, expected: Epoch, step: Step, at: Timestamp },
+    Configure {
+        partition: PartitionId,
+        expected: Epoch,
+        step: Step,
+        at: Timestamp,
+    },
     /// Replicas that were seen to exist.
-    Confirm { made: Vec<(PartitionId, ReplicaId)> },
+    Confirm {
+        made: Vec<(PartitionId, ReplicaId)>,
+    },
     /// Doomed replicas whose nodes say that they are gone.
-    Forget { gone: Vec<(PartitionId, ReplicaId)> },
+    Forget {
+        gone: Vec<(PartitionId, ReplicaId)>,
+    },
 }
 
 /// The numbers a node goes by.

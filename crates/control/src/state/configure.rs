@@ -8,7 +8,7 @@
 //!            add                    promote
 //!   spare ---------> catching up -----------> in sync
 //!     |  <---------------+--------------------- |
-//!     |        remove, appoint (without)        |
+//!     |    remove, suspend, appoint (without)    |
 //!     | discard
 //!     v
 //!   doomed --> gone (its node says so)
@@ -35,7 +35,7 @@ pub enum Step {
     Readmit { replica: ReplicaId },
     /// Makes a new replica there.
     Add { node: NodeId, disk: DiskId },
-    /// Gives up on a replica that is catching up: it becomes a spare.
+    /// Gives up on a member that does not lead: it becomes a spare.
     Suspend { replica: ReplicaId },
     /// Gives up on a spare for good.
     Discard { replica: ReplicaId },
@@ -83,8 +83,8 @@ pub(super) fn configure(
             admit(&mut after, Member { replica: fresh, node: *node, disk: *disk })?;
         }
         Step::Suspend { replica } => {
-            if !before.configuration.catching_up.contains(replica) {
-                return Err(Refusal::breaks("only a replica that is catching up is suspended"));
+            if before.configuration.leader == Some(*replica) {
+                return Err(Refusal::breaks("a leader is not suspended"));
             }
             set_aside(&mut after, *replica, at)?;
         }
