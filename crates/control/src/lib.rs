@@ -14,6 +14,19 @@
 //!   state --> assignments --> nodes        state + reports --> views --> admin API --> people
 //! ```
 
+pub mod api;
+pub mod config;
+mod core;
 pub mod detect;
+pub mod member;
+pub mod metrics;
 pub mod plan;
+pub mod raft;
+mod reconcile;
+mod service;
 pub mod state;
+pub mod view;
+
+pub use config::{Address, Config};
+pub use member::{Embedding, Member, StartError};
+pub use metrics::Metrics;

@@ -12,7 +12,7 @@ use types::{
 };
 
 /// Longest name of a volume, in bytes.
-pub const VOLUME_NAME_BYTES_MAX: usize = 128;
+const VOLUME_NAME_BYTES_MAX: usize = 128;
 
 pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Refusal> {
     match command {

@@ -18,6 +18,7 @@ pub mod configure;
 pub mod record;
 
 mod apply;
+pub(crate) use apply::check_spec;
 #[cfg(test)]
 mod tests;
 
