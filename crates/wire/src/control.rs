@@ -13,6 +13,7 @@
 //! | change configuration | [`ChangeConfiguration`] | [`ChangeConfigurationReply`] | the leader of a partition |
 //! | routes | [`Routes`] | [`RoutesReply`] | a client |
 //! | raft | [`Raft`] | [`RaftReply`] | a member, of another member |
+//! | admin | [`Admin`] | [`AdminReply`] | a member, of the leader |
 //!
 //! Fields are only ever added, under new numbers; a number is never reused. Ids are carried as
 //! plain numbers, and zero stands for "none" where a field may be absent. Words that can be wrong
@@ -341,7 +342,7 @@ pub struct Heartbeat {
     pub node: u64,
     #[prost(uint64, tag = "3")]
     pub boot: u64,
-    /// Rises by at least one with each heartbeat of one boot.
+    /// Rises by at least one with each heartbeat of one boot; the first is 1 or more.
     #[prost(uint64, tag = "4")]
     pub sequence: u64,
     #[prost(message, repeated, tag = "5")]
@@ -570,6 +571,32 @@ pub struct Raft {
 pub struct RaftReply {
     #[prost(bytes = "bytes", tag = "1")]
     pub data: Bytes,
+}
+
+// ---------------------------------------------------------------------------------------------
+// Admin: a member passes a person's request on
+
+/// A request of the admin API, as it arrived at a member that does not lead. That member has
+/// checked the person's token.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Admin {
+    #[prost(string, tag = "1")]
+    pub method: String,
+    /// Path and query.
+    #[prost(string, tag = "2")]
+    pub path: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: Bytes,
+}
+
+/// The leader's answer; its body is the frame's payload.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct AdminReply {
+    /// HTTP status.
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    #[prost(string, tag = "2")]
+    pub content_type: String,
 }
 
 // ---------------------------------------------------------------------------------------------

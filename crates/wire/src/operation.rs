@@ -72,8 +72,8 @@ operations! {
     ControlRaft = 68, "control-raft";
     /// The control plane tells a node what it should hold.
     Assign = 69, "assign";
-    /// A member forwards a change of the replicated state to the leader.
-    ControlPropose = 70, "control-propose";
+    /// A member passes a person's request on to the leader.
+    ControlAdmin = 70, "control-admin";
 
     /// Asks a node what one of its replicas holds, for comparison.
     Inspect = 80, "inspect";

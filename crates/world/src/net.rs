@@ -59,6 +59,12 @@ impl Net {
         Net { kind: Kind::Simulated, tls: None }
     }
 
+    /// The same network without TLS.
+    #[must_use]
+    pub fn plain(&self) -> Net {
+        Net { kind: self.kind, tls: None }
+    }
+
     /// Starts to listen on `address`; port 0 picks a free one.
     ///
     /// # Errors

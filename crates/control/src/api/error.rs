@@ -1,0 +1,146 @@
+//! Every error of the admin API, in one table: HTTP status, code, and what to do.
+
+use crate::core::ProposeError;
+use crate::state::Refusal;
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+/// An error, as the admin API answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// One word for programs; the words are relied on.
+    pub code: String,
+    /// What went wrong, for people.
+    pub message: String,
+    /// What to do about it, for people.
+    pub action: String,
+    #[serde(skip)]
+    status: u16,
+}
+
+fn error(
+    status: StatusCode,
+    code: &str,
+    message: impl Into<String>,
+    action: impl Into<String>,
+) -> ApiError {
+    ApiError {
+        code: code.to_owned(),
+        message: message.into(),
+        action: action.into(),
+        status: status.as_u16(),
+    }
+}
+
+impl ApiError {
+    pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
+        error(StatusCode::BAD_REQUEST, "invalid", message, "correct the request; it did nothing")
+    }
+
+    pub(crate) fn unauthorized() -> ApiError {
+        let action = "send 'Authorization: Bearer TOKEN' with the cluster's admin token \
+                      (holdfast commands take it from HOLDFAST_TOKEN)";
+        error(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the admin token is missing or wrong",
+            action,
+        )
+    }
+
+    pub(crate) fn not_found(kind: &str, which: &str) -> ApiError {
+        let message = format!("there is no {kind} '{which}'");
+        let action = format!("list what there is: holdfast {kind} list");
+        error(StatusCode::NOT_FOUND, "not-found", message, action)
+    }
+
+    pub(crate) fn no_such_path() -> ApiError {
+        let action = "see docs/operating for the paths of the admin API";
+        error(StatusCode::NOT_FOUND, "no-such-path", "the admin API has no such path", action)
+    }
+
+    pub(crate) fn deleted(volume: u64) -> ApiError {
+        let message = format!("volume {volume} was deleted");
+        let action = "a deleted volume does not come back; create a new one";
+        error(StatusCode::GONE, "deleted", message, action)
+    }
+
+    pub(crate) fn no_leader() -> ApiError {
+        let message = "the control plane has no leader at the moment; nothing happened";
+        let action = "try again; if it lasts, see that a majority of the members runs and that \
+                      they reach each other";
+        error(StatusCode::SERVICE_UNAVAILABLE, "no-leader", message, action)
+    }
+
+    pub(crate) fn unavailable() -> ApiError {
+        let message = "a majority of the control plane did not answer in time; \
+                       the change may or may not have been made";
+        let action = "look at the present state before trying again";
+        error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, action)
+    }
+
+    pub(crate) fn too_few_nodes(wanted: u8, known: usize) -> ApiError {
+        let message = format!("{wanted} replicas need {wanted} nodes, and {known} have joined");
+        let action = "start more nodes, or ask for fewer replicas";
+        error(StatusCode::CONFLICT, "too-few-nodes", message, action)
+    }
+
+    pub(crate) fn too_large(leader: &str) -> ApiError {
+        let message = "the answer is too large to be passed on from the leader";
+        let action = format!("ask the leader itself, at {leader}");
+        error(StatusCode::BAD_GATEWAY, "too-large", message, action)
+    }
+
+    /// HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<ProposeError> for ApiError {
+    fn from(from: ProposeError) -> ApiError {
+        match from {
+            ProposeError::NotLeader => ApiError::no_leader(),
+            ProposeError::Unavailable => ApiError::unavailable(),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        let conflict =
+            |code, message: String, action| error(StatusCode::CONFLICT, code, message, action);
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::NotInitialized => ApiError::no_leader(),
+            Refusal::NameTaken { .. } => conflict("name-taken", message, "choose another name"),
+            Refusal::NoSuchVolume { volume } => ApiError::not_found("volume", &volume.to_string()),
+            Refusal::VolumeDeleted { volume } => ApiError::deleted(volume.0),
+            Refusal::Shrink { .. } => {
+                conflict("shrink", message, "create a smaller volume and copy")
+            }
+            Refusal::AlreadyPlaced { .. } | Refusal::Conflict { .. } => {
+                conflict("conflict", message, "look at the present state and try again")
+            }
+            Refusal::NoSuchPartition { partition } => {
+                ApiError::not_found("partition", &partition.to_string())
+            }
+            Refusal::Breaks { reason } => ApiError::invalid(reason),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, Json(self)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}

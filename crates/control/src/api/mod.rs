@@ -1,0 +1,125 @@
+//! The admin API: HTTP and JSON, for people and their programs.
+//!
+//! | path | does |
+//! | --- | --- |
+//! | `GET /healthz` | says whether this member runs; needs no token |
+//! | `GET /metrics` | metrics of this process, for Prometheus |
+//! | `GET /v1/status` | the whole cluster at a glance |
+//! | `GET /v1/members` | the members of the control plane |
+//! | `GET /v1/nodes`, `/v1/nodes/{id}` | nodes |
+//! | `GET /v1/disks`, `/v1/disks/{id}` | disks |
+//! | `GET /v1/partitions[?volume=V]`, `/v1/partitions/{id}` | partitions |
+//! | `GET /v1/volumes[?deleted=true]`, `/v1/volumes/{name or id}` | volumes |
+//! | `POST /v1/volumes` | creates one |
+//! | `POST /v1/volumes/{name or id}/expand` | raises its capacity |
+//! | `DELETE /v1/volumes/{name or id}` | deletes it, and what is in it |
+//!
+//! Any member may be asked. One that does not lead passes the request on to the leader; when the
+//! leader does not answer, it answers questions from its own record, with every status *unknown*
+//! and the age of that record, and refuses everything else.
+
+pub mod error;
+mod relay;
+mod server;
+mod view;
+pub mod volume;
+
+pub use error::ApiError;
+pub(crate) use server::ApiServer;
+
+use crate::core::Core;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, Response};
+use axum::routing::{get, post};
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// Largest body of a request. Bytes.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// The admin API of one member; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    core: Arc<Core>,
+    router: Router,
+}
+
+impl Admin {
+    pub(crate) fn new(core: Arc<Core>) -> Admin {
+        let router = Router::new()
+            .route("/metrics", get(view::metrics))
+            .route("/v1/status", get(view::status))
+            .route("/v1/members", get(view::members))
+            .route("/v1/nodes", get(view::nodes))
+            .route("/v1/nodes/{id}", get(view::node))
+            .route("/v1/disks", get(view::disks))
+            .route("/v1/disks/{id}", get(view::disk))
+            .route("/v1/partitions", get(view::partitions))
+            .route("/v1/partitions/{id}", get(view::partition))
+            .route("/v1/volumes", get(view::volumes).post(volume::create))
+            .route("/v1/volumes/{volume}", get(view::volume).delete(volume::delete))
+            .route("/v1/volumes/{volume}/expand", post(volume::expand))
+            .fallback(|| async { ApiError::no_such_path() })
+            .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(core.clone());
+        Admin { core, router }
+    }
+
+    /// Answers a person.
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        use axum::response::IntoResponse;
+        if request.uri().path() == "/healthz" {
+            return view::health(&self.core);
+        }
+        if let Some(token) = &self.core.config.admin_token
+            && !shows(&request, token)
+        {
+            return ApiError::unauthorized().into_response();
+        }
+        if self.core.leading().is_some() || !request.uri().path().starts_with("/v1/") {
+            return self.answer_here(request).await;
+        }
+        match relay::relay(&self.core, request).await {
+            Ok(response) => response,
+            // Nothing happened at the leader, and a question can be answered from our own record.
+            Err(relay::Failed::NotDone(request)) if request.method() == Method::GET => {
+                self.answer_here(request).await
+            }
+            Err(relay::Failed::NotDone(_)) => ApiError::no_leader().into_response(),
+            Err(relay::Failed::Told(error)) => error.into_response(),
+        }
+    }
+
+    async fn answer_here(&self, request: Request<Body>) -> Response<Body> {
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Whether the request shows the token. Takes as long for a wrong token as for the right one.
+fn shows(request: &Request<Body>, token: &str) -> bool {
+    let header = request.headers().get(axum::http::header::AUTHORIZATION);
+    let shown = header.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    shown.is_some_and(|shown| equal_in_constant_time(shown, token.as_bytes()))
+}
+
+fn equal_in_constant_time(left: &[u8], right: &[u8]) -> bool {
+    let differences = left.iter().zip(right).fold(0u8, |seen, (l, r)| seen | (l ^ r));
+    left.len() == right.len() && std::hint::black_box(differences) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_token_is_the_token() {
+        assert!(equal_in_constant_time(b"secret", b"secret"));
+        for wrong in [&b"secre"[..], b"secrets", b"Secret", b""] {
+            assert!(!equal_in_constant_time(wrong, b"secret"));
+        }
+    }
+}

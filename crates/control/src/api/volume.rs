@@ -1,0 +1,141 @@
+//! Requests that change volumes.
+
+use super::ApiError;
+use super::view::{find, look};
+use crate::core::Core;
+use crate::plan::place::data_partitions_default;
+use crate::state::command::VolumeSpec;
+use crate::state::{Command, Outcome, Volume};
+use crate::view::{self, Item, VolumeView};
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use types::VolumeId;
+use types::volume::{Durability, VolumeKind};
+
+/// A volume to create. What is left out gets a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    pub name: String,
+    pub kind: VolumeKind,
+    /// Copies of everything; 3 unless said.
+    #[serde(default = "replicas_default")]
+    pub replicas: u8,
+    /// Below this many in-sync replicas writes are refused; the larger half of them unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_sync_min: Option<u8>,
+    /// Bytes of user data, one copy counted; 100 GiB unless said.
+    #[serde(default = "capacity_default")]
+    pub capacity_bytes: u64,
+    #[serde(default)]
+    pub durability: Durability,
+    /// Partitions its data is spread over; one for each node, and at least 3, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_partitions: Option<u16>,
+}
+
+/// Most data partitions one volume may have.
+pub const DATA_PARTITIONS_MAX: u16 = 256;
+
+fn replicas_default() -> u8 {
+    3
+}
+
+fn capacity_default() -> u64 {
+    100 << 30
+}
+
+/// The larger half: one of 1 or 2, two of 3, three of 5. So one node of three may be lost and
+/// writes go on, and no write is ever on a single one of three.
+fn in_sync_min_default(replicas: u8) -> u8 {
+    replicas.div_ceil(2).max(1)
+}
+
+/// How much a volume should hold from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expand {
+    pub capacity_bytes: u64,
+}
+
+type Body<T> = Result<Json<T>, JsonRejection>;
+type Answer<T> = Result<T, ApiError>;
+
+fn body<T>(body: Body<T>) -> Result<T, ApiError> {
+    body.map(|Json(body)| body).map_err(|rejection| ApiError::invalid(rejection.body_text()))
+}
+
+pub(super) async fn create(
+    State(core): State<Arc<Core>>,
+    request: Body<Create>,
+) -> Answer<(StatusCode, Json<Item<VolumeView>>)> {
+    let create = body(request)?;
+    let nodes = core.machine.read(|state, _| state.nodes.len());
+    if nodes < usize::from(create.replicas) {
+        return Err(ApiError::too_few_nodes(create.replicas, nodes));
+    }
+    let spec = VolumeSpec {
+        name: create.name,
+        kind: create.kind,
+        replicas: create.replicas,
+        in_sync_min: create.in_sync_min.unwrap_or_else(|| in_sync_min_default(create.replicas)),
+        capacity: create.capacity_bytes,
+        durability: create.durability,
+        data_partitions: create.data_partitions.unwrap_or_else(|| data_partitions_default(nodes)),
+    };
+    crate::state::check_spec(&spec).map_err(ApiError::invalid)?;
+    if spec.data_partitions > DATA_PARTITIONS_MAX {
+        return Err(ApiError::invalid("a volume has at most 256 data partitions"));
+    }
+    let at = core.world.timestamp();
+    let volume = propose(&core, Command::CreateVolume { spec, at }).await?;
+    Ok((StatusCode::CREATED, Json(show(&core, volume.id)?)))
+}
+
+pub(super) async fn expand(
+    State(core): State<Arc<Core>>,
+    Path(which): Path<String>,
+    request: Body<Expand>,
+) -> Answer<Json<Item<VolumeView>>> {
+    let capacity = body(request)?.capacity_bytes;
+    let volume = resolve(&core, &which).await?;
+    propose(&core, Command::ExpandVolume { volume, capacity }).await?;
+    Ok(Json(show(&core, volume)?))
+}
+
+pub(super) async fn delete(
+    State(core): State<Arc<Core>>,
+    Path(which): Path<String>,
+) -> Answer<Json<Item<VolumeView>>> {
+    let volume = resolve(&core, &which).await?;
+    let at = core.world.timestamp();
+    propose(&core, Command::DeleteVolume { volume, at }).await?;
+    Ok(Json(show(&core, volume)?))
+}
+
+/// The volume a person named, as it is now: a name may have changed hands.
+async fn resolve(core: &Core, which: &str) -> Result<VolumeId, ApiError> {
+    core.catch_up().await?;
+    let found = core.machine.read(|state, _| find(state, which).map(|volume| volume.id));
+    found.ok_or_else(|| ApiError::not_found("volume", which))
+}
+
+async fn propose(core: &Core, command: Command) -> Result<Volume, ApiError> {
+    match core.propose(command).await? {
+        Outcome::Volume(volume) => Ok(*volume),
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        other => unreachable!("a change of a volume cannot end in {other:?}"),
+    }
+}
+
+fn show(core: &Core, volume: VolumeId) -> Result<Item<VolumeView>, ApiError> {
+    let (view, item) = look(core, |sight| {
+        sight.state.volumes.get(&volume).map(|v| view::volume::volume(sight, v))
+    });
+    let item = item.ok_or_else(|| ApiError::not_found("volume", &volume.to_string()))?;
+    Ok(Item { view, item })
+}

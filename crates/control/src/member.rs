@@ -1,0 +1,185 @@
+//! A member of the control plane, from start to stop.
+
+use crate::api::{Admin, ApiServer};
+use crate::config::Config;
+use crate::core::Core;
+use crate::metrics::Metrics;
+use crate::raft::machine::Machine;
+use crate::raft::network::Network;
+use crate::raft::store::Store;
+use crate::raft::{self, Raft, backend};
+use crate::service::ControlService;
+use openraft::BasicNode;
+use openraft::error::{InitializeError, RaftError};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use wire::{Hub, Peers, Server, Service};
+use world::{Disk, Net, World};
+
+/// Why a member did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(String),
+    #[error("the disk of the control plane failed: {0}")]
+    Store(#[from] raft::store::Error),
+    #[error("cannot open the database of the control plane: {0}")]
+    Open(#[from] redb::DatabaseError),
+    #[error("consensus does not start: {0}")]
+    Raft(String),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: std::io::Error },
+}
+
+/// What a member needs from the process it runs in.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    pub world: World,
+    /// The member's own disk: nothing else writes there.
+    pub disk: Disk,
+    /// Services of this process; the member enters itself.
+    pub hub: Hub,
+    pub metrics: Metrics,
+    pub wire_metrics: Arc<wire::Metrics>,
+}
+
+/// A running member. Dropping it cuts it off at once, as a crash would; [`Member::stop`] waits until
+/// it has put its files away.
+#[derive(Debug)]
+pub struct Member {
+    core: Arc<Core>,
+    hub: Hub,
+    /// Kept, because the hub only borrows it.
+    _service: Arc<dyn ServiceDebug>,
+    server: Server,
+    api: ApiServer,
+    reconcile: JoinHandle<()>,
+}
+
+trait ServiceDebug: Service + std::fmt::Debug {}
+impl<T: Service + std::fmt::Debug> ServiceDebug for T {}
+
+impl Member {
+    /// Starts a member. The first start of a group makes it, and later ones take it up again.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(embedding: Embedding, config: Config) -> Result<Member, StartError> {
+        config.check().map_err(StartError::Config)?;
+        let world = &embedding.world;
+        let listener = listen(world, world.net(), &config.listen).await?;
+        let admin_net = config.admin_tls.clone().map_or_else(|| world.net().plain(), Net::tls);
+        let admin_listener = listen(world, &admin_net, &config.admin_listen).await?;
+
+        let core = start_core(&embedding, config).await?;
+        let admin = Admin::new(core.clone());
+        let service = Arc::new(ControlService { core: core.clone(), admin: admin.clone() });
+        let listening = |source| StartError::Listen { address: "its socket".to_owned(), source };
+        let wire_metrics = embedding.wire_metrics.clone();
+        let server =
+            Server::start(world, listener, service.clone(), wire_metrics).map_err(listening)?;
+        let api = ApiServer::start(world, admin_listener, admin).map_err(listening)?;
+        let entered: Arc<dyn Service> = service.clone();
+        embedding.hub.register(&server.address().to_string(), &entered);
+
+        initialize(&core).await?;
+        let reconcile = world.spawn("control-reconcile", crate::reconcile::run(core.clone()));
+        Ok(Member { core, hub: embedding.hub, _service: service, server, api, reconcile })
+    }
+
+    /// Where nodes, clients and other members reach it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Where people reach it.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.api.address()
+    }
+
+    /// Whether it leads, with a majority behind it.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.core.leading().is_some() && self.core.term_led().is_some()
+    }
+
+    /// A copy of the replicated state, as far as this member has it.
+    #[must_use]
+    pub fn state(&self) -> crate::state::State {
+        self.core.machine.read(|state, _| state.clone())
+    }
+
+    /// Stops, and returns once its files are at rest.
+    pub async fn stop(self) {
+        self.cut_off();
+        if let Err(error) = self.core.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop in order");
+        }
+    }
+
+    fn cut_off(&self) {
+        self.reconcile.abort();
+        self.server.stop();
+        self.hub.remove(&self.server.address().to_string());
+        self.core.leading().take();
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.cut_off();
+    }
+}
+
+/// Listens. The process that had the address before may be letting go of it only now.
+async fn listen(world: &World, net: &Net, address: &str) -> Result<world::Listener, StartError> {
+    let mut tries = 20;
+    loop {
+        match net.listen(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries > 0 => {
+                tries -= 1;
+                world.sleep(Duration::from_millis(50)).await;
+            }
+            Err(source) => return Err(StartError::Listen { address: address.to_owned(), source }),
+        }
+    }
+}
+
+async fn start_core(embedding: &Embedding, config: Config) -> Result<Arc<Core>, StartError> {
+    let world = embedding.world.clone();
+    let disk = embedding.disk.clone();
+    let database = world.blocking(move || backend::open(&disk)).await?;
+    let store = Store::open(world.clone(), database)?;
+    let fatal = |error: &dyn std::error::Error| StartError::Raft(error.to_string());
+    let machine = Machine::load(store.clone()).map_err(|error| fatal(&error))?;
+    let peers = Peers::new(world.clone(), embedding.hub.clone(), embedding.wire_metrics.clone());
+    let addresses = config.members.iter().map(|(id, address)| (*id, address.wire.clone()));
+    let network = Network {
+        group: config.group.as_str().into(),
+        addresses: Arc::new(addresses.collect()),
+        peers,
+    };
+    let settings = raft::config(&config.group);
+    let raft = Raft::new(config.id, settings, network.clone(), store, machine.clone())
+        .await
+        .map_err(|error| fatal(&error))?;
+    Ok(Core::new(world, config, raft, machine, network, embedding.metrics.clone()))
+}
+
+/// Makes the group on its first start. Every member does so with the same list, and only an empty
+/// one takes it; who starts later learns it from the others as well.
+async fn initialize(core: &Core) -> Result<(), StartError> {
+    let node = |address: &crate::config::Address| BasicNode::new(&address.wire);
+    let members: BTreeMap<u64, BasicNode> =
+        core.config.members.iter().map(|(id, address)| (*id, node(address))).collect();
+    match core.raft.initialize(members).await {
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(StartError::Raft(error.to_string())),
+    }
+}

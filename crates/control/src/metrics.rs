@@ -1,0 +1,61 @@
+//! Counters and gauges of one member, in the registry it was handed.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::{Arc, Mutex};
+
+/// The registry that everything in a process is entered into; cheap to clone. By handle, because
+/// many members live in one process in a simulation.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    pub(crate) heartbeats: Counter,
+    pub(crate) heartbeats_stale: Counter,
+    pub(crate) heartbeats_refused: Counter,
+    pub(crate) commands: Counter,
+    pub(crate) plans: Counter,
+    pub(crate) appointments: Counter,
+    pub(crate) leading: Gauge,
+    pub(crate) residue: Gauge,
+}
+
+impl Metrics {
+    /// Enters the metrics of a member into `registry`.
+    ///
+    /// # Panics
+    /// When somebody panicked while holding the registry.
+    #[must_use]
+    pub fn new(registry: Arc<Mutex<Registry>>) -> Metrics {
+        let metrics = Metrics { registry, ..Metrics::default() };
+        let mut registry = metrics.registry.lock().expect("no holder panics");
+        let all = registry.sub_registry_with_prefix("holdfast_control");
+        all.register("heartbeats", "Heartbeats taken", metrics.heartbeats.clone());
+        all.register(
+            "heartbeats_stale",
+            "Heartbeats dropped for being late",
+            metrics.heartbeats_stale.clone(),
+        );
+        all.register(
+            "heartbeats_refused",
+            "Heartbeats of strangers",
+            metrics.heartbeats_refused.clone(),
+        );
+        all.register("commands", "Commands committed", metrics.commands.clone());
+        all.register("plans", "Plans that had something to do", metrics.plans.clone());
+        all.register("appointments", "Leaders appointed", metrics.appointments.clone());
+        all.register("leading", "1 while this member leads", metrics.leading.clone());
+        all.register("residue", "Things to do that cannot be done", metrics.residue.clone());
+        drop(registry);
+        metrics
+    }
+
+    /// Everything in the registry, as Prometheus reads it.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().expect("no holder panics");
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        text
+    }
+}

@@ -1,0 +1,97 @@
+//! What one node should do, from what is on record and what the node said. Pure.
+//!
+//! Level-triggered: it is worked out anew for every heartbeat, from nothing but the state and that
+//! heartbeat, so a lost answer is made good by the next.
+
+use crate::detect::NodeReport;
+use crate::state::{Partition, State};
+use types::{NodeId, ReplicaId, VolumeId};
+use wire::control as message;
+
+/// The assignment of `node`. `report` is its last word, `None` before its first.
+#[must_use]
+pub fn assignment(
+    state: &State,
+    revision: u64,
+    node: NodeId,
+    report: Option<&NodeReport>,
+) -> message::Assignment {
+    message::Assignment {
+        cluster: state.cluster.map_or(0, |cluster| cluster.0),
+        node: node.0,
+        revision,
+        configurations: configurations(state, node, report),
+        deletes: deletes(state, node, report).into_iter().map(|replica| replica.0).collect(),
+        nodes: addresses(state, |_| true),
+        capacities: capacities(state, node),
+    }
+}
+
+/// Addresses of the nodes that `wanted` accepts.
+#[must_use]
+pub fn addresses(state: &State, wanted: impl Fn(NodeId) -> bool) -> Vec<message::NodeAddress> {
+    let nodes = state.nodes.values().filter(|node| wanted(node.id));
+    nodes
+        .map(|node| message::NodeAddress { node: node.id.0, address: node.address.clone() })
+        .collect()
+}
+
+fn configurations(
+    state: &State,
+    node: NodeId,
+    report: Option<&NodeReport>,
+) -> Vec<message::Configuration> {
+    let live = state.partitions.values().filter(|partition| !partition.deleted);
+    let wanted = live.filter(|partition| needs_configuration(partition, node, report));
+    wanted.map(|partition| message::Configuration::from(&partition.configuration)).collect()
+}
+
+fn needs_configuration(partition: &Partition, node: NodeId, report: Option<&NodeReport>) -> bool {
+    let here = partition.holders().filter(|member| member.node == node);
+    let doomed = |replica| partition.doomed.contains_key(&replica);
+    here.filter(|member| !doomed(member.replica)).any(|member| {
+        match report.and_then(|report| report.replicas.get(&member.replica)) {
+            Some(replica) => replica.epoch < partition.configuration.epoch,
+            // To be made, unless it was made before: then it was lost, and an empty one in its
+            // place would pose as the copy that held everything. Nor is a spare made.
+            None => {
+                let is_member = partition.configuration.member(member.replica).is_some();
+                is_member && !partition.made.contains(&member.replica)
+            }
+        }
+    })
+}
+
+/// Replicas the node holds and should not: doomed ones, and ones nobody has on record any more.
+fn deletes(state: &State, node: NodeId, report: Option<&NodeReport>) -> Vec<ReplicaId> {
+    let Some(report) = report else { return doomed_on(state, node).collect() };
+    let held = report.replicas.iter();
+    let unwanted = held.filter(|(id, replica)| match state.partitions.get(&replica.partition) {
+        Some(partition) => !is_wanted(partition, **id) && id.0 <= state.counters.replica,
+        // The record of a partition goes only after every replica of it was doomed.
+        None => replica.partition.0 <= state.counters.partition,
+    });
+    unwanted.map(|(id, _)| *id).collect()
+}
+
+fn doomed_on(state: &State, node: NodeId) -> impl Iterator<Item = ReplicaId> {
+    let doomed = state.partitions.values().flat_map(|partition| partition.doomed.values());
+    doomed.filter(move |member| member.node == node).map(|member| member.replica)
+}
+
+fn is_wanted(partition: &Partition, replica: ReplicaId) -> bool {
+    let doomed = partition.doomed.contains_key(&replica);
+    !doomed && partition.holders().any(|member| member.replica == replica)
+}
+
+fn capacities(state: &State, node: NodeId) -> Vec<message::Capacity> {
+    let here = |partition: &&Partition| {
+        !partition.deleted && partition.holders().any(|member| member.node == node)
+    };
+    let mut volumes: Vec<VolumeId> =
+        state.partitions.values().filter(here).map(|p| p.configuration.volume).collect();
+    volumes.sort_unstable();
+    volumes.dedup();
+    let known = volumes.iter().filter_map(|volume| state.volumes.get(volume));
+    known.map(|v| message::Capacity { volume: v.id.0, bytes: v.capacity }).collect()
+}

@@ -1,0 +1,175 @@
+//! From policy, intent and observation to commands. Pure.
+//!
+//! The plan is a value: a list of commands in a fixed order that prints as a diff. It is made again
+//! from scratch every time something changed, so nothing depends on the last plan having been
+//! carried out; every step carries the epoch it was planned for, so an old plan does nothing.
+//! Planning again after success plans nothing.
+//!
+//! | part | decides |
+//! | --- | --- |
+//! | [`place`] | where the partitions of a new volume go, and where a new replica goes |
+//! | [`elect`] | who leads a partition whose leader is gone |
+//! | [`mend`] | which replicas come back, are made anew, are given up |
+//! | [`account`] | which replicas were seen to exist, and which are gone for good |
+
+pub mod account;
+pub mod assign;
+pub mod elect;
+pub mod mend;
+pub mod place;
+
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod tests;
+
+use crate::detect::{Detector, DiskState, NodeReport, ReplicaReport};
+use crate::state::{Command, Node, Partition, State, VolumeState};
+use std::fmt;
+use std::time::Duration;
+use types::{DiskId, Member, Moment, NodeId, Timestamp};
+
+/// What the planner is told to do by people. Times are how long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A node that was silent for this long is taken for gone: somebody else leads.
+    pub silence_max: Duration,
+    /// A replica whose node was silent for this long is made anew elsewhere.
+    pub replace_after: Duration,
+    /// A replica that was taken out is taken back after this long; twice as long each time.
+    pub readmit_after: Duration,
+    /// The longest that waiting gets.
+    pub readmit_after_max: Duration,
+    /// A disk with less free room than this gets no new replica. Bytes.
+    pub disk_free_min: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            silence_max: types::limits::NODE_SILENCE_MAX,
+            replace_after: Duration::from_secs(60),
+            readmit_after: Duration::from_secs(1),
+            readmit_after_max: Duration::from_secs(60),
+            disk_free_min: 256 << 20,
+        }
+    }
+}
+
+/// Everything a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    pub policy: &'a Policy,
+    pub state: &'a State,
+    pub detector: &'a Detector,
+    pub now: Moment,
+    /// The date, for what is measured across members: how long ago a spare was set aside.
+    pub date: Timestamp,
+}
+
+impl<'a> Inputs<'a> {
+    /// How long a node has been silent; `None` when there is no such node.
+    #[must_use]
+    pub fn silence(&self, node: NodeId) -> Option<Duration> {
+        let node = self.state.nodes.get(&node)?;
+        Some(self.detector.silence(self.now, node.id, node.boot))
+    }
+
+    /// The last report of a node's present life, unless it is too old to be acted on.
+    #[must_use]
+    pub fn fresh(&self, node: NodeId) -> Option<&'a NodeReport> {
+        let node = self.state.nodes.get(&node)?;
+        let report = self.detector.report(node.id, node.boot)?;
+        (self.now.since(report.at) < self.policy.silence_max).then_some(report)
+    }
+
+    /// Whether the node has been silent for so long that it is taken for gone.
+    #[must_use]
+    pub fn is_silent(&self, node: NodeId) -> bool {
+        self.silence(node).is_none_or(|silence| silence >= self.policy.silence_max)
+    }
+
+    /// What the node of `member` says about it now.
+    #[must_use]
+    pub fn replica(&self, member: &Member) -> Option<&'a ReplicaReport> {
+        self.fresh(member.node)?.replicas.get(&member.replica)
+    }
+
+    /// Whether a new replica may be put on the disk now.
+    #[must_use]
+    pub fn takes_replicas(&self, node: &Node, disk: DiskId) -> bool {
+        let report = self.fresh(node.id).and_then(|report| report.disks.get(&disk));
+        report.is_some_and(|disk| {
+            disk.state == DiskState::Ok && disk.free >= self.policy.disk_free_min
+        })
+    }
+
+    /// The partitions that are not being deleted, whose volume is not either.
+    pub(crate) fn live_partitions(&self) -> impl Iterator<Item = &'a Partition> {
+        self.state.partitions.values().filter(|p| !p.deleted)
+    }
+}
+
+/// What to do now. At most one step for each partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub commands: Vec<Command>,
+    /// What should be done and cannot, one sentence each, in a fixed order.
+    pub residue: Vec<String>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+}
+
+/// Makes the plan. The same inputs give the same plan.
+#[must_use]
+pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    let mut plan = Plan::default();
+    account::plan(inputs, &mut plan);
+    let mut load = place::Load::of(inputs.state);
+    for partition in inputs.live_partitions() {
+        if elect::plan(inputs, partition, &mut plan) == elect::Leadership::Settled {
+            mend::plan(inputs, partition, &mut load, &mut plan);
+        }
+    }
+    for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Creating) {
+        place::plan(inputs, volume, &mut load, &mut plan);
+    }
+    plan
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for command in &self.commands {
+            write_command(f, command)?;
+        }
+        for line in &self.residue {
+            writeln!(f, "! {line}")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
+    match command {
+        Command::Configure { partition, expected, step, .. } => {
+            writeln!(f, "~ {partition:?} at {expected:?}: {step}")
+        }
+        Command::PlacePartitions { volume, placements } => {
+            writeln!(f, "+ {volume:?}: {} partitions", placements.len())?;
+            for placement in placements {
+                let kind = format!("{:?}", placement.kind).to_lowercase();
+                writeln!(f, "    {kind:<9} {:?}", placement.replicas)?;
+            }
+            Ok(())
+        }
+        Command::Confirm { made } => writeln!(f, "= made: {made:?}"),
+        Command::Forget { gone } => writeln!(f, "- gone: {gone:?}"),
+        other => writeln!(f, "? {other:?}"),
+    }
+}

@@ -1,0 +1,338 @@
+//! What a member answers to nodes, clients and other members.
+
+use crate::core::{Core, ProposeError};
+use crate::detect::{NodeReport, Taken};
+use crate::plan::assign;
+use crate::raft::network;
+use crate::state::command::DiskOffer;
+use crate::state::{Command, Outcome, Refusal, Step, Volume, VolumeState};
+use bytes::Bytes;
+use prost::Message as _;
+use std::sync::Arc;
+use types::{BootId, ClusterId, Configuration, Epoch, NodeId, PartitionId, ReplicaId, VolumeId};
+use wire::control::{self as message, ErrorKind};
+use wire::{Operation, Reply, Request, Responder, Service, Status};
+
+/// Most disks one node may have.
+const DISKS_MAX: usize = 256;
+
+/// The service of a member.
+#[derive(Debug)]
+pub(crate) struct ControlService {
+    pub(crate) core: Arc<Core>,
+    pub(crate) admin: crate::api::Admin,
+}
+
+/// A request that got no reply of its own.
+struct Refused {
+    kind: ErrorKind,
+    message: String,
+}
+
+fn refused(kind: ErrorKind, message: impl Into<String>) -> Refused {
+    Refused { kind, message: message.into() }
+}
+
+impl From<ProposeError> for Refused {
+    fn from(error: ProposeError) -> Refused {
+        let kind = match error {
+            ProposeError::NotLeader => ErrorKind::NotLeader,
+            ProposeError::Unavailable => ErrorKind::Unavailable,
+        };
+        refused(kind, error.to_string())
+    }
+}
+
+impl From<prost::DecodeError> for Refused {
+    fn from(error: prost::DecodeError) -> Refused {
+        refused(ErrorKind::Invalid, error.to_string())
+    }
+}
+
+fn status(kind: ErrorKind) -> Status {
+    match kind {
+        ErrorKind::NotLeader => Status::NotLeader,
+        ErrorKind::Invalid | ErrorKind::WrongCluster => Status::Invalid,
+        ErrorKind::UnknownNode => Status::NotFound,
+        ErrorKind::Unavailable | ErrorKind::Unspecified => Status::Unknown,
+    }
+}
+
+impl Service for ControlService {
+    fn handle(&self, request: Request, responder: Responder) {
+        match request.operation {
+            // Several a second from every node, and nothing in it waits: no task of its own.
+            Operation::ControlHeartbeat => self.answer(responder, self.heartbeat(&request)),
+            Operation::Ping => responder.reply(Reply::default()),
+            Operation::ControlJoin
+            | Operation::ControlChange
+            | Operation::ControlRoutes
+            | Operation::ControlRaft
+            | Operation::ControlAdmin => self.handle_in_task(request, responder),
+            other => {
+                let message = format!("a control plane does not do {}", other.name());
+                responder.refuse(Status::Unsupported, message);
+            }
+        }
+    }
+}
+
+impl ControlService {
+    fn handle_in_task(&self, request: Request, responder: Responder) {
+        let service = ControlService { core: self.core.clone(), admin: self.admin.clone() };
+        self.core.world.spawn("control-request", async move {
+            match request.operation {
+                Operation::ControlRaft => {
+                    let core = &service.core;
+                    let (raft, network) = (&core.raft, &core.network);
+                    let result = network::serve(raft, network, core.config.id, &request).await;
+                    if result.is_ok() && core.leader() != Some(core.config.id) {
+                        core.hear_leader();
+                    }
+                    responder.finish(result);
+                }
+                Operation::ControlAdmin => responder.finish(service.admin.serve(&request).await),
+                Operation::ControlJoin => service.answer(responder, service.join(&request).await),
+                Operation::ControlChange => {
+                    service.answer(responder, service.change(&request).await);
+                }
+                _ => service.answer(responder, service.routes(&request).await),
+            }
+        });
+    }
+
+    fn answer(&self, responder: Responder, result: Result<Reply, Refused>) {
+        match result {
+            Ok(reply) => responder.reply(reply),
+            Err(Refused { kind, message }) => {
+                let leader = match kind {
+                    ErrorKind::NotLeader => self.leader_address(),
+                    _ => String::new(),
+                };
+                let error = message::Error { kind: kind.into(), message: message.clone(), leader };
+                let body = Bytes::from(error.encode_to_vec());
+                responder.refuse_with(status(kind), message, body);
+            }
+        }
+    }
+
+    /// Where the leader is; empty when nobody is known to lead, or this member was thought to.
+    fn leader_address(&self) -> String {
+        let leader = self.core.leader().filter(|leader| *leader != self.core.config.id);
+        let address = leader.and_then(|leader| self.core.config.members.get(&leader));
+        address.map(|address| address.wire.clone()).unwrap_or_default()
+    }
+
+    async fn join(&self, request: &Request) -> Result<Reply, Refused> {
+        let join: message::Join = request.decode()?;
+        if join.disks.len() > DISKS_MAX {
+            return Err(refused(ErrorKind::Invalid, "a node has at most 256 disks"));
+        }
+        self.check_leads()?;
+        self.check_cluster(join.cluster)?;
+        let offer = |disk: message::DiskOffer| DiskOffer {
+            identity: disk.identity,
+            label: disk.label,
+            capacity: disk.capacity,
+        };
+        let command = Command::Join {
+            identity: join.identity,
+            boot: BootId(join.boot),
+            address: join.address,
+            zone: join.zone,
+            disks: join.disks.into_iter().map(offer).collect(),
+            at: self.core.world.timestamp(),
+        };
+        match self.core.propose(command).await? {
+            Outcome::Joined(joined) => Ok(Reply::message(&message::JoinReply {
+                cluster: joined.cluster.0,
+                node: joined.node.0,
+                disks: joined.disks.iter().map(|disk| disk.0).collect(),
+            })),
+            Outcome::Refused(refusal) => Err(refused(ErrorKind::Invalid, refusal.to_string())),
+            other => unreachable!("a join cannot end in {other:?}"),
+        }
+    }
+
+    fn check_leads(&self) -> Result<(), Refused> {
+        match self.core.leading().is_some() {
+            true => Ok(()),
+            false => Err(ProposeError::NotLeader.into()),
+        }
+    }
+
+    /// Turns away who says to belong to another cluster. Zero is nobody's.
+    fn check_cluster(&self, cluster: u64) -> Result<(), Refused> {
+        let own = self.core.machine.read(|state, _| state.cluster);
+        if cluster == 0 || own == Some(ClusterId(cluster)) {
+            return Ok(());
+        }
+        let own = own.map_or_else(|| "none yet".to_owned(), |own| own.to_string());
+        let theirs = ClusterId(cluster);
+        let message = format!("this control plane is of cluster {own}, the caller of {theirs}");
+        Err(refused(ErrorKind::WrongCluster, message))
+    }
+
+    fn heartbeat(&self, request: &Request) -> Result<Reply, Refused> {
+        let taken = self.take_heartbeat(request);
+        if taken.is_err() {
+            self.core.metrics.heartbeats_refused.inc();
+        }
+        taken
+    }
+
+    fn take_heartbeat(&self, request: &Request) -> Result<Reply, Refused> {
+        let heartbeat: message::Heartbeat = request.decode()?;
+        self.check_cluster(heartbeat.cluster)?;
+        let mut leading = self.core.leading();
+        let Some(leading) = leading.as_mut().filter(|_| self.core.term_led().is_some()) else {
+            return Err(ProposeError::NotLeader.into());
+        };
+        let (node, boot) = (NodeId(heartbeat.node), BootId(heartbeat.boot));
+        let known = |state: &crate::state::State| {
+            state.nodes.get(&node).is_some_and(|record| record.boot == boot)
+        };
+        if !self.core.machine.read(|state, _| known(state)) {
+            let message = format!("this life of node {node} has not joined");
+            return Err(refused(ErrorKind::UnknownNode, message));
+        }
+        let before = leading.detector.report(node, boot).cloned();
+        match leading.detector.observe(self.core.world.now(), &heartbeat) {
+            Taken::Fresh => self.core.metrics.heartbeats.inc(),
+            Taken::Stale => self.core.metrics.heartbeats_stale.inc(),
+        };
+        let report = leading.detector.report(node, boot);
+        if changed(before.as_ref(), report) {
+            self.core.poke.notify_one();
+        }
+        let assignment = self
+            .core
+            .machine
+            .read(|state, revision| assign::assignment(state, revision, node, report));
+        Ok(Reply::message(&assignment))
+    }
+
+    async fn change(&self, request: &Request) -> Result<Reply, Refused> {
+        let change: message::ChangeConfiguration = request.decode()?;
+        self.check_leads()?;
+        let by = ReplicaId(change.leader);
+        let step = match change.change {
+            Some(message::Change::Remove(replica)) => {
+                Step::Remove { by, replica: ReplicaId(replica) }
+            }
+            Some(message::Change::Promote(replica)) => {
+                Step::Promote { by, replica: ReplicaId(replica) }
+            }
+            None => return Err(refused(ErrorKind::Invalid, "no change is named")),
+        };
+        let partition = PartitionId(change.partition);
+        let command = Command::Configure {
+            partition,
+            expected: Epoch(change.expected_epoch),
+            step,
+            at: self.core.world.timestamp(),
+        };
+        let outcome = self.core.propose(command).await?;
+        let current = self
+            .core
+            .machine
+            .read(|state, _| state.partitions.get(&partition).map(|p| p.configuration.clone()));
+        Ok(Reply::message(&change_reply(outcome, current)))
+    }
+
+    async fn routes(&self, request: &Request) -> Result<Reply, Refused> {
+        let routes: message::Routes = request.decode()?;
+        self.check_leads()?;
+        // A deleted volume, or one that was just made, must be seen whoever leads by now.
+        self.core.catch_up().await?;
+        Ok(Reply::message(&self.core.machine.read(|state, revision| {
+            let volume = match &routes.volume {
+                Some(message::VolumeSelector::Id(id)) => state.volumes.get(&VolumeId(*id)),
+                Some(message::VolumeSelector::Name(name)) => state.volume_named(name),
+                None => None,
+            };
+            routes_reply(state, revision, volume)
+        })))
+    }
+}
+
+/// Whether the planner should look at a report at once. How far logs go is not worth it.
+fn changed(before: Option<&NodeReport>, after: Option<&NodeReport>) -> bool {
+    let essence = |report: &NodeReport| {
+        let disks: Vec<_> = report.disks.iter().map(|(id, disk)| (*id, disk.state)).collect();
+        let replica = |(id, r): (&ReplicaId, &crate::detect::ReplicaReport)| {
+            (*id, r.role, r.epoch, r.state, r.lease_expired, r.proven)
+        };
+        let replicas: Vec<_> = report.replicas.iter().map(replica).collect();
+        (report.boot, report.count >= crate::detect::REPORTS_SETTLED, disks, replicas)
+    };
+    before.map(essence) != after.map(essence)
+}
+
+fn change_reply(
+    outcome: Outcome,
+    current: Option<Configuration>,
+) -> message::ChangeConfigurationReply {
+    use message::ChangeOutcome;
+    let attach = |configuration: &Configuration| message::Configuration::from(configuration);
+    let reply = |outcome: ChangeOutcome, configuration, reason: String| {
+        message::ChangeConfigurationReply { outcome: outcome.into(), configuration, reason }
+    };
+    match outcome {
+        Outcome::Configuration(new) => {
+            reply(ChangeOutcome::Changed, Some(attach(&new)), String::new())
+        }
+        Outcome::Refused(refusal) => {
+            let reason = refusal.to_string();
+            match refusal {
+                Refusal::Conflict { current } => {
+                    reply(ChangeOutcome::Conflict, Some(attach(&current)), reason)
+                }
+                Refusal::NoSuchPartition { .. } => reply(ChangeOutcome::NotFound, None, reason),
+                _ => reply(ChangeOutcome::Refused, current.as_ref().map(attach), reason),
+            }
+        }
+        other => unreachable!("a change of a configuration cannot end in {other:?}"),
+    }
+}
+
+fn routes_reply(
+    state: &crate::state::State,
+    revision: u64,
+    volume: Option<&Volume>,
+) -> message::RoutesReply {
+    use message::RoutesOutcome;
+    let mut reply = message::RoutesReply {
+        outcome: RoutesOutcome::NotFound.into(),
+        cluster: state.cluster.map_or(0, |cluster| cluster.0),
+        revision,
+        ..Default::default()
+    };
+    let Some(volume) = volume else { return reply };
+    reply.volume = Some(volume_message(volume));
+    if !volume.state.is_live() {
+        reply.outcome = RoutesOutcome::Deleted.into();
+        return reply;
+    }
+    debug_assert!(matches!(volume.state, VolumeState::Creating | VolumeState::Active));
+    reply.outcome = RoutesOutcome::Found.into();
+    let partitions: Vec<_> = state.partitions_of(volume.id).map(|p| &p.configuration).collect();
+    reply.configurations = partitions.iter().map(|c| message::Configuration::from(*c)).collect();
+    let holds = |node| partitions.iter().any(|c| c.member_on(node).is_some());
+    reply.nodes = assign::addresses(state, holds);
+    reply
+}
+
+fn volume_message(volume: &Volume) -> message::Volume {
+    message::Volume {
+        id: volume.id.0,
+        name: volume.name.clone(),
+        kind: match volume.kind {
+            types::volume::VolumeKind::File => message::VolumeKind::File,
+        }
+        .into(),
+        replicas: u32::from(volume.replicas),
+        capacity: volume.capacity,
+        durability: message::Durability::from(volume.durability).into(),
+    }
+}

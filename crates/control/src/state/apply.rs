@@ -1,0 +1,292 @@
+//! One function per command. A refusal leaves the state as it was.
+
+use super::State;
+use super::command::{Command, DiskOffer, Joined, Outcome, Placement, Refusal, VolumeSpec};
+use super::configure::{self, Step};
+use super::record::{Disk, Node, Partition, Volume, VolumeState};
+use std::collections::{BTreeMap, BTreeSet};
+use types::limits::REPLICAS_MAX;
+use types::{
+    BootId, ClusterId, Configuration, DiskId, Epoch, Member, NodeId, PartitionId, ReplicaId,
+    Timestamp, VolumeId,
+};
+
+/// Longest name of a volume, in bytes.
+const VOLUME_NAME_BYTES_MAX: usize = 128;
+
+pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Refusal> {
+    match command {
+        Command::Initialize { cluster } => Ok(initialize(state, *cluster)),
+        Command::Join { identity, boot, address, zone, disks, at } => {
+            let life = Life { identity: *identity, boot: *boot, address, zone, at: *at };
+            join(state, &life, disks)
+        }
+        Command::CreateVolume { spec, at } => create_volume(state, spec, *at),
+        Command::ExpandVolume { volume, capacity } => expand_volume(state, *volume, *capacity),
+        Command::DeleteVolume { volume, at } => delete_volume(state, *volume, *at),
+        Command::PlacePartitions { volume, placements } => {
+            place_partitions(state, *volume, placements)
+        }
+        Command::Configure { partition, expected, step, at } => {
+            configure_partition(state, *partition, *expected, step, *at)
+        }
+        Command::Confirm { made } => Ok(confirm(state, made)),
+        Command::Forget { gone } => Ok(forget(state, gone)),
+    }
+}
+
+fn initialize(state: &mut State, cluster: ClusterId) -> Outcome {
+    Outcome::Cluster(*state.cluster.get_or_insert(cluster))
+}
+
+/// One start of a node.
+struct Life<'a> {
+    identity: u64,
+    boot: BootId,
+    address: &'a str,
+    zone: &'a str,
+    at: Timestamp,
+}
+
+fn join(state: &mut State, life: &Life<'_>, offers: &[DiskOffer]) -> Result<Outcome, Refusal> {
+    let cluster = state.cluster.ok_or(Refusal::NotInitialized)?;
+    if life.identity == 0 || life.boot.0 == 0 || offers.iter().any(|offer| offer.identity == 0) {
+        return Err(Refusal::breaks("an identity of zero is none"));
+    }
+    let identities: BTreeSet<u64> = offers.iter().map(|offer| offer.identity).collect();
+    if identities.len() != offers.len() {
+        return Err(Refusal::breaks("the same disk was offered twice"));
+    }
+    let known = state.nodes.values().find(|node| node.identity == life.identity);
+    let known = known.map(|node| (node.id, node.joined, node.boot, node.started));
+    let (id, joined, boot, started) =
+        known.unwrap_or_else(|| (state.next_node(), life.at, life.boot, life.at));
+    let node = Node {
+        id,
+        identity: life.identity,
+        boot: life.boot,
+        address: life.address.to_owned(),
+        zone: life.zone.to_owned(),
+        joined,
+        started: if boot == life.boot { started } else { life.at },
+    };
+    state.nodes.insert(id, node);
+    let disks = offers.iter().map(|offer| take_disk(state, id, offer)).collect();
+    Ok(Outcome::Joined(Joined { cluster, node: id, disks }))
+}
+
+fn take_disk(state: &mut State, node: NodeId, offer: &DiskOffer) -> DiskId {
+    let known = state.disks.values().find(|disk| disk.identity == offer.identity);
+    let id = known.map(|disk| disk.id).unwrap_or_else(|| state.next_disk());
+    let disk = Disk {
+        id,
+        identity: offer.identity,
+        node,
+        label: offer.label.clone(),
+        capacity: offer.capacity,
+    };
+    state.disks.insert(id, disk);
+    id
+}
+
+fn create_volume(
+    state: &mut State,
+    spec: &VolumeSpec,
+    created: Timestamp,
+) -> Result<Outcome, Refusal> {
+    state.cluster.ok_or(Refusal::NotInitialized)?;
+    check_spec(spec).map_err(Refusal::breaks)?;
+    if let Some(taken) = state.volume_named(&spec.name) {
+        return Err(Refusal::NameTaken { name: spec.name.clone(), volume: taken.id });
+    }
+    let id = state.next_volume();
+    let volume = Volume {
+        id,
+        name: spec.name.clone(),
+        kind: spec.kind,
+        replicas: spec.replicas,
+        in_sync_min: spec.in_sync_min,
+        capacity: spec.capacity,
+        durability: spec.durability,
+        data_partitions: spec.data_partitions,
+        state: VolumeState::Creating,
+        created,
+        deleted: None,
+    };
+    state.volumes.insert(id, volume.clone());
+    Ok(Outcome::Volume(Box::new(volume)))
+}
+
+/// Says what is wrong with a volume as asked for.
+pub(crate) fn check_spec(spec: &VolumeSpec) -> Result<(), &'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name = spec.name.as_str();
+    if name.is_empty() || name.len() > VOLUME_NAME_BYTES_MAX || !name.chars().all(allowed) {
+        return Err("a volume's name is 1 to 128 of: a-z A-Z 0-9 - _ .");
+    }
+    // A name that reads as a number would be taken for an id by every command that takes both.
+    if name.chars().all(|c| c.is_ascii_digit()) || name.starts_with(['-', '.']) {
+        return Err("a volume's name may not be a number, nor begin with '-' or '.'");
+    }
+    if spec.replicas == 0 || usize::from(spec.replicas) > REPLICAS_MAX {
+        return Err("a volume has 1 to 7 replicas");
+    }
+    if spec.in_sync_min == 0 || spec.in_sync_min > spec.replicas {
+        return Err("the minimum of in-sync replicas is between 1 and the number of replicas");
+    }
+    if spec.capacity == 0 {
+        return Err("a volume's capacity is at least one byte");
+    }
+    if spec.data_partitions == 0 {
+        return Err("a volume has at least one data partition");
+    }
+    Ok(())
+}
+
+fn live_volume(state: &mut State, volume: VolumeId) -> Result<&mut Volume, Refusal> {
+    let record = state.volumes.get_mut(&volume).ok_or(Refusal::NoSuchVolume { volume })?;
+    if record.state.is_live() { Ok(record) } else { Err(Refusal::VolumeDeleted { volume }) }
+}
+
+fn expand_volume(state: &mut State, volume: VolumeId, asked: u64) -> Result<Outcome, Refusal> {
+    let record = live_volume(state, volume)?;
+    if asked < record.capacity {
+        return Err(Refusal::Shrink { current: record.capacity, asked });
+    }
+    record.capacity = asked;
+    Ok(Outcome::Volume(Box::new(record.clone())))
+}
+
+fn delete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
+    let record = live_volume(state, volume)?;
+    record.state = VolumeState::Deleting;
+    record.deleted = Some(at);
+    let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
+    for partition in state.partitions.values_mut().filter(of_volume) {
+        let holders: Vec<Member> = partition.holders().copied().collect();
+        partition.doomed = holders.into_iter().map(|m| (m.replica, m)).collect();
+        partition.spare = BTreeMap::new();
+        partition.deleted = true;
+        partition.configuration.epoch = partition.configuration.epoch.next();
+    }
+    bury(state);
+    Ok(Outcome::Volume(Box::new(state.volumes[&volume].clone())))
+}
+
+/// Volumes that are being deleted and have nothing left become tombstones.
+fn bury(state: &mut State) {
+    state.partitions.retain(|_, p| !(p.deleted && p.doomed.is_empty()));
+    let remaining: BTreeSet<VolumeId> =
+        state.partitions.values().map(|p| p.configuration.volume).collect();
+    for volume in state.volumes.values_mut() {
+        if volume.state == VolumeState::Deleting && !remaining.contains(&volume.id) {
+            volume.state = VolumeState::Deleted;
+        }
+    }
+}
+
+fn place_partitions(
+    state: &mut State,
+    volume: VolumeId,
+    placements: &[Placement],
+) -> Result<Outcome, Refusal> {
+    let record = live_volume(state, volume)?.clone();
+    if record.state != VolumeState::Creating {
+        return Err(Refusal::AlreadyPlaced { volume });
+    }
+    if placements.is_empty() {
+        return Err(Refusal::breaks("a volume has at least one partition"));
+    }
+    // First everything that can be refused, then everything that changes: a refusal leaves no trace.
+    let before = state.counters;
+    let partitions: Result<Vec<Partition>, Refusal> =
+        placements.iter().map(|placement| place(state, &record, placement)).collect();
+    let partitions = partitions.inspect_err(|_| state.counters = before)?;
+    for partition in partitions {
+        state.partitions.insert(partition.configuration.partition, partition);
+    }
+    live_volume(state, volume)?.state = VolumeState::Active;
+    Ok(Outcome::Done)
+}
+
+fn place(state: &mut State, volume: &Volume, placement: &Placement) -> Result<Partition, Refusal> {
+    let known = |(node, disk): &(NodeId, DiskId)| {
+        state.nodes.contains_key(node) && state.disks.get(disk).is_some_and(|d| d.node == *node)
+    };
+    if !placement.replicas.iter().all(known) {
+        return Err(Refusal::breaks("a placement names a node or disk that is not known"));
+    }
+    let partition = state.next_partition();
+    let mut member =
+        |&(node, disk): &(NodeId, DiskId)| Member { replica: state.next_replica(), node, disk };
+    let members: Vec<Member> = placement.replicas.iter().map(&mut member).collect();
+    let configuration = Configuration {
+        partition,
+        volume: volume.id,
+        kind: placement.kind,
+        epoch: Epoch::ZERO.next(),
+        leader: members.first().map(|m| m.replica),
+        in_sync: members.iter().map(|m| m.replica).collect(),
+        catching_up: BTreeSet::new(),
+        members,
+        in_sync_min: volume.in_sync_min,
+        durability: volume.durability,
+    };
+    configuration.check().map_err(Refusal::breaks)?;
+    Ok(Partition {
+        configuration,
+        spare: BTreeMap::new(),
+        doomed: BTreeMap::new(),
+        made: BTreeSet::new(),
+        strikes: BTreeMap::new(),
+        deleted: false,
+    })
+}
+
+fn configure_partition(
+    state: &mut State,
+    partition: PartitionId,
+    expected: Epoch,
+    step: &Step,
+    at: Timestamp,
+) -> Result<Outcome, Refusal> {
+    let before = state.partitions.get(&partition).filter(|p| !p.deleted);
+    let before = before.ok_or(Refusal::NoSuchPartition { partition })?;
+    if before.configuration.epoch != expected {
+        return Err(Refusal::Conflict { current: Box::new(before.configuration.clone()) });
+    }
+    if let Step::Add { node, disk } = step
+        && state.disks.get(disk).is_none_or(|d| d.node != *node)
+    {
+        return Err(Refusal::breaks("the disk is not known, or not on that node"));
+    }
+    let fresh = ReplicaId(state.counters.replica + 1);
+    let after = configure::configure(before, step, fresh, at)?;
+    if matches!(step, Step::Add { .. }) {
+        state.counters.replica = fresh.0;
+    }
+    let configuration = Box::new(after.configuration.clone());
+    state.partitions.insert(partition, after);
+    Ok(Outcome::Configuration(configuration))
+}
+
+fn confirm(state: &mut State, made: &[(PartitionId, ReplicaId)]) -> Outcome {
+    for (partition, replica) in made {
+        let Some(record) = state.partitions.get_mut(partition) else { continue };
+        if record.holders().any(|member| member.replica == *replica) {
+            record.made.insert(*replica);
+        }
+    }
+    Outcome::Done
+}
+
+fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)]) -> Outcome {
+    for (partition, replica) in gone {
+        let Some(record) = state.partitions.get_mut(partition) else { continue };
+        if record.doomed.remove(replica).is_some() {
+            record.made.remove(replica);
+        }
+    }
+    bury(state);
+    Outcome::Done
+}

@@ -1,0 +1,145 @@
+//! What can be asked of the replicated state, and what it answers.
+//!
+//! Commands are kept in the Raft log, so their encoding is a format: variants and fields are only
+//! ever added.
+
+use super::configure::Step;
+use super::record::Volume;
+use serde::{Deserialize, Serialize};
+use types::volume::{Durability, VolumeKind};
+use types::{
+    BootId, ClusterId, Configuration, DiskId, Epoch, NodeId, PartitionId, ReplicaId, Timestamp,
+    VolumeId, configuration::PartitionKind,
+};
+
+/// A disk as its node offers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskOffer {
+    pub identity: u64,
+    pub label: String,
+    pub capacity: u64,
+}
+
+/// Where the replicas of a new partition go. The first one leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    pub kind: PartitionKind,
+    pub replicas: Vec<(NodeId, DiskId)>,
+}
+
+/// A volume as its user asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    pub name: String,
+    pub kind: VolumeKind,
+    pub replicas: u8,
+    pub in_sync_min: u8,
+    pub capacity: u64,
+    pub durability: Durability,
+    pub data_partitions: u16,
+}
+
+/// One change of the replicated state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Names the cluster, once.
+    Initialize {
+        cluster: ClusterId,
+    },
+    /// A node starts a life.
+    Join {
+        identity: u64,
+        boot: BootId,
+        address: String,
+        zone: String,
+        disks: Vec<DiskOffer>,
+        at: Timestamp,
+    },
+    CreateVolume {
+        spec: VolumeSpec,
+        at: Timestamp,
+    },
+    ExpandVolume {
+        volume: VolumeId,
+        capacity: u64,
+    },
+    DeleteVolume {
+        volume: VolumeId,
+        at: Timestamp,
+    },
+    /// Gives a volume that is being created all its partitions at once.
+    PlacePartitions {
+        volume: VolumeId,
+        placements: Vec<Placement>,
+    },
+    /// One change of one configuration, if its epoch is still the expected one.
+    Configure {
+        partition: PartitionId,
+        expected: Epoch,
+        step: Step,
+        at: Timestamp,
+    },
+    /// Replicas that were seen to exist.
+    Confirm {
+        made: Vec<(PartitionId, ReplicaId)>,
+    },
+    /// Doomed replicas whose nodes say that they are gone.
+    Forget {
+        gone: Vec<(PartitionId, ReplicaId)>,
+    },
+}
+
+/// The numbers a node goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    /// In the order of the offer.
+    pub disks: Vec<DiskId>,
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Done, and there is nothing to add.
+    Done,
+    Cluster(ClusterId),
+    Joined(Joined),
+    Volume(Box<Volume>),
+    Configuration(Box<Configuration>),
+    /// Nothing happened.
+    Refused(Refusal),
+}
+
+/// Why a command did nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    #[error("the cluster has no identity yet")]
+    NotInitialized,
+    #[error("a volume named '{name}' exists already (id {volume})")]
+    NameTaken { name: String, volume: VolumeId },
+    #[error("there is no volume {volume}")]
+    NoSuchVolume { volume: VolumeId },
+    #[error("volume {volume} was deleted")]
+    VolumeDeleted { volume: VolumeId },
+    #[error("a volume cannot shrink: its capacity is {current} bytes, {asked} were asked for")]
+    Shrink { current: u64, asked: u64 },
+    #[error("volume {volume} has its partitions already")]
+    AlreadyPlaced { volume: VolumeId },
+    #[error("there is no partition {partition}")]
+    NoSuchPartition { partition: PartitionId },
+    #[error("the configuration changed meanwhile: it is at epoch {}", .current.epoch)]
+    Conflict { current: Box<Configuration> },
+    /// The change, or what it asks for, would break a promise.
+    #[error("{reason}")]
+    Breaks { reason: String },
+}
+
+impl Refusal {
+    pub(crate) fn breaks(reason: impl Into<String>) -> Refusal {
+        Refusal::Breaks { reason: reason.into() }
+    }
+}

@@ -1,0 +1,135 @@
+//! Nodes and disks, as people see them.
+
+use super::{Sight, millis, status};
+use crate::detect::{self, DiskState};
+use crate::state::{Disk, Node};
+use serde::{Deserialize, Serialize};
+use types::DiskId;
+
+status! {
+    /// Whether a node is there.
+    NodeStatus {
+        /// It reported lately.
+        Online => "online",
+        /// It did not report for too long.
+        Silent => "silent",
+        /// The answering member cannot tell.
+        Unknown => "unknown",
+    }
+}
+
+status! {
+    /// What a disk can do.
+    DiskStatus {
+        Ok => "ok",
+        /// Takes writes to what it has, and no new replicas.
+        Low => "low",
+        /// Takes reads and deletes only.
+        Full => "full",
+        /// Gone or broken.
+        Failed => "failed",
+        /// No fresh report says.
+        Unknown => "unknown",
+    }
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    pub id: u64,
+    pub status: NodeStatus,
+    /// Since its last report; `null` when the answering member had none.
+    pub age_ms: Option<u64>,
+    pub address: String,
+    pub zone: String,
+    pub joined: String,
+    /// When its present process started.
+    pub started: String,
+    pub disks: Vec<u64>,
+    /// Replicas on record there, those to be deleted too.
+    pub replicas: usize,
+    /// Partitions it leads, by the record.
+    pub leads: usize,
+}
+
+/// One disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskView {
+    pub id: u64,
+    pub status: DiskStatus,
+    /// Why the status is not ok.
+    pub reason: String,
+    pub node: u64,
+    pub label: String,
+    /// Size as offered when its node started.
+    pub capacity_bytes: u64,
+    /// Room left by the last fresh report; `null` when there is none.
+    pub free_bytes: Option<u64>,
+    pub age_ms: Option<u64>,
+    /// Replicas on record there, those to be deleted too.
+    pub replicas: usize,
+}
+
+/// Computes the view of a node.
+#[must_use]
+pub fn node(sight: &Sight<'_>, node: &Node) -> NodeView {
+    let here = |disk: &&Disk| disk.node == node.id;
+    let members = || sight.state.partitions.values().flat_map(crate::state::Partition::holders);
+    let leads = |partition: &&crate::state::Partition| {
+        let leader = partition.configuration.leader_member();
+        !partition.deleted && leader.is_some_and(|leader| leader.node == node.id)
+    };
+    NodeView {
+        id: node.id.0,
+        status: match sight.detector {
+            None => NodeStatus::Unknown,
+            Some(_) if sight.fresh(node.id).is_some() => NodeStatus::Online,
+            // One that just began to listen cannot tell silence from its own deafness.
+            Some(detector) if detector.silence(sight.now, node.id, node.boot) < sight.fresh_max => {
+                NodeStatus::Unknown
+            }
+            Some(_) => NodeStatus::Silent,
+        },
+        age_ms: sight.report(node.id).map(|(_, age)| millis(age)),
+        address: node.address.clone(),
+        zone: node.zone.clone(),
+        joined: node.joined.to_string(),
+        started: node.started.to_string(),
+        disks: sight.state.disks.values().filter(here).map(|disk| disk.id.0).collect(),
+        replicas: members().filter(|member| member.node == node.id).count(),
+        leads: sight.state.partitions.values().filter(leads).count(),
+    }
+}
+
+/// Computes the view of a disk.
+#[must_use]
+pub fn disk(sight: &Sight<'_>, disk: &Disk) -> DiskView {
+    let report = sight.report(disk.node);
+    let fresh = sight.fresh(disk.node).and_then(|(report, _)| report.disks.get(&disk.id));
+    DiskView {
+        id: disk.id.0,
+        status: fresh.map_or(DiskStatus::Unknown, disk_status),
+        reason: fresh.map(|disk| disk.reason.clone()).unwrap_or_default(),
+        node: disk.node.0,
+        label: disk.label.clone(),
+        capacity_bytes: disk.capacity,
+        free_bytes: fresh.map(|disk| disk.free),
+        age_ms: report.map(|(_, age)| millis(age)),
+        replicas: replicas_on(sight, disk.id),
+    }
+}
+
+fn replicas_on(sight: &Sight<'_>, disk: DiskId) -> usize {
+    let holders = sight.state.partitions.values().flat_map(crate::state::Partition::holders);
+    holders.filter(|member| member.disk == disk).count()
+}
+
+fn disk_status(report: &detect::DiskReport) -> DiskStatus {
+    match report.state {
+        DiskState::Unspecified => DiskStatus::Unknown,
+        DiskState::Ok => DiskStatus::Ok,
+        DiskState::Low => DiskStatus::Low,
+        DiskState::Full => DiskStatus::Full,
+        DiskState::Failed => DiskStatus::Failed,
+    }
+}

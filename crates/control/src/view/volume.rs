@@ -1,0 +1,102 @@
+//! Volumes, as people see them.
+
+use super::partition::{PartitionStatus, status_of};
+use super::{Sight, Tally, millis, status, tally};
+use crate::state::{Volume, VolumeState};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+status! {
+    /// What a volume can do: as much as the worst of its partitions.
+    VolumeStatus {
+        Healthy => "healthy",
+        /// It serves, with fewer replicas than were asked for somewhere.
+        Degraded => "degraded",
+        /// Some of it takes no writes.
+        ReadOnly => "read-only",
+        /// Some of it has just been given a leader.
+        Starting => "starting",
+        /// Its partitions have no place yet.
+        Creating => "creating",
+        /// Gone for its users; its replicas are going.
+        Deleting => "deleting",
+        /// Every replica is gone.
+        Deleted => "deleted",
+        /// No fresh report says.
+        Unknown => "unknown",
+        /// Some of it has no leader.
+        Unavailable => "unavailable",
+    }
+}
+
+/// One volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeView {
+    pub id: u64,
+    pub name: String,
+    pub kind: String,
+    pub status: VolumeStatus,
+    /// Age of the oldest report that the status rests on; `null` when it rests on none.
+    pub age_ms: Option<u64>,
+    pub replicas: u8,
+    pub in_sync_min: u8,
+    /// Bytes of user data it may hold, one copy counted.
+    pub capacity_bytes: u64,
+    /// Bytes all its replicas occupy together, by fresh reports; `null` unless all reported.
+    pub stored_bytes: Option<u64>,
+    pub durability: String,
+    pub partitions: Tally,
+    pub created: String,
+    pub deleted: Option<String>,
+}
+
+/// Computes the view of a volume.
+#[must_use]
+pub fn volume(sight: &Sight<'_>, volume: &Volume) -> VolumeView {
+    let statuses: Vec<(PartitionStatus, Option<Duration>)> =
+        sight.state.partitions_of(volume.id).map(|p| status_of(sight, p)).collect();
+    VolumeView {
+        id: volume.id.0,
+        name: volume.name.clone(),
+        kind: volume.kind.to_string(),
+        status: worst(volume, statuses.iter().map(|(status, _)| *status).max()),
+        age_ms: statuses.iter().filter_map(|(_, age)| *age).max().map(millis),
+        replicas: volume.replicas,
+        in_sync_min: volume.in_sync_min,
+        capacity_bytes: volume.capacity,
+        stored_bytes: stored(sight, volume),
+        durability: volume.durability.to_string(),
+        partitions: tally(statuses.iter().map(|(status, _)| status)),
+        created: volume.created.to_string(),
+        deleted: volume.deleted.map(|at| at.to_string()),
+    }
+}
+
+fn worst(volume: &Volume, worst: Option<PartitionStatus>) -> VolumeStatus {
+    match (volume.state, worst) {
+        (VolumeState::Creating, _) => VolumeStatus::Creating,
+        (VolumeState::Deleting, _) => VolumeStatus::Deleting,
+        (VolumeState::Deleted, _) => VolumeStatus::Deleted,
+        (VolumeState::Active, None) => VolumeStatus::Unknown,
+        (VolumeState::Active, Some(worst)) => match worst {
+            PartitionStatus::Healthy => VolumeStatus::Healthy,
+            PartitionStatus::Degraded => VolumeStatus::Degraded,
+            PartitionStatus::ReadOnly => VolumeStatus::ReadOnly,
+            PartitionStatus::Starting => VolumeStatus::Starting,
+            PartitionStatus::Deleting => VolumeStatus::Deleting,
+            PartitionStatus::Unknown => VolumeStatus::Unknown,
+            PartitionStatus::Leaderless => VolumeStatus::Unavailable,
+        },
+    }
+}
+
+/// What all replicas occupy; `None` when one of them has no fresh report.
+fn stored(sight: &Sight<'_>, volume: &Volume) -> Option<u64> {
+    let members = sight.state.partitions_of(volume.id).flat_map(|p| p.holders());
+    let mut total = 0u64;
+    for member in members {
+        let (report, _) = sight.fresh(member.node)?;
+        total = total.saturating_add(report.replicas.get(&member.replica).map_or(0, |r| r.bytes));
+    }
+    Some(total)
+}

@@ -1,0 +1,116 @@
+//! Members and nodes that go away.
+
+use super::cluster::{Cluster, eventually};
+use super::http::json;
+use super::node::Node;
+use super::volume::becomes;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use types::limits::FAILOVER_BOUND;
+
+async fn with_volume(members: u64) -> (Cluster, Vec<Node>) {
+    let cluster = Cluster::start(members).await;
+    let mut nodes = Vec::new();
+    for identity in 1..=3 {
+        nodes.push(Node::start(identity, &cluster.controls()).await);
+    }
+    let body = json!({ "name": "main", "kind": "file" });
+    let admin = cluster.admin(cluster.leader().await);
+    assert_eq!(json(admin, "POST", "/v1/volumes", Some(body)).await.0, 201);
+    becomes(&cluster, "main", "healthy").await;
+    (cluster, nodes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_node_falls_silent_others_lead_within_the_bound() {
+    let (cluster, mut nodes) = with_volume(1).await;
+    let silent = nodes.remove(0);
+    let id = silent.id();
+    drop(silent);
+    let began = Instant::now();
+    let led_elsewhere = || {
+        let state = cluster.members[&1].state();
+        state.partitions.values().all(|partition| {
+            partition.configuration.leader_member().is_some_and(|leader| {
+                let others = nodes.iter().find(|node| node.id() == leader.node);
+                others.is_some_and(|node| node.leads().contains(&leader.replica))
+            })
+        })
+    };
+    eventually("a leader elsewhere for everything", led_elsewhere).await;
+    assert!(began.elapsed() < FAILOVER_BOUND, "it took {:?}", began.elapsed());
+    let state = cluster.state().await;
+    for partition in state.partitions.values() {
+        let was_left_out = partition.configuration.member_on(id).is_none();
+        let led_by_another = partition.configuration.epoch.0 == 1;
+        assert!(was_left_out || led_by_another, "a new leader need not wait for the silent one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_leader_does_not_lead_on() {
+    let (cluster, mut nodes) = with_volume(1).await;
+    let leader = nodes.iter().position(|node| !node.leads().is_empty()).unwrap();
+    let node = nodes.remove(leader).restart().await;
+    nodes.push(node);
+    becomes(&cluster, "main", "healthy").await;
+    let state = cluster.state().await;
+    assert!(state.partitions.values().any(|partition| partition.configuration.epoch.0 > 1));
+    for partition in state.partitions.values() {
+        let leader = partition.configuration.leader_member().unwrap();
+        let node = nodes.iter().find(|node| node.id() == leader.node).unwrap();
+        assert!(node.leads().contains(&leader.replica));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_leading_member_goes_another_leads_and_nobody_is_taken_for_dead() {
+    let (mut cluster, nodes) = with_volume(3).await;
+    let before = cluster.state().await;
+    let first = cluster.leader().await;
+    let began = Instant::now();
+    cluster.stop_member(first).await;
+    let second = cluster.leader().await;
+    assert_ne!(first, second);
+    assert!(began.elapsed() < FAILOVER_BOUND, "it took {:?}", began.elapsed());
+    becomes(&cluster, "main", "healthy").await;
+    tokio::time::sleep(types::limits::NODE_SILENCE_MAX + Duration::from_millis(500)).await;
+    assert_eq!(cluster.state().await.partitions, before.partitions, "nothing was reconfigured");
+
+    // The one that was away follows, and learns what it missed.
+    let body = json!({ "name": "second", "kind": "file" });
+    let (status, answer) = json(cluster.admin(second), "POST", "/v1/volumes", Some(body)).await;
+    assert_eq!(status, 201, "{answer}");
+    cluster.start_member(first).await;
+    let caught_up = || cluster.members[&first].state().volume_named("second").is_some();
+    eventually("the restarted member with everything", caught_up).await;
+    drop(nodes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_member_answers_people() {
+    let (mut cluster, nodes) = with_volume(3).await;
+    let leader = cluster.leader().await;
+    let follower = *cluster.members.keys().find(|id| **id != leader).unwrap();
+    let admin = cluster.admin(follower).to_owned();
+
+    let (status, answer) = json(&admin, "GET", "/v1/volumes/main", None).await;
+    assert_eq!((status, &answer["item"]["status"]), (200, &json!("healthy")));
+    assert_eq!(answer["view"]["member"], leader, "passed on to the leader");
+    let body = json!({ "name": "other", "kind": "file" });
+    assert_eq!(json(&admin, "POST", "/v1/volumes", Some(body)).await.0, 201);
+
+    // Alone, it answers from its record, and says how old that is and that it cannot tell more.
+    let others: Vec<u64> = cluster.members.keys().copied().filter(|id| *id != follower).collect();
+    for other in others {
+        cluster.stop_member(other).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let (status, answer) = json(&admin, "GET", "/v1/volumes/main", None).await;
+    assert_eq!((status, &answer["item"]["status"]), (200, &json!("unknown")));
+    assert_eq!(answer["view"]["member"], follower);
+    assert!(answer["view"]["age_ms"].as_u64().unwrap() >= 1000);
+    let (status, answer) = json(&admin, "DELETE", "/v1/volumes/main", None).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("no-leader")));
+    drop(nodes);
+}
