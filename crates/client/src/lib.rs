@@ -1,1 +1,58 @@
-//! Placeholder.
+//! The client that users and frontends of Holdfast use: volumes, their namespaces and bytes.
+//!
+//! It finds the leader of each partition, follows it when it moves, and decides what a failure
+//! means: wait, ask somebody else, or give up. What may have happened is asked again under the same
+//! session and number until it is known; so a command happens once.
+//!
+//! - [`Client`] is a connection to a cluster, [`Volume`] an open file volume.
+//! - [`File`] buffers the writes of one inode and makes them visible and durable in order.
+//!
+//! What it promises is written down in `docs/semantics.md`.
+
+mod call;
+mod data;
+mod error;
+mod file;
+mod namespace;
+mod routes;
+mod session;
+mod volume;
+
+pub use error::Error;
+pub use file::File;
+pub use routes::Routes;
+pub use volume::{OnOutage, Options, Volume};
+
+use std::sync::Arc;
+use wire::control::VolumeSelector;
+use wire::{Hub, Members, Metrics, Peers};
+use world::World;
+
+/// A connection to a cluster; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    world: World,
+    peers: Peers,
+    members: Members,
+}
+
+impl Client {
+    /// Prepares to talk to the cluster whose control plane listens at `members`. Sends nothing yet.
+    #[must_use]
+    pub fn new(world: World, hub: Hub, metrics: Arc<Metrics>, members: Vec<String>) -> Client {
+        let peers = Peers::new(world.clone(), hub, metrics);
+        let members = Members::new(peers.clone(), members);
+        Client { world, peers, members }
+    }
+
+    /// Opens a file volume by name, and begins a session in it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Deleted`], or [`Error::Unavailable`] when the cluster does not
+    /// answer within the limit of `options`.
+    pub async fn open_volume(&self, name: &str, options: Options) -> Result<Volume, Error> {
+        let selector = VolumeSelector::Name(name.to_string());
+        let routes = routes::Router::open(self.clone(), selector, &options).await?;
+        Volume::open(self.clone(), routes, options).await
+    }
+}

@@ -189,3 +189,24 @@ pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
 
 /// Heartbeats of one node are at least this far apart, however much there is to say.
 pub const HEARTBEAT_SPACING_MIN: Duration = Duration::from_millis(20);
+
+/// A client asks for routes at most this often.
+pub const ROUTES_REFRESH_SPACING: Duration = Duration::from_millis(20);
+
+/// How often a client tells the namespace that it is alive.
+pub const CLIENT_SESSION_RENEWAL: Duration = Duration::from_secs(3);
+
+/// Bytes that one client buffers before writers wait.
+pub const CLIENT_DIRTY_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of one file that are buffered before they are on their way.
+pub const FILE_DIRTY_BYTES_MAX: usize = 4 << 20;
+
+/// Space a client sets aside at a time for what it is about to write.
+pub const RESERVATION_BYTES: u64 = 16 << 20;
+
+const _: () =
+    assert!(CLIENT_SESSION_RENEWAL.as_millis() * 3 < CLIENT_SESSION_SILENCE_MAX.as_millis());
+
+/// A client that appends to a file gives others their turn after this long.
+pub const APPEND_HOLD_MAX: Duration = Duration::from_millis(50);

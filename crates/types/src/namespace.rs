@@ -24,6 +24,7 @@ pub use command::{
 };
 pub use failure::{Failure, FailureKind};
 pub use lock::{Lock, LockKind, LockMode};
+pub use outcome::outcome_body::OutcomeBody;
 pub use outcome::{
     Changed, Committed, CommittedItem, Created, Delegated, Done, Linked, Opened, Outcome, Placed,
     Purged, Renamed, Reserved, Unlinked, outcome_body,

@@ -1,0 +1,100 @@
+//! One request to whoever leads a partition, until it is answered.
+//!
+//! What each kind of error means here:
+//!
+//! | kind | then |
+//! | --- | --- |
+//! | retry | wait a little, ask the same again |
+//! | reroute | get newer routes, ask who leads now |
+//! | unknown | ask again: commands carry their number, writes and trims set what they set |
+//! | wait for space | give up with `NoSpace` |
+//! | deleted | give up, once the control plane says the same |
+//! | damaged, give up | give up |
+
+use crate::volume::OnOutage;
+use crate::{Error, Volume};
+use std::time::Duration;
+use types::{Kind, Moment, PartitionId};
+use wire::{Reply, Request, Status};
+
+impl Volume {
+    /// Asks the leader of `partition`.
+    pub(crate) async fn call(
+        &self,
+        partition: PartitionId,
+        request: Request,
+    ) -> Result<Reply, Error> {
+        let request = request.partition(partition);
+        let mut trouble: Option<Trouble> = None;
+        loop {
+            let routes = self.router().current();
+            let result = match routes.leader(partition) {
+                Some((address, epoch)) => {
+                    self.client().peers.call(&address, request.clone().epoch(epoch)).await
+                }
+                None => Err(wire::Error::Unreachable {
+                    address: format!("partition {partition}"),
+                    reason: "it has no leader at the moment".into(),
+                }),
+            };
+            let error = match result {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            if let Some(permanent) = permanent(&error) {
+                return Err(permanent);
+            }
+            let now = self.client().world.now();
+            let trouble = trouble.get_or_insert(Trouble { since: now, failures: 0 });
+            trouble.note(&error, now, self.options().on_outage)?;
+            if error.kind() != Kind::Retry {
+                match self.router().refresh(&routes).await {
+                    Ok(()) | Err(Error::Unavailable { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.client().world.sleep(trouble.pause(&error)).await;
+        }
+    }
+}
+
+/// A run of failures of one request.
+struct Trouble {
+    since: Moment,
+    failures: u32,
+}
+
+impl Trouble {
+    fn note(&mut self, error: &wire::Error, now: Moment, on_outage: OnOutage) -> Result<(), Error> {
+        self.failures += 1;
+        let waited = now.since(self.since);
+        if self.failures.is_power_of_two() && self.failures >= 8 {
+            tracing::warn!(%error, failures = self.failures, ?waited, "a request does not get through");
+        }
+        match on_outage {
+            OnOutage::Wait => Ok(()),
+            OnOutage::Error { after } if waited < after => Ok(()),
+            OnOutage::Error { .. } => Err(Error::Unavailable { waited, last: error.to_string() }),
+        }
+    }
+
+    fn pause(&self, error: &wire::Error) -> Duration {
+        // A busy leader frees its window within a round trip.
+        if error.status() == Some(Status::Busy) {
+            return Duration::from_micros(500 << self.failures.min(6));
+        }
+        Duration::from_millis(5 << self.failures.min(5))
+    }
+}
+
+/// The error that waiting does not mend.
+fn permanent(error: &wire::Error) -> Option<Error> {
+    match error.kind() {
+        Kind::Retry | Kind::Reroute | Kind::Unknown => None,
+        Kind::WaitForSpace => Some(Error::NoSpace),
+        Kind::Damaged => Some(Error::Damaged(error.to_string())),
+        Kind::Deleted => Some(Error::Deleted),
+        Kind::GiveUp if error.status() == Some(Status::Gone) => Some(Error::Gone),
+        Kind::GiveUp => Some(Error::Invalid(error.to_string())),
+    }
+}

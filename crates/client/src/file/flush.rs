@@ -1,0 +1,174 @@
+//! Writing back what is buffered, and making it count.
+
+use super::buffer::Segment;
+use super::{File, PendingCommit, State};
+use crate::Error;
+use futures::stream::{FuturesUnordered, StreamExt};
+use types::PartitionId;
+use types::limits::CHUNK_BYTES;
+use types::namespace::{Attributes, CommitItem};
+
+impl File {
+    /// Brings one segment to the cluster; an error is kept for the next flush.
+    pub(super) async fn land(&self, segment: Segment) {
+        let (start, end) = (segment.start, segment.end());
+        self.begin_flight(start, end).await;
+        let result = self.send(&segment).await;
+        let mut state = self.shared.lock();
+        state.in_flight.remove(&start);
+        let reserved = segment.bytes.len() as u64;
+        match result {
+            Ok((partition, delta)) => {
+                state.unsynced.insert(partition);
+                state.commit.allocated_delta += delta;
+                let used = u64::try_from(delta).unwrap_or(0).min(reserved);
+                self.volume.inner.budget.give_back(reserved - used);
+            }
+            Err(error) => {
+                tracing::warn!(inode = %self.inode(), start, end, %error, "a write failed");
+                state.error.get_or_insert(error);
+                self.volume.inner.budget.give_back(reserved);
+            }
+        }
+        drop(state);
+        self.shared.landed.notify_waiters();
+    }
+
+    /// Waits until nothing that overlaps is in flight, and takes its place.
+    async fn begin_flight(&self, start: u64, end: u64) {
+        loop {
+            let landed = self.shared.landed.notified();
+            tokio::pin!(landed);
+            landed.as_mut().enable();
+            {
+                let mut state = self.shared.lock();
+                if !state.overlaps_in_flight(start, end) {
+                    state.in_flight.insert(start, end);
+                    return;
+                }
+            }
+            landed.await;
+        }
+    }
+
+    async fn send(&self, segment: &Segment) -> Result<(PartitionId, i64), Error> {
+        let partition = self.partition_for_write(segment.start / CHUNK_BYTES).await?;
+        let bytes = segment.bytes.clone();
+        let delta = self.volume.write_record(partition, self.inode(), segment.start, bytes).await?;
+        Ok((partition, delta))
+    }
+
+    /// Writes back all that is buffered and waits for what is in flight.
+    pub(super) async fn land_all(&self) {
+        let segments = self.shared.lock().buffer.take_all();
+        let mut landing: FuturesUnordered<_> =
+            segments.into_iter().map(|segment| self.land(segment)).collect();
+        while landing.next().await.is_some() {}
+        self.wait_landed().await;
+    }
+
+    async fn wait_landed(&self) {
+        loop {
+            let landed = self.shared.landed.notified();
+            tokio::pin!(landed);
+            landed.as_mut().enable();
+            if self.shared.lock().in_flight.is_empty() {
+                return;
+            }
+            landed.await;
+        }
+    }
+
+    /// Makes everything written so far visible to whoever opens the file next.
+    ///
+    /// # Errors
+    /// The first error of any buffered write since the last flush; it is told once.
+    pub async fn flush(&self) -> Result<(), Error> {
+        if self.shared.lock().nothing_to_flush() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.shared.flushing.lock().await;
+        self.land_all().await;
+        self.commit().await?;
+        self.shared.lock().error.take().map_or(Ok(()), Err)
+    }
+
+    /// Tells the namespace what was written.
+    async fn commit(&self) -> Result<(), Error> {
+        let pending = {
+            let mut state = self.shared.lock();
+            std::mem::take(&mut state.commit)
+        };
+        if !pending.wanted && pending.allocated_delta == 0 {
+            return Ok(());
+        }
+        let item = self.commit_item(&pending);
+        let commit = types::namespace::Commit { items: vec![item] };
+        let mut results = self.volume.commit(commit).await?;
+        let mut state = self.shared.lock();
+        state.namespace_unsynced = true;
+        match results.pop() {
+            Some(Ok(attributes)) => state.note_attributes(&attributes),
+            // Deleted for good: there is nothing left that could be committed.
+            Some(Err(Error::Gone)) => {}
+            Some(Err(error)) => return Err(error),
+            None => return Err(Error::Invalid("a commit without a result".into())),
+        }
+        Ok(())
+    }
+
+    fn commit_item(&self, pending: &PendingCommit) -> CommitItem {
+        CommitItem {
+            inode: self.inode().0,
+            size_at_least: pending.wanted.then_some(pending.size),
+            mtime: pending.wanted.then_some(pending.mtime),
+            allocated_delta: pending.allocated_delta,
+            reservation_used: u64::try_from(pending.allocated_delta).unwrap_or(0),
+            keep_times: !pending.wanted,
+            clear_setid: false,
+            ..CommitItem::default()
+        }
+    }
+
+    /// Makes everything written so far durable, with names and attributes.
+    ///
+    /// # Errors
+    /// As [`File::flush`]; nothing may be assumed durable then.
+    pub async fn sync(&self) -> Result<(), Error> {
+        self.flush().await?;
+        let (partitions, namespace) = {
+            let mut state = self.shared.lock();
+            (std::mem::take(&mut state.unsynced), std::mem::take(&mut state.namespace_unsynced))
+        };
+        let data = partitions.iter().map(|partition| self.volume.flush_data(*partition));
+        let data = futures::future::try_join_all(data);
+        let names = async { if namespace { self.volume.flush_namespace().await } else { Ok(()) } };
+        let result = futures::future::try_join(data, names).await.map(drop);
+        if result.is_err() {
+            let mut state = self.shared.lock();
+            state.unsynced.extend(partitions);
+            state.namespace_unsynced |= namespace;
+        }
+        result
+    }
+
+    /// Asks the cluster for the newest attributes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn attributes(&self) -> Result<Attributes, Error> {
+        self.volume.attributes(self.inode()).await
+    }
+}
+
+impl State {
+    fn nothing_to_flush(&self) -> bool {
+        self.is_idle() && self.error.is_none() && self.commit.allocated_delta == 0
+    }
+
+    pub(super) fn note_attributes(&mut self, attributes: &Attributes) {
+        if self.is_idle() {
+            self.size = attributes.size;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Where chunks live, and changes of a file's shape: truncate, punch, seek.
+
+use super::File;
+use crate::Error;
+use types::PartitionId;
+use types::limits::CHUNK_BYTES;
+use types::namespace::{
+    AllocateChunks, Attributes, Caller, Command, Failure, FailureKind, OutcomeBody, Placement,
+    SetAttributes,
+};
+
+/// Placements asked for at a time.
+const PLACEMENTS_PAGE: u32 = 1024;
+
+impl File {
+    /// The partition of a chunk that is about to be written; placed now when it was not before.
+    pub(super) async fn partition_for_write(&self, chunk: u64) -> Result<PartitionId, Error> {
+        if let Some(partition) = self.shared.lock().placements.get(&chunk) {
+            return Ok(*partition);
+        }
+        let spread = self.inode().0.wrapping_add(chunk << 20);
+        let Some(wanted) = self.volume.place(spread) else {
+            return Err(Error::Invalid("the volume has no data partitions".into()));
+        };
+        let wanted = vec![Placement { chunk, partition: wanted.0 }];
+        let allocate = AllocateChunks { inode: self.inode().0, wanted };
+        let command = Command::AllocateChunks(allocate);
+        match self.volume.command(command, Caller::default()).await? {
+            OutcomeBody::Placed(placed) => {
+                let placement = placed.placements.first();
+                let placement =
+                    placement.ok_or_else(|| Error::Invalid("no placement was given".into()))?;
+                let partition = PartitionId(placement.partition);
+                let mut state = self.shared.lock();
+                state.placements.insert(chunk, partition);
+                state.namespace_unsynced = true;
+                Ok(partition)
+            }
+            _ => Err(Error::Invalid("an allocation was answered otherwise".into())),
+        }
+    }
+
+    /// The partition of a chunk; `None` when nothing was ever written to it.
+    pub(super) async fn partition_for_read(
+        &self,
+        chunk: u64,
+    ) -> Result<Option<PartitionId>, Error> {
+        if let Some(partition) = self.shared.lock().placements.get(&chunk) {
+            return Ok(Some(*partition));
+        }
+        let page = self.volume.chunk_map(self.inode(), chunk, 16).await?;
+        let mut state = self.shared.lock();
+        for placement in page.placements {
+            state.placements.insert(placement.chunk, PartitionId(placement.partition));
+        }
+        Ok(state.placements.get(&chunk).copied())
+    }
+
+    /// All placed chunks from `first` on.
+    async fn placed_from(&self, first: u64) -> Result<Vec<Placement>, Error> {
+        let mut placements = Vec::new();
+        let mut next = first;
+        loop {
+            let page = self.volume.chunk_map(self.inode(), next, PLACEMENTS_PAGE).await?;
+            let last = page.placements.last().map(|placement| placement.chunk);
+            placements.extend(page.placements);
+            match last {
+                Some(last) if !page.end => next = last + 1,
+                _ => return Ok(placements),
+            }
+        }
+    }
+
+    /// Sets the length, with other attributes if wanted. Bytes past a smaller length are gone from
+    /// the data partitions before the length says so, and a file that grows shows zeros.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn truncate(
+        &self,
+        size: u64,
+        mut change: SetAttributes,
+        caller: Caller,
+    ) -> Result<Attributes, Error> {
+        let _one_at_a_time = self.shared.flushing.lock().await;
+        self.shared.lock().buffer.truncate(size);
+        self.land_all().await;
+        let known = self.volume.attributes(self.inode()).await?;
+        let old = known.size.max(self.shared.lock().size);
+        let from = size.min(old);
+        let mut delta = 0;
+        if size < old || size > known.size {
+            delta = self.trim_from(from).await?;
+        }
+        change.inode = self.inode().0;
+        change.size = Some(size);
+        let pending = std::mem::take(&mut self.shared.lock().commit);
+        change.allocated_delta = delta + pending.allocated_delta;
+        loop {
+            match self.volume.command(Command::SetAttributes(change.clone()), caller.clone()).await
+            {
+                Ok(OutcomeBody::Changed(changed)) => {
+                    let mut state = self.shared.lock();
+                    state.size = size;
+                    state.namespace_unsynced = true;
+                    let invalid = || Error::Invalid("a change without attributes".into());
+                    return changed.attributes.ok_or_else(invalid);
+                }
+                Ok(_) => return Err(Error::Invalid("a change was answered otherwise".into())),
+                Err(Error::Refused(failure)) if failure.kind() == FailureKind::Busy => {
+                    self.give_way(&failure).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for another client to give back what it holds of this file.
+    pub(super) async fn give_way(&self, failure: &Failure) {
+        tracing::debug!(inode = %self.inode(), holder = failure.holder, "waiting for a delegation");
+        self.volume.client().world.sleep(std::time::Duration::from_millis(5)).await;
+    }
+
+    async fn trim_from(&self, from: u64) -> Result<i64, Error> {
+        let mut delta = 0;
+        for placement in self.placed_from(from / CHUNK_BYTES).await? {
+            let start = (placement.chunk * CHUNK_BYTES).max(from);
+            let length = (placement.chunk + 1) * CHUNK_BYTES - start;
+            delta += self.trim_placed(&placement, start, length).await?;
+        }
+        Ok(delta)
+    }
+
+    async fn trim_placed(
+        &self,
+        placement: &Placement,
+        start: u64,
+        length: u64,
+    ) -> Result<i64, Error> {
+        let partition = PartitionId(placement.partition);
+        let delta = self.volume.trim_record(partition, self.inode(), start, length).await?;
+        self.shared.lock().unsynced.insert(partition);
+        Ok(delta)
+    }
+
+    /// Makes a range a hole; the length stays.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn punch(&self, offset: u64, length: u64) -> Result<(), Error> {
+        self.flush().await?;
+        let end = offset.saturating_add(length);
+        let mut delta = 0;
+        for placement in self.placed_from(offset / CHUNK_BYTES).await? {
+            let base = placement.chunk * CHUNK_BYTES;
+            if base >= end {
+                break;
+            }
+            let start = base.max(offset);
+            let until = (base + CHUNK_BYTES).min(end);
+            delta += self.trim_placed(&placement, start, until - start).await?;
+        }
+        let now = self.volume.client().world.timestamp().0;
+        {
+            let mut state = self.shared.lock();
+            state.commit.wanted = true;
+            state.commit.mtime = now;
+            state.commit.allocated_delta += delta;
+        }
+        self.flush().await
+    }
+
+    /// Makes the file at least `size` long.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn extend(&self, size: u64) -> Result<(), Error> {
+        self.flush().await?;
+        let now = self.volume.client().world.timestamp().0;
+        {
+            let mut state = self.shared.lock();
+            state.size = state.size.max(size);
+            state.commit.wanted = true;
+            state.commit.size = state.commit.size.max(size);
+            state.commit.mtime = now;
+        }
+        self.flush().await
+    }
+
+    /// Where the next data at or after `offset` begins; `None` when there is none before the end.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn seek_data(&self, offset: u64) -> Result<Option<u64>, Error> {
+        self.flush().await?;
+        let size = self.attributes().await?.size;
+        for placement in self.placed_from(offset / CHUNK_BYTES).await? {
+            let from = (placement.chunk * CHUNK_BYTES).max(offset);
+            if from >= size {
+                break;
+            }
+            let partition = PartitionId(placement.partition);
+            let runs = self.volume.chunk_extents(partition, self.inode(), from).await?;
+            if let Some((start, _)) = runs.first() {
+                return Ok((*start < size).then_some(*start));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the next hole at or after `offset`, which is before the end, begins; the end of the
+    /// file counts as one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn seek_hole(&self, offset: u64) -> Result<u64, Error> {
+        self.flush().await?;
+        let size = self.attributes().await?.size;
+        let mut at = offset;
+        while at < size {
+            let chunk = at / CHUNK_BYTES;
+            let Some(partition) = self.partition_for_read(chunk).await? else { return Ok(at) };
+            let runs = self.volume.chunk_extents(partition, self.inode(), at).await?;
+            match runs.first() {
+                Some((start, length)) if *start == at => at += length,
+                _ => return Ok(at),
+            }
+            if !at.is_multiple_of(CHUNK_BYTES) {
+                break;
+            }
+        }
+        Ok(at.min(size))
+    }
+}

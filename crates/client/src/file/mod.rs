@@ -1,0 +1,259 @@
+//! The bytes of one file, with its writes buffered.
+//!
+//! A write is copied and answered at once; segments of up to 1 MiB go to the cluster when they are
+//! full, when a file has buffered much, and on `flush`. What readers of other clients see changes
+//! at `flush`, which is what closing does: close-to-open. `sync` makes it durable.
+//!
+//! ```text
+//! write -> buffered segments -> in flight -> acknowledged -> committed (size, times) -> durable
+//!             \___ flush waits for all of this _____________________/                   /
+//!              \___________ sync waits for all of this ________________________________/
+//! ```
+//!
+//! What must hold: two requests for overlapping bytes are never in flight together; an error of a
+//! buffered write is told to whoever flushes or syncs next, once.
+
+mod append;
+mod buffer;
+mod flush;
+mod layout;
+mod read;
+mod space;
+
+pub(crate) use space::Budget;
+
+use crate::{Error, Volume};
+use buffer::Buffer;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
+use types::namespace::Attributes;
+use types::{InodeId, PartitionId};
+
+/// All files of a volume that are open or have something buffered.
+#[derive(Debug, Default)]
+pub(crate) struct Inodes {
+    files: Mutex<HashMap<InodeId, Arc<Shared>>>,
+}
+
+/// An open file; clones and further opens of the same inode share one state.
+#[derive(Clone, Debug)]
+pub struct File {
+    volume: Volume,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    inode: InodeId,
+    state: Mutex<State>,
+    /// Something that was in flight has landed.
+    landed: Notify,
+    /// One flush at a time, so that commits are in order.
+    flushing: tokio::sync::Mutex<()>,
+    append: tokio::sync::Mutex<append::Hold>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many handles there are.
+    opens: usize,
+    /// As far as this client knows, what is buffered included.
+    size: u64,
+    placements: BTreeMap<u64, PartitionId>,
+    buffer: Buffer,
+    /// Ranges on their way: start and end.
+    in_flight: BTreeMap<u64, u64>,
+    commit: PendingCommit,
+    /// Data partitions written to since the last sync.
+    unsynced: BTreeSet<PartitionId>,
+    /// Names or attributes changed since the last sync.
+    namespace_unsynced: bool,
+    /// The first error of a buffered write that nobody was told of yet.
+    error: Option<Error>,
+}
+
+/// What the namespace is to be told about data that was written.
+#[derive(Clone, Copy, Debug, Default)]
+struct PendingCommit {
+    wanted: bool,
+    size: u64,
+    mtime: i64,
+    allocated_delta: i64,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+}
+
+impl State {
+    fn new(attributes: &Attributes) -> State {
+        let mut placements = BTreeMap::new();
+        if attributes.first_chunk != 0 {
+            placements.insert(0, PartitionId(attributes.first_chunk));
+        }
+        State {
+            opens: 0,
+            size: attributes.size,
+            placements,
+            buffer: Buffer::default(),
+            in_flight: BTreeMap::new(),
+            commit: PendingCommit::default(),
+            unsynced: BTreeSet::new(),
+            namespace_unsynced: true,
+            error: None,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && self.in_flight.is_empty() && !self.commit.wanted
+    }
+
+    fn overlaps_in_flight(&self, start: u64, end: u64) -> bool {
+        self.in_flight.range(..end).next_back().is_some_and(|(_, until)| *until > start)
+    }
+}
+
+impl Volume {
+    /// Opens a file whose attributes were just read or made.
+    #[must_use]
+    pub fn open_file(&self, attributes: &Attributes) -> File {
+        let inode = InodeId(attributes.inode);
+        let mut files = self.inner.inodes.files.lock().expect("no holder panics");
+        let shared = files.entry(inode).or_insert_with(|| {
+            Arc::new(Shared {
+                inode,
+                state: Mutex::new(State::new(attributes)),
+                landed: Notify::new(),
+                flushing: tokio::sync::Mutex::default(),
+                append: tokio::sync::Mutex::default(),
+            })
+        });
+        let mut state = shared.lock();
+        state.opens += 1;
+        if state.is_idle() {
+            state.size = attributes.size;
+        }
+        drop(state);
+        File { volume: self.clone(), shared: shared.clone() }
+    }
+
+    /// The inodes of which this client has handles.
+    #[must_use]
+    pub fn open_inodes(&self) -> Vec<InodeId> {
+        let files = self.inner.inodes.files.lock().expect("no holder panics");
+        files.keys().copied().collect()
+    }
+
+    /// Adds what is buffered here to attributes that the cluster gave.
+    pub(crate) fn overlay(&self, mut attributes: Attributes) -> Attributes {
+        let files = self.inner.inodes.files.lock().expect("no holder panics");
+        if let Some(shared) = files.get(&InodeId(attributes.inode)) {
+            let mut state = shared.lock();
+            if state.is_idle() {
+                state.size = attributes.size;
+            }
+            if state.commit.wanted {
+                attributes.size = attributes.size.max(state.commit.size);
+                attributes.mtime = attributes.mtime.max(state.commit.mtime);
+                attributes.ctime = attributes.ctime.max(state.commit.mtime);
+            }
+        }
+        attributes
+    }
+
+    /// Writes back everything that is buffered.
+    ///
+    /// # Errors
+    /// The first error; the others were tried all the same.
+    pub async fn flush_all(&self) -> Result<(), Error> {
+        let shared: Vec<Arc<Shared>> = {
+            let files = self.inner.inodes.files.lock().expect("no holder panics");
+            files.values().cloned().collect()
+        };
+        let mut result = Ok(());
+        for shared in shared {
+            let file = File { volume: self.clone(), shared };
+            result = result.and(file.flush().await);
+        }
+        result
+    }
+}
+
+impl File {
+    /// The file's inode.
+    #[must_use]
+    pub fn inode(&self) -> InodeId {
+        self.shared.inode
+    }
+
+    /// The file's length as this client knows it, what is buffered included.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.shared.lock().size
+    }
+
+    /// Buffers a write. Waits while this client has too much buffered.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] when the volume is full; errors of earlier writes come from
+    /// [`File::flush`].
+    pub async fn write(&self, offset: u64, bytes: Bytes) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.volume.reserve(bytes.len() as u64).await?;
+        let room = self.volume.inner.budget.take(bytes.len()).await;
+        let now = self.volume.client().world.timestamp().0;
+        let end = offset + bytes.len() as u64;
+        let ready = {
+            let mut state = self.shared.lock();
+            state.buffer.write(offset, bytes, room);
+            state.size = state.size.max(end);
+            let commit = &mut state.commit;
+            commit.wanted = true;
+            commit.size = commit.size.max(end);
+            commit.mtime = now;
+            state.buffer.take_ready()
+        };
+        for segment in ready {
+            let file = self.clone();
+            self.volume.client().world.spawn("write-back", async move {
+                file.land(segment).await;
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends one use of the file. Flush before: what is still buffered is written back unattended.
+    pub fn close(&self) {
+        let mut files = self.volume.inner.inodes.files.lock().expect("no holder panics");
+        let mut state = self.shared.lock();
+        state.opens = state.opens.saturating_sub(1);
+        let last = state.opens == 0;
+        let idle = state.is_idle();
+        drop(state);
+        if !last {
+            return;
+        }
+        if idle {
+            files.remove(&self.shared.inode);
+            return;
+        }
+        drop(files);
+        let file = self.clone();
+        self.volume.client().world.spawn("close", async move {
+            if let Err(error) = file.flush().await {
+                tracing::error!(inode = %file.inode(), %error, "buffered data was lost");
+            }
+            let mut files = file.volume.inner.inodes.files.lock().expect("no holder panics");
+            let state = file.shared.lock();
+            if state.opens == 0 && state.is_idle() {
+                files.remove(&file.shared.inode);
+            }
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! Two kinds of room: memory for what is buffered, and space in the volume for what is written.
+
+use crate::{Error, Volume};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use types::limits::RESERVATION_BYTES;
+use types::namespace::{Caller, Command, OutcomeBody, Reserve};
+
+/// What this client may still buffer, and what it may still write.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    memory: Arc<Semaphore>,
+    memory_max: usize,
+    /// Bytes set aside in the volume and not used yet.
+    reserved: Mutex<u64>,
+    reserving: tokio::sync::Mutex<()>,
+}
+
+impl Budget {
+    pub(crate) fn new(memory_max: usize) -> Budget {
+        Budget {
+            memory: Arc::new(Semaphore::new(memory_max)),
+            memory_max,
+            reserved: Mutex::new(0),
+            reserving: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Waits until there is room to buffer `bytes`.
+    pub(super) async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let permits = u32::try_from(bytes.min(self.memory_max)).expect("a budget fits");
+        self.memory.clone().acquire_many_owned(permits).await.expect("never closed")
+    }
+
+    fn take_reserved(&self, bytes: u64) -> Result<(), u64> {
+        let mut reserved = self.reserved.lock().expect("no holder panics");
+        match reserved.checked_sub(bytes) {
+            Some(rest) => {
+                *reserved = rest;
+                Ok(())
+            }
+            None => Err(bytes - *reserved),
+        }
+    }
+
+    /// Gives back what turned out not to be needed.
+    pub(super) fn give_back(&self, bytes: u64) {
+        *self.reserved.lock().expect("no holder panics") += bytes;
+    }
+}
+
+impl Volume {
+    /// Sets space aside for bytes that are about to be written.
+    pub(crate) async fn reserve(&self, bytes: u64) -> Result<(), Error> {
+        let budget = &self.inner.budget;
+        if budget.take_reserved(bytes).is_ok() {
+            return Ok(());
+        }
+        let _one_at_a_time = budget.reserving.lock().await;
+        loop {
+            let Err(missing) = budget.take_reserved(bytes) else { return Ok(()) };
+            let wanted = missing.max(RESERVATION_BYTES);
+            match self.ask_for_space(wanted).await {
+                Ok(()) => budget.give_back(wanted),
+                Err(Error::NoSpace) if wanted > missing => {
+                    self.ask_for_space(missing).await?;
+                    budget.give_back(missing);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn ask_for_space(&self, bytes: u64) -> Result<(), Error> {
+        match self.command(Command::Reserve(Reserve { bytes }), Caller::default()).await? {
+            OutcomeBody::Reserved(_) => Ok(()),
+            _ => Err(Error::Invalid("a reservation was answered otherwise".into())),
+        }
+    }
+}

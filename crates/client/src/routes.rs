@@ -1,0 +1,152 @@
+//! Where the partitions of a volume are, as far as this client knows.
+//!
+//! Routes are kept with their epochs and only ever replaced by newer ones. Asking again is for
+//! whoever met an old one; many who ask at once share one answer.
+
+use crate::volume::Options;
+use crate::{Client, Error};
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use types::configuration::PartitionKind;
+use types::limits::ROUTES_REFRESH_SPACING;
+use types::{Configuration, Moment, NodeId, PartitionId, VolumeId};
+use wire::control::{RoutesOutcome, RoutesReply, VolumeSelector};
+use wire::{Class, Operation, Request};
+
+/// What is known of a volume's partitions at one moment.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    pub volume: VolumeId,
+    pub name: String,
+    pub capacity: u64,
+    /// State of the control plane that this is from.
+    pub revision: u64,
+    pub partitions: BTreeMap<PartitionId, Configuration>,
+    pub nodes: BTreeMap<NodeId, String>,
+}
+
+impl Routes {
+    fn from_reply(reply: &RoutesReply) -> Result<Routes, Error> {
+        let invalid = |reason: &str| Error::Invalid(reason.to_string());
+        let volume = reply.volume.as_ref().ok_or_else(|| invalid("routes without a volume"))?;
+        let mut partitions = BTreeMap::new();
+        for configuration in &reply.configurations {
+            let configuration = Configuration::try_from(configuration)
+                .map_err(|error| Error::Invalid(error.to_string()))?;
+            partitions.insert(configuration.partition, configuration);
+        }
+        let nodes = reply.nodes.iter().map(|node| (NodeId(node.node), node.address.clone()));
+        Ok(Routes {
+            volume: VolumeId(volume.id),
+            name: volume.name.clone(),
+            capacity: volume.capacity,
+            revision: reply.revision,
+            partitions,
+            nodes: nodes.collect(),
+        })
+    }
+
+    /// The partition that holds the names; volumes have one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<PartitionId> {
+        let kind = |c: &&Configuration| c.kind == PartitionKind::Namespace;
+        self.partitions.values().find(kind).map(|c| c.partition)
+    }
+
+    /// The partitions that hold bytes, ascending.
+    #[must_use]
+    pub fn data(&self) -> Vec<PartitionId> {
+        let data = self.partitions.values().filter(|c| c.kind == PartitionKind::Data);
+        data.map(|c| c.partition).collect()
+    }
+
+    /// Where the leader of a partition listens, and in which epoch, when there is one.
+    #[must_use]
+    pub fn leader(&self, partition: PartitionId) -> Option<(String, types::Epoch)> {
+        let configuration = self.partitions.get(&partition)?;
+        let leader = configuration.leader_member()?;
+        Some((self.nodes.get(&leader.node)?.clone(), configuration.epoch))
+    }
+}
+
+/// Keeps routes and gets new ones.
+#[derive(Debug)]
+pub(crate) struct Router {
+    client: Client,
+    routes: RwLock<Arc<Routes>>,
+    /// Held while asking; the time of the last answer.
+    asking: tokio::sync::Mutex<Moment>,
+}
+
+impl Router {
+    /// Asks for a volume's routes until they come, within the options' limit.
+    pub(crate) async fn open(
+        client: Client,
+        selector: VolumeSelector,
+        options: &Options,
+    ) -> Result<Router, Error> {
+        let start = client.world.now();
+        let mut failures = 0;
+        loop {
+            match fetch(&client, selector.clone()).await {
+                Ok(routes) if routes.namespace().is_some() => {
+                    let asking = tokio::sync::Mutex::new(client.world.now());
+                    return Ok(Router { client, routes: RwLock::new(Arc::new(routes)), asking });
+                }
+                Ok(_) => {}
+                Err(error @ Error::Unavailable { .. }) => {
+                    let waited = client.world.now().since(start);
+                    if waited > options.open_timeout {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            failures += 1;
+            client.world.sleep(wire::members::backoff(failures)).await;
+        }
+    }
+
+    pub(crate) fn current(&self) -> Arc<Routes> {
+        self.routes.read().expect("no holder panics").clone()
+    }
+
+    /// Gets newer routes than `seen`, unless somebody else just did.
+    pub(crate) async fn refresh(&self, seen: &Arc<Routes>) -> Result<(), Error> {
+        let mut asked_at = self.asking.lock().await;
+        if !Arc::ptr_eq(seen, &self.current()) {
+            return Ok(());
+        }
+        let now = self.client.world.now();
+        let since = now.since(*asked_at);
+        if since < ROUTES_REFRESH_SPACING {
+            self.client.world.sleep(ROUTES_REFRESH_SPACING - since).await;
+        }
+        *asked_at = self.client.world.now();
+        let routes = fetch(&self.client, VolumeSelector::Id(seen.volume.0)).await?;
+        if routes.revision >= seen.revision {
+            *self.routes.write().expect("no holder panics") = Arc::new(routes);
+        }
+        Ok(())
+    }
+}
+
+async fn fetch(client: &Client, selector: VolumeSelector) -> Result<Routes, Error> {
+    let name = match &selector {
+        VolumeSelector::Name(name) => name.clone(),
+        VolumeSelector::Id(id) => id.to_string(),
+    };
+    let message = wire::control::Routes { volume: Some(selector) };
+    let request = Request::new(Operation::ControlRoutes).class(Class::Control).message(&message);
+    let unavailable =
+        |error: wire::Error| Error::Unavailable { waited: Duration::ZERO, last: error.to_string() };
+    let reply = client.members.call(request).await.map_err(unavailable)?;
+    let reply: RoutesReply = reply.decode().map_err(unavailable)?;
+    match reply.outcome() {
+        RoutesOutcome::Found => Routes::from_reply(&reply),
+        RoutesOutcome::Deleted => Err(Error::Deleted),
+        RoutesOutcome::NotFound => Err(Error::NotFound(name)),
+        RoutesOutcome::Unspecified => Err(Error::Invalid("an unknown outcome".into())),
+    }
+}

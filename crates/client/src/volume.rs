@@ -1,0 +1,116 @@
+//! An open file volume.
+
+use crate::file::{Budget, Inodes};
+use crate::routes::Router;
+use crate::session::Session;
+use crate::{Client, Error};
+use std::sync::Arc;
+use std::time::Duration;
+use types::limits::CLIENT_DIRTY_BYTES_MAX;
+use types::{PartitionId, SessionId, VolumeId};
+
+/// What applications see while the cluster does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnOutage {
+    /// They wait, however long it takes.
+    Wait,
+    /// They get an error after this long.
+    Error { after: Duration },
+}
+
+/// How a volume is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long opening may take.
+    pub open_timeout: Duration,
+    pub on_outage: OnOutage,
+    /// Who this client is, for people: host and mount point.
+    pub name: String,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            open_timeout: Duration::from_secs(30),
+            on_outage: OnOutage::Wait,
+            name: "client".into(),
+        }
+    }
+}
+
+/// An open file volume; cheap to clone. [`Volume::close`] ends its session.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    client: Client,
+    router: Router,
+    options: Options,
+    namespace: PartitionId,
+    pub(crate) session: Session,
+    pub(crate) inodes: Inodes,
+    pub(crate) budget: Budget,
+}
+
+impl Volume {
+    pub(crate) async fn open(
+        client: Client,
+        router: Router,
+        options: Options,
+    ) -> Result<Volume, Error> {
+        let namespace = router.current().namespace().expect("opening waited for it");
+        let volume = Volume {
+            inner: Arc::new(Inner {
+                session: Session::new(client.world.random()),
+                client,
+                router,
+                options,
+                namespace,
+                inodes: Inodes::default(),
+                budget: Budget::new(CLIENT_DIRTY_BYTES_MAX),
+            }),
+        };
+        volume.begin_session().await?;
+        Ok(volume)
+    }
+
+    /// The volume's id.
+    #[must_use]
+    pub fn id(&self) -> VolumeId {
+        self.router().current().volume
+    }
+
+    /// The session that this client has in it.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.inner.session.id()
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.inner.router
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    pub(crate) fn namespace_partition(&self) -> PartitionId {
+        self.inner.namespace
+    }
+
+    /// The data partition that a new chunk should live in: spread by inode and chunk.
+    pub(crate) fn place(&self, spread: u64) -> Option<PartitionId> {
+        let data = self.router().current().data();
+        let count = data.len() as u64;
+        // A multiplication that mixes well (Knuth, "The Art of Computer Programming", 6.4).
+        let mixed = spread.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        data.get(usize::try_from(mixed.checked_rem(count)?).ok()?).copied()
+    }
+}
