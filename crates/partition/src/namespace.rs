@@ -276,3 +276,6 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,8 @@ impl Bucket {
     pub(super) fn add(&mut self, name: &Bytes, inode: u64, kind: FileKind) -> bool {
         assert!(self.find(name).is_none(), "a name is added once");
         // Slots ascend, so the first that differs from its place is where a slot is free.
-        let gap = self.entries.iter().zip(0..).position(|(entry, place)| entry.slot != place);
+        let gap =
+            self.entries.iter().zip(0..=u8::MAX).position(|(entry, place)| entry.slot != place);
         let Ok(slot) = u8::try_from(gap.unwrap_or(self.entries.len())) else {
             return false;
         };
