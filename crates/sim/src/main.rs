@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use holdfast_sim::engine;
 use std::io::Write;
+use std::process::ExitCode;
 use std::time::Instant;
 
 /// Runs simulations of Holdfast from seeds.
@@ -38,12 +39,19 @@ struct EngineArgs {
 /// A campaign at least this long must have seen everything there is to see.
 const SEEDS_THAT_SEE_EVERYTHING: u64 = 2_000;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     // Panics are verdicts here; they are printed with the seed they belong to.
     std::panic::set_hook(Box::new(|_| {}));
-    match Command::parse().what {
+    let outcome = match Command::parse().what {
         What::Engine(args) if args.seeds <= 1 => replay(&args),
         What::Engine(args) => campaign(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -312,7 +312,7 @@ impl World {
         let position = host.disk.log.position(applied);
         let current = host.replica.as_ref().is_some_and(|replica| replica.epoch() == epoch);
         let place = super::control::machine_of(to);
-        let copies = self.network.send(machine, place, &mut self.dice);
+        let copies = self.network.send(self.now, machine, place, &mut self.dice);
         if let (Some(delay), Some(at), true) = (copies.first, position, current) {
             self.saw(Sight::SnapshotSent);
             let slow = self.dice.between(MS, 200 * MS);

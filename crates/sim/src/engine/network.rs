@@ -16,6 +16,8 @@ pub(super) struct Weather {
     /// Messages that come very late.
     pub(super) late_per_mille: u64,
     pub(super) late_ns_max: u64,
+    /// Nothing overtakes anything, as within one session.
+    pub(super) in_order: bool,
 }
 
 impl Weather {
@@ -26,6 +28,7 @@ impl Weather {
         double_per_mille: 0,
         late_per_mille: 0,
         late_ns_max: 1,
+        in_order: true,
     };
 }
 
@@ -34,6 +37,8 @@ pub(super) struct Network {
     pub(super) weather: Weather,
     /// `cut[from][to]`: nothing gets through.
     cut: [[bool; PLACES]; PLACES],
+    /// When the last message on each link arrives.
+    arrives: [[u64; PLACES]; PLACES],
 }
 
 /// After how long each copy of a message arrives; none when it is lost.
@@ -46,7 +51,7 @@ pub(super) struct Copies {
 
 impl Network {
     pub(super) fn new(weather: Weather) -> Network {
-        Network { weather, cut: [[false; PLACES]; PLACES] }
+        Network { weather, cut: [[false; PLACES]; PLACES], arrives: [[0; PLACES]; PLACES] }
     }
 
     pub(super) fn cut(&mut self, from: usize, to: usize) {
@@ -61,8 +66,8 @@ impl Network {
         from == to || !self.cut[from][to]
     }
 
-    /// Decides the fate of one message.
-    pub(super) fn send(&self, from: usize, to: usize, dice: &mut Dice) -> Copies {
+    /// Decides the fate of one message that is sent now.
+    pub(super) fn send(&mut self, now: u64, from: usize, to: usize, dice: &mut Dice) -> Copies {
         let weather = self.weather;
         if !self.open(from, to) || dice.chance(weather.drop_per_mille) {
             return Copies::default();
@@ -70,9 +75,13 @@ impl Network {
         let late = dice.chance(weather.late_per_mille);
         let extra = if late { dice.between(0, weather.late_ns_max) } else { 0 };
         let mut delay = || weather.latency_ns + dice.between(0, weather.jitter_ns);
-        let first = Some(delay() + extra);
+        let mut first = delay() + extra;
         let again = delay();
         let second = dice.chance(weather.double_per_mille).then_some(again + extra / 2);
-        Copies { first, second, late }
+        if weather.in_order {
+            first = first.max(self.arrives[from][to].saturating_sub(now));
+            self.arrives[from][to] = now + first;
+        }
+        Copies { first: Some(first), second, late }
     }
 }

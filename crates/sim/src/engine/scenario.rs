@@ -111,6 +111,7 @@ impl Scenario {
             double_per_mille,
             late_per_mille,
             late_ns_max: *dice.pick(&[50, 500, 4_000]) * MS,
+            in_order: !wild,
         }
     }
 }

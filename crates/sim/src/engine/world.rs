@@ -309,7 +309,7 @@ impl World {
     /// Sends a message into the weather.
     pub(super) fn send(&mut self, from: ReplicaId, to: ReplicaId, message: Message) {
         let places = (super::control::machine_of(from), super::control::machine_of(to));
-        let copies = self.network.send(places.0, places.1, &mut self.dice);
+        let copies = self.network.send(self.now, places.0, places.1, &mut self.dice);
         if copies.late {
             self.saw(Sight::MessageLate);
         }
@@ -326,7 +326,7 @@ impl World {
 
     /// Delay of a message to the control plane or back, unless it is lost.
     fn control_delay(&mut self, from: usize, to: usize) -> Option<u64> {
-        let copies = self.network.send(from, to, &mut self.dice);
+        let copies = self.network.send(self.now, from, to, &mut self.dice);
         let slow = self.dice.between(0, self.scenario.control_ns_max);
         copies.first.map(|delay| delay + slow)
     }
