@@ -76,6 +76,7 @@ impl Replica {
     #[must_use]
     pub fn recover(me: ReplicaId, persisted: Persisted, now: Moment) -> Replica {
         let log = Log::recover(&persisted);
+        let fresh = persisted.epoch == Epoch::ZERO;
         let short = persisted.applied > persisted.log_end;
         let core = Core {
             me,
@@ -83,7 +84,8 @@ impl Replica {
             epoch: persisted.epoch,
             configuration: persisted.configuration,
             log,
-            grant: Grant::assumed(now),
+            // Whoever has never taken up an epoch has never promised anything.
+            grant: if fresh { Grant::none() } else { Grant::assumed(now) },
             proven: persisted.proven && !short,
             failure: persisted.failure.or(short.then_some(Failure::Io)),
         };

@@ -189,7 +189,11 @@ impl Disk {
         self.checkpoint = at.sequence;
     }
 
+    /// Replaces the small file; one that is overtaken by a newer one is not written.
     pub(super) fn persist(&mut self, epoch: Epoch, configuration: Option<Configuration>) {
+        if epoch < self.epoch {
+            return;
+        }
         self.epoch = epoch;
         if configuration.is_some() {
             self.configuration = configuration;

@@ -27,8 +27,10 @@ impl World {
             }
             self.trace.mix(&[self.now, machine as u64, fingerprint(&event)]);
             note_message(&mut self.coverage, replica.epoch(), &event);
+            let cause = Cause::of(&event);
             replica.step(moment, event, &mut effects);
             let after = replica.role();
+            note_cause(&mut self.coverage, cause, (role, after), &effects);
             self.note_role(machine, role, after);
             let verdict = self.perform(machine, &mut effects, &mut next);
             effects.clear();
@@ -130,6 +132,9 @@ impl World {
             Effect::Answer { token, result } => self.answer(machine, token, result)?,
             Effect::RequestConfiguration { epoch, change } => {
                 self.note_request(change);
+                if let Change::Promote { replica } = change {
+                    self.promised.push((epoch, replica));
+                }
                 self.send_request(machine, epoch, change);
             }
             Effect::Outdated { .. } => self.send_fetch(machine),
@@ -356,6 +361,50 @@ impl World {
             Change::Remove { reason: RemoveReason::Stalled, .. } => Sight::RemovalAskedStalled,
             Change::Remove { reason: RemoveReason::Failed(_), .. } => Sight::RemovalAskedFailed,
         });
+    }
+}
+
+/// What a step was about, as far as it says something about its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Epoch,
+    Ack,
+    Compared,
+    Other,
+}
+
+impl Cause {
+    fn of(event: &Event) -> Cause {
+        match event {
+            Event::EpochPersisted { .. } => Cause::Epoch,
+            Event::Message { message: Message::Ack(_), .. } => Cause::Ack,
+            Event::Message { message: Message::Compared { .. }, .. } => Cause::Compared,
+            _ => Cause::Other,
+        }
+    }
+}
+
+fn note_cause(
+    coverage: &mut super::coverage::Coverage,
+    cause: Cause,
+    roles: (RoleName, RoleName),
+    effects: &[Effect],
+) {
+    let feeds = |effect: &Effect| {
+        matches!(effect, Effect::Send { message: Message::Append(append), .. }
+            if !append.entries.is_empty())
+    };
+    match (cause, roles) {
+        (Cause::Epoch, (RoleName::Leading, RoleName::Leading)) => {
+            coverage.saw(Sight::LeaderKeptThroughConfiguration);
+        }
+        (Cause::Compared, (RoleName::Reconciling, RoleName::Waiting)) => {
+            coverage.saw(Sight::LeaderSteppedDownBeaten);
+        }
+        (Cause::Ack, _) if effects.iter().any(feeds) => {
+            coverage.saw(Sight::FollowerFedFromMemoryAgain);
+        }
+        _ => {}
     }
 }
 

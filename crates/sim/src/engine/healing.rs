@@ -50,6 +50,17 @@ impl World {
             host.sync_fails_until = 0;
             host.sync_slow_until = 0;
             host.persist_fails_until = 0;
+            self.start(machine)?;
+            self.free_space(machine)?;
+        }
+        self.after(500 * MS, Happening::HealthCheck);
+        Ok(())
+    }
+
+    /// A process whose disk failed is started anew.
+    fn restart_failed(&mut self) -> Verdict {
+        for machine in 0..self.machines.len() {
+            let host = &mut self.machines[machine];
             let moment = host.moment(self.now);
             let failed = host.replica.as_ref().is_some_and(|replica| {
                 replica.status(moment).failure == Some(partition::replica::Failure::Io)
@@ -57,11 +68,9 @@ impl World {
             if failed {
                 host.kill(&mut self.dice);
                 self.note_loss()?;
+                self.start(machine)?;
             }
-            self.start(machine)?;
-            self.free_space(machine)?;
         }
-        self.after(500 * MS, Happening::HealthCheck);
         Ok(())
     }
 
@@ -76,6 +85,7 @@ impl World {
                 return Err(Violation { invariant: "what is mended works again", what });
             }
             self.after(100 * MS, Happening::HealthCheck);
+            self.restart_failed()?;
             return self.probe();
         }
         self.finish();

@@ -65,7 +65,7 @@ impl World {
                 self.saw(Sight::ControlPlaneGone);
                 self.control.fail_over(until);
             }
-            Trouble::MoveLeader => self.move_leader(),
+            Trouble::MoveLeader => return self.move_leader(),
             Trouble::Trim => return self.trim(machine),
             Trouble::Burst => return self.burst(),
         }
@@ -94,24 +94,25 @@ impl World {
     }
 
     /// The control plane makes another replica leader, without a reason and without waiting.
-    fn move_leader(&mut self) {
+    fn move_leader(&mut self) -> Verdict {
         if self.control.gone_until > self.now {
-            return;
+            return Ok(());
         }
         let in_sync: Vec<_> = self.control.configuration.in_sync.iter().copied().collect();
         let leader = *self.dice.pick(&in_sync);
-        if self.control.appoint(leader) {
-            self.saw(Sight::LeaderMovedByHand);
-            if let Some(machine) = self.host(leader) {
-                let host = &self.machines[machine];
-                let moment = host.moment(self.now);
-                let expired = host.replica.as_ref().is_some_and(|r| r.status(moment).lease_expired);
-                if !expired {
-                    self.saw(Sight::LeaderAppointedTooSoon);
-                }
-            }
-            self.announce();
+        if !self.control.appoint(leader) {
+            return Ok(());
         }
+        self.saw(Sight::LeaderMovedByHand);
+        if let Some(machine) = self.host(leader) {
+            let host = &self.machines[machine];
+            let moment = host.moment(self.now);
+            let expired = host.replica.as_ref().is_some_and(|r| r.status(moment).lease_expired);
+            if !expired {
+                self.saw(Sight::LeaderAppointedTooSoon);
+            }
+        }
+        self.announce()
     }
 
     /// The process dies, and comes back after a while.
@@ -141,7 +142,7 @@ impl World {
     /// Looks at what the loss of power took.
     pub(super) fn note_loss(&mut self) -> Verdict {
         let mut oracle = std::mem::take(&mut self.oracle);
-        let lost = oracle.on_loss(self.in_sync_disks());
+        let lost = oracle.on_loss(self.in_sync_disks(), self.electable_disks());
         self.oracle = oracle;
         if lost? == 0 {
             return Ok(());

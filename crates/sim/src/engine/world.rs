@@ -86,6 +86,8 @@ pub(super) struct World {
     pub(super) machines: Vec<Machine>,
     /// Machines whose copy knows of commits that a loss of power everywhere took back.
     pub(super) orphans: Vec<bool>,
+    /// Promotions asked for, by epoch: each may be granted while the epoch stands.
+    pub(super) promised: Vec<(Epoch, ReplicaId)>,
     pub(super) network: Network,
     pub(super) control: Control,
     pub(super) oracle: Oracle,
@@ -115,6 +117,7 @@ impl World {
             network: Network::new(scenario.weather),
             machines,
             orphans: vec![false; members.len()],
+            promised: Vec::new(),
             control,
             oracle: Oracle::default(),
             coverage: Coverage::default(),
@@ -247,10 +250,7 @@ impl World {
                 self.report(number, replica, status);
                 Ok(())
             }
-            Happening::Request { epoch, change } => {
-                self.request(epoch, change);
-                Ok(())
-            }
+            Happening::Request { epoch, change } => self.request(epoch, change),
             Happening::Fetch { machine } => {
                 self.tell(machine);
                 Ok(())
@@ -258,10 +258,7 @@ impl World {
             Happening::Configure { machine, configuration } => {
                 self.configure(machine, configuration)
             }
-            Happening::ControlTick => {
-                self.control_tick();
-                Ok(())
-            }
+            Happening::ControlTick => self.control_tick(),
             Happening::Client { client } => self.client(client),
             Happening::Trouble => self.trouble(),
             Happening::SpaceFreed { machine } => self.free_space(machine),
@@ -369,19 +366,19 @@ impl World {
         }
     }
 
-    fn request(&mut self, epoch: Epoch, change: Change) {
+    fn request(&mut self, epoch: Epoch, change: Change) -> Verdict {
         if self.control.gone_until > self.now {
-            return;
+            return Ok(());
         }
-        if self.control.on_request(epoch, change) {
-            self.saw(match change {
-                Change::Promote { .. } => Sight::PromotionMade,
-                Change::Remove { .. } => Sight::RemovalMade,
-            });
-            self.announce();
-        } else {
+        if !self.control.on_request(epoch, change) {
             self.saw(Sight::RequestOutdated);
+            return Ok(());
         }
+        self.saw(match change {
+            Change::Promote { .. } => Sight::PromotionMade,
+            Change::Remove { .. } => Sight::RemovalMade,
+        });
+        self.announce()
     }
 
     /// A request for a configuration sets out.
@@ -399,7 +396,7 @@ impl World {
     }
 
     /// Tells every machine of the newest configuration.
-    pub(super) fn announce(&mut self) {
+    pub(super) fn announce(&mut self) -> Verdict {
         if self.trace.keeps() {
             let c = &self.control.configuration;
             let line = format!(
@@ -415,6 +412,10 @@ impl World {
         for machine in 0..self.machines.len() {
             self.tell(machine);
         }
+        // Whoever was to be promoted in an older epoch and was not, never will be.
+        let epoch = self.control.configuration.epoch;
+        self.promised.retain(|(asked, _)| *asked >= epoch);
+        self.note_loss()
     }
 
     fn tell(&mut self, machine: usize) {
@@ -441,10 +442,10 @@ impl World {
         self.step(machine, Event::Configure(configuration))
     }
 
-    fn control_tick(&mut self) {
+    fn control_tick(&mut self) -> Verdict {
         self.after(100 * MS, Happening::ControlTick);
         if self.control.gone_until > self.now {
-            return;
+            return Ok(());
         }
         if self.now < 50 * MS {
             return self.announce();
@@ -457,8 +458,9 @@ impl World {
             return self.announce();
         }
         if self.control.plan_repair(self.now).is_some() {
-            self.announce();
+            return self.announce();
         }
+        Ok(())
     }
 
     /// The disks of the in-sync set, as the control plane knows it.
@@ -469,6 +471,16 @@ impl World {
         in_sync.filter_map(|replica| {
             self.host(*replica).map(|machine| (*replica, &self.machines[machine].disk))
         })
+    }
+
+    /// The disks of those that are in sync or may become so without anybody being asked again.
+    pub(super) fn electable_disks(
+        &self,
+    ) -> impl Iterator<Item = (ReplicaId, &super::disk::Disk)> + Clone {
+        let promised = self.promised.iter().filter_map(|(_, replica)| {
+            self.host(*replica).map(|machine| (*replica, &self.machines[machine].disk))
+        });
+        self.in_sync_disks().chain(promised)
     }
 
     /// Ends all bad weather.

@@ -96,15 +96,16 @@ impl Oracle {
         self.reads.on_read(replica, applied, self.committed.end())
     }
 
-    /// Something was lost with the power of a machine. `disks` are those of the in-sync set, as
-    /// they are now. Returns how much of what was committed is gone: only what was not flushed may
-    /// be, and only when no in-sync replica has it any more.
+    /// Something may have been lost, with the power of a machine, or with a replica that is not
+    /// electable any more. Returns how much of what was committed is gone: only what was not
+    /// flushed may be, and only when no electable replica has it any more.
     pub(super) fn on_loss<'a>(
         &mut self,
-        disks: impl Iterator<Item = (ReplicaId, &'a Disk)> + Clone,
+        in_sync: impl Iterator<Item = (ReplicaId, &'a Disk)>,
+        electable: impl Iterator<Item = (ReplicaId, &'a Disk)>,
     ) -> Result<u64, Violation> {
-        self.flushed.check(&self.committed, disks.clone())?;
-        let kept = disks.map(|(_, disk)| self.committed.shared_with(disk)).max();
+        self.flushed.check(&self.committed, in_sync)?;
+        let kept = electable.map(|(_, disk)| self.committed.shared_with(disk)).max();
         let kept = kept.unwrap_or(Sequence::ZERO);
         let lost = self.committed.end().0 - kept.0;
         if lost > 0 {
