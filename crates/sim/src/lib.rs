@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Simulations: seeds in, verdicts out.
+
+pub mod engine;

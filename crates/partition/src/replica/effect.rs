@@ -9,8 +9,8 @@ use types::{Configuration, Epoch, Kind, ReplicaId, Sequence};
 /// One thing to do. The driver carries effects out in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Put this on disk, then step `EpochPersisted` (or `PersistFailed`). A later one replaces an
-    /// earlier one. Without a configuration, the one stored before stays.
+    /// Put this on disk, then step `EpochPersisted` (or `PersistFailed`). Done in the
+    /// order given, so that an older epoch never overwrites a newer one. Without a configuration, the one stored before stays.
     Persist { epoch: Epoch, configuration: Option<Configuration> },
     /// Write to the end of the log at once (buffered), then step `Appended` or `AppendFailed`.
     Append { entries: Arc<[Entry]> },

@@ -123,7 +123,9 @@ impl Leading {
             return;
         }
         progress.next = upto.next();
-        progress.enter(Mode::Log { upto, sent: true }, now);
+        // Answers to what was sent while the log was being read belong to this as well.
+        progress.mode = Mode::Log { upto, sent: true };
+        progress.expected_from = now;
         self.feed(core, now, to, effects);
     }
 

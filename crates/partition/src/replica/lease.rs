@@ -26,6 +26,11 @@ pub(super) struct Grant {
 impl Grant {
     const TERM: Duration = LEASE.saturating_add(LEASE_MARGIN);
 
+    /// Nothing was ever promised.
+    pub(super) fn none() -> Grant {
+        Grant { until: Moment(0) }
+    }
+
     /// A replica that has just started does not remember what it promised: it assumes the worst.
     pub(super) fn assumed(now: Moment) -> Grant {
         Grant { until: now + Grant::TERM }

@@ -131,9 +131,10 @@ impl Log {
         self.sync(effects);
     }
 
-    /// Forgets what the driver could not append.
+    /// Forgets what the driver could not append; what came before it was appended.
     pub(super) fn on_append_failed(&mut self, from: Sequence) {
-        self.cut(from.previous().max(self.appended));
+        self.appended.advance(from.previous().min(self.end));
+        self.cut(self.appended);
     }
 
     /// Cuts everything after `after`, which is never committed.

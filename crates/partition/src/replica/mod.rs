@@ -60,7 +60,7 @@ pub use status::{Failure, FollowerStatus, RoleName, Status};
 use lease::Grant;
 use log::Log;
 use state::{Adopting, Core, Role};
-use types::{Configuration, Moment, ReplicaId};
+use types::{Configuration, Epoch, Moment, ReplicaId};
 
 /// One replica of one partition.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ impl Replica {
     #[must_use]
     pub fn recover(me: ReplicaId, persisted: Persisted, now: Moment) -> Replica {
         let log = Log::recover(&persisted);
+        let fresh = persisted.epoch == Epoch::ZERO;
         let short = persisted.applied > persisted.log_end;
         let core = Core {
             me,
@@ -83,7 +84,8 @@ impl Replica {
             epoch: persisted.epoch,
             configuration: persisted.configuration,
             log,
-            grant: Grant::assumed(now),
+            // Whoever has never taken up an epoch has never promised anything.
+            grant: if fresh { Grant::none() } else { Grant::assumed(now) },
             proven: persisted.proven && !short,
             failure: persisted.failure.or(short.then_some(Failure::Io)),
         };
@@ -97,7 +99,7 @@ impl Replica {
     pub fn status(&self, now: Moment) -> Status {
         let core = &self.core;
         Status {
-            role: self.role_name(),
+            role: self.role(),
             epoch: core.epoch,
             life: core.life,
             last: core.log.position(core.log.appended),
@@ -117,7 +119,15 @@ impl Replica {
         }
     }
 
-    fn role_name(&self) -> RoleName {
+    /// The newest epoch on disk, which is the one this replica acts in.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.core.epoch
+    }
+
+    /// Its role, as shown.
+    #[must_use]
+    pub fn role(&self) -> RoleName {
         match &self.role {
             Role::Waiting => RoleName::Waiting,
             Role::Following(_) => RoleName::Following,
@@ -145,7 +155,7 @@ impl Replica {
     /// Whether this replica serves as leader now.
     #[must_use]
     pub fn leads(&self) -> bool {
-        self.role_name() == RoleName::Leading
+        self.role() == RoleName::Leading
     }
 
     /// First entries of each epoch, to be stored with the log's checkpoint.

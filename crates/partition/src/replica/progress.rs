@@ -67,6 +67,8 @@ pub(super) struct Progress {
     heard_at: Moment,
     /// When it last got further, or when something became due.
     pub(super) moved_at: Moment,
+    /// When what is now on its way to it began to be: an answer is due some time after.
+    pub(super) expected_from: Moment,
     /// When something was last sent to it.
     pub(super) sent_at: Moment,
     /// When a configuration was last asked for on its account.
@@ -88,6 +90,7 @@ impl Progress {
             answered: None,
             heard_at: now,
             moved_at: now,
+            expected_from: now,
             sent_at: now,
             asked_at: None,
         }
@@ -106,6 +109,7 @@ impl Progress {
     pub(super) fn enter(&mut self, mode: Mode, now: Moment) {
         self.mode = mode;
         self.since = now.0;
+        self.expected_from = now;
     }
 
     /// Starts over: asks where the logs are equal, beginning before `next`.
@@ -165,11 +169,6 @@ impl Progress {
 
     pub(super) fn silent(&self, now: Moment) -> bool {
         self.silent_for(now) > FOLLOWER_SILENCE_MAX
-    }
-
-    /// When the present mode began.
-    pub(super) fn mode_since(&self) -> Moment {
-        Moment(self.since)
     }
 
     /// Whether something is to be acknowledged: `end` to have, or `sync_upto` to have on disk.

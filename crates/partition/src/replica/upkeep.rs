@@ -24,7 +24,7 @@ impl Progress {
     /// Whether what was sent should have been answered by now.
     fn overdue(&self, now: Moment) -> bool {
         let waits = self.next > self.matched.next();
-        let since = self.moved_at.max(self.mode_since());
+        let since = self.moved_at.max(self.expected_from);
         waits && now - since >= RESEND_INTERVAL
     }
 
