@@ -114,6 +114,17 @@ impl Member {
         self.core.machine.read(|state, _| state.clone())
     }
 
+    /// Creates a volume, as the admin API does. This member must lead.
+    ///
+    /// # Errors
+    /// What the admin API would answer.
+    pub async fn create_volume(
+        &self,
+        create: crate::api::volume::Create,
+    ) -> Result<types::VolumeId, crate::api::ApiError> {
+        crate::api::volume::make(&self.core, create).await
+    }
+
     /// Stops, and returns once its files are at rest.
     pub async fn stop(self) {
         self.cut_off();

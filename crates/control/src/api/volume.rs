@@ -38,6 +38,22 @@ pub struct Create {
     pub data_partitions: Option<u16>,
 }
 
+impl Create {
+    /// A volume with defaults for everything but its name and kind.
+    #[must_use]
+    pub fn new(name: &str, kind: VolumeKind) -> Create {
+        Create {
+            name: name.to_owned(),
+            kind,
+            replicas: replicas_default(),
+            in_sync_min: None,
+            capacity_bytes: capacity_default(),
+            durability: Durability::default(),
+            data_partitions: None,
+        }
+    }
+}
+
 /// Most data partitions one volume may have.
 pub const DATA_PARTITIONS_MAX: u16 = 256;
 
@@ -73,7 +89,12 @@ pub(super) async fn create(
     State(core): State<Arc<Core>>,
     request: Body<Create>,
 ) -> Answer<(StatusCode, Json<Item<VolumeView>>)> {
-    let create = body(request)?;
+    let id = make(&core, body(request)?).await?;
+    Ok((StatusCode::CREATED, Json(show(&core, id)?)))
+}
+
+/// Creates a volume; also what an embedding process calls.
+pub(crate) async fn make(core: &Core, create: Create) -> Answer<VolumeId> {
     let nodes = core.machine.read(|state, _| state.nodes.len());
     if nodes < usize::from(create.replicas) {
         return Err(ApiError::too_few_nodes(create.replicas, nodes));
@@ -92,8 +113,7 @@ pub(super) async fn create(
         return Err(ApiError::invalid("a volume has at most 256 data partitions"));
     }
     let at = core.world.timestamp();
-    let volume = propose(&core, Command::CreateVolume { spec, at }).await?;
-    Ok((StatusCode::CREATED, Json(show(&core, volume.id)?)))
+    Ok(propose(core, Command::CreateVolume { spec, at }).await?.id)
 }
 
 pub(super) async fn expand(

@@ -1,0 +1,151 @@
+//! One control plane and some storage nodes in this process, each node with a folder of its own.
+//!
+//! They talk to each other directly, and listen on loopback as well, so that other processes can
+//! mount their volumes. On disk it looks like this:
+//!
+//! ```text
+//! DATA/control/        the control plane's state
+//! DATA/node-1/disk/    replicas of the first node
+//! DATA/node-1/index/   their indexes
+//! DATA/node-2/ ...
+//! ```
+
+use anyhow::{Context, Result};
+use client::{Client, Options, Volume};
+use control::api::volume::Create;
+use control::{Embedding, Member};
+use node::{DiskConfig, Node};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use types::volume::VolumeKind;
+use wire::{Hub, Metrics};
+use world::kv::{Budget, Database};
+use world::net::Net;
+use world::{Disk, World};
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub data: PathBuf,
+    pub nodes: u64,
+    /// Where the admin API listens.
+    pub admin_listen: String,
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Embedded {
+    pub world: World,
+    pub member: Member,
+    pub nodes: Vec<Node>,
+    pub hub: Hub,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Embedded {
+    /// Starts all parts, on what is in the data folder already.
+    ///
+    /// # Errors
+    /// When a folder cannot be used, a port is taken, or what is on disk is damaged.
+    pub async fn start(config: &Config) -> Result<Embedded> {
+        let world = World::real(Net::tcp());
+        let (hub, metrics) = (Hub::default(), Arc::new(Metrics::default()));
+        let member = start_member(config, &world, &hub, &metrics).await?;
+        let members = vec![member.address().to_string()];
+        let starts = (1..=config.nodes).map(|number| {
+            let folder = config.data.join(format!("node-{number}"));
+            start_node(folder, &world, &hub, &metrics, &members)
+        });
+        let nodes = futures::future::try_join_all(starts).await?;
+        Ok(Embedded { world, member, nodes, hub, metrics })
+    }
+
+    /// Creates a file volume when there is none of that name.
+    ///
+    /// # Errors
+    /// What the control plane says.
+    pub async fn ensure_volume(&self, name: &str, replicas: u8) -> Result<()> {
+        let exists = self.member.state().volumes.values().any(|volume| volume.name == name);
+        if exists {
+            return Ok(());
+        }
+        let create = Create { replicas, ..Create::new(name, VolumeKind::File) };
+        let created = self.member.create_volume(create).await;
+        created.map_err(|error| anyhow::anyhow!("cannot create the volume {name}: {error}"))?;
+        Ok(())
+    }
+
+    /// Opens a volume from within this process.
+    ///
+    /// # Errors
+    /// See [`client::Error`].
+    pub async fn open_volume(&self, name: &str, options: Options) -> Result<Volume> {
+        let members = vec![self.member.address().to_string()];
+        let client =
+            Client::new(self.world.clone(), self.hub.clone(), self.metrics.clone(), members);
+        Ok(client.open_volume(name, options).await?)
+    }
+
+    /// Stops all parts in order, with everything on disk.
+    pub async fn stop(self) {
+        futures::future::join_all(self.nodes.into_iter().map(Node::stop)).await;
+        self.member.stop().await;
+    }
+}
+
+async fn start_member(
+    config: &Config,
+    world: &World,
+    hub: &Hub,
+    metrics: &Arc<Metrics>,
+) -> Result<Member> {
+    let folder = config.data.join("control");
+    let disk = open_disk(&folder)?;
+    let embedding = Embedding {
+        world: world.clone(),
+        disk,
+        hub: hub.clone(),
+        metrics: control::Metrics::default(),
+        wire_metrics: metrics.clone(),
+    };
+    let member = Member::start(embedding, control::Config::alone(&config.admin_listen)).await;
+    let member = member.context("cannot start the control plane")?;
+    while !member.leads() {
+        world.sleep(Duration::from_millis(10)).await;
+    }
+    Ok(member)
+}
+
+async fn start_node(
+    folder: PathBuf,
+    world: &World,
+    hub: &Hub,
+    metrics: &Arc<Metrics>,
+    members: &[String],
+) -> Result<Node> {
+    let disk = open_disk(&folder.join("disk"))?;
+    let index = folder.join("index");
+    std::fs::create_dir_all(&index)
+        .with_context(|| format!("cannot create {}", index.display()))?;
+    let database = Database::open(&index, Budget::default())
+        .with_context(|| format!("cannot open the index in {}", index.display()))?;
+    let config = node::Config {
+        world: world.clone(),
+        hub: hub.clone(),
+        metrics: metrics.clone(),
+        home: disk.clone(),
+        disks: vec![DiskConfig { disk, database }],
+        listen: "127.0.0.1:0".into(),
+        advertise: String::new(),
+        members: members.to_vec(),
+        zone: String::new(),
+    };
+    Node::start(config)
+        .await
+        .with_context(|| format!("cannot start the node in {}", folder.display()))
+}
+
+fn open_disk(folder: &Path) -> Result<Disk> {
+    Disk::real(folder).with_context(|| format!("cannot use the folder {}", folder.display()))
+}

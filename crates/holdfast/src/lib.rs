@@ -1,0 +1,3 @@
+//! A whole cluster in one process: what `holdfast up` runs, and what tests and benchmarks start.
+
+pub mod embedded;

@@ -1,0 +1,3 @@
+//! The whole cluster in one process, on real disks.
+
+mod embedded;
