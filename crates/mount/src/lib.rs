@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Adapters between the kernel and the client. Thin: behaviour is in the client and behind it.
+
+pub mod fuse;
+
+pub use fuse::{Mount, MountError, MountOptions, unmount};

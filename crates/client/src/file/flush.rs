@@ -9,29 +9,34 @@ use types::limits::CHUNK_BYTES;
 use types::namespace::{Attributes, CommitItem};
 
 impl File {
-    /// Brings one segment to the cluster; an error is kept for the next flush.
+    /// Brings one buffered segment to the cluster; an error is kept for the next flush.
     pub(super) async fn land(&self, segment: Segment) {
+        if let Err(error) = self.land_now(segment).await {
+            self.shared.lock().error.get_or_insert(error);
+        }
+    }
+
+    /// Brings one segment to the cluster.
+    pub(super) async fn land_now(&self, segment: Segment) -> Result<(), Error> {
         let (start, end) = (segment.start, segment.end());
         self.begin_flight(start, end).await;
         let result = self.send(&segment).await;
         let mut state = self.shared.lock();
         state.in_flight.remove(&start);
         let reserved = segment.bytes.len() as u64;
-        match result {
-            Ok((partition, delta)) => {
-                state.unsynced.insert(partition);
-                state.commit.allocated_delta += delta;
-                let used = u64::try_from(delta).unwrap_or(0).min(reserved);
-                self.volume.inner.budget.give_back(reserved - used);
-            }
-            Err(error) => {
-                tracing::warn!(inode = %self.inode(), start, end, %error, "a write failed");
-                state.error.get_or_insert(error);
-                self.volume.inner.budget.give_back(reserved);
-            }
+        let mut used = 0;
+        if let Ok((partition, delta)) = &result {
+            state.unsynced.insert(*partition);
+            state.commit.allocated_delta += delta;
+            used = u64::try_from(*delta).unwrap_or(0).min(reserved);
         }
         drop(state);
+        self.volume.inner.budget.give_back(reserved - used);
         self.shared.landed.notify_waiters();
+        if let Err(error) = &result {
+            tracing::warn!(inode = %self.inode(), start, end, %error, "a write failed");
+        }
+        result.map(drop)
     }
 
     /// Waits until nothing that overlaps is in flight, and takes its place.
@@ -167,6 +172,9 @@ impl State {
     }
 
     pub(super) fn note_attributes(&mut self, attributes: &Attributes) {
+        // One commit is one step: any more, and others have changed the file meanwhile.
+        let own = self.version.is_some_and(|version| version + 1 == attributes.version);
+        self.version = own.then_some(attributes.version);
         if self.is_idle() {
             self.size = attributes.size;
         }

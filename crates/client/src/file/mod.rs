@@ -15,6 +15,7 @@
 
 mod append;
 mod buffer;
+mod direct;
 mod flush;
 mod layout;
 mod read;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
 struct State {
     /// How many handles there are.
     opens: usize,
+    /// Of the attributes that were last seen here; `None` once somebody else may have changed them.
+    version: Option<u64>,
     /// As far as this client knows, what is buffered included.
     size: u64,
     placements: BTreeMap<u64, PartitionId>,
@@ -97,6 +100,7 @@ impl State {
         }
         State {
             opens: 0,
+            version: Some(attributes.version),
             size: attributes.size,
             placements,
             buffer: Buffer::default(),
@@ -134,11 +138,20 @@ impl Volume {
         });
         let mut state = shared.lock();
         state.opens += 1;
+        state.version = Some(attributes.version);
         if state.is_idle() {
             state.size = attributes.size;
         }
         drop(state);
         File { volume: self.clone(), shared: shared.clone() }
+    }
+
+    /// A file that is open here, or has something buffered. Not one more use: do not close it.
+    #[must_use]
+    pub fn file_if_open(&self, inode: InodeId) -> Option<File> {
+        let files = self.inner.inodes.files.lock().expect("no holder panics");
+        let shared = files.get(&inode)?.clone();
+        Some(File { volume: self.clone(), shared })
     }
 
     /// The inodes of which this client has handles.
@@ -194,6 +207,13 @@ impl File {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.shared.lock().size
+    }
+
+    /// The version of the file that this client's own changes led to; `None` when somebody else's
+    /// may be among them.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.shared.lock().version
     }
 
     /// Buffers a write. Waits while this client has too much buffered.

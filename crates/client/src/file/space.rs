@@ -71,6 +71,23 @@ impl Volume {
         }
     }
 
+    /// Bytes that this client has set aside and not used yet.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        *self.inner.budget.reserved.lock().expect("no holder panics")
+    }
+
+    /// Whether `bytes` more would fit into the volume at this moment.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] when they would not.
+    pub async fn check_space(&self, bytes: u64) -> Result<(), Error> {
+        let usage = self.usage().await?;
+        let taken = usage.used + usage.reserved - self.reserved().min(usage.reserved);
+        let free = usage.capacity.saturating_sub(taken);
+        if bytes <= free { Ok(()) } else { Err(Error::NoSpace) }
+    }
+
     async fn ask_for_space(&self, bytes: u64) -> Result<(), Error> {
         match self.command(Command::Reserve(Reserve { bytes }), Caller::default()).await? {
             OutcomeBody::Reserved(_) => Ok(()),

@@ -1,0 +1,138 @@
+//! A file volume as a file system of this machine, through FUSE.
+//!
+//! The kernel asks over `/dev/fuse`; threads of the `fuser` crate read the requests. Each request
+//! becomes one future over the client. It is polled once on the thread that read it: what is
+//! answered from memory is answered there, and only what has to wait becomes a task.
+//!
+//! What the kernel keeps: names and attributes for [`CACHE_TIME`], and pages of files for as long as
+//! nobody else changed the file (see `handles`). Permissions are checked by the kernel.
+
+mod adapter;
+mod convert;
+mod errno;
+mod handles;
+mod locks;
+
+use adapter::Adapter;
+use client::Volume;
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the kernel may answer for names and attributes without asking.
+pub const CACHE_TIME: Duration = Duration::from_secs(1);
+
+/// Threads that read requests from the kernel.
+const READER_THREADS: usize = 2;
+
+/// How a volume is mounted.
+#[derive(Clone, Debug, Default)]
+pub struct MountOptions {
+    pub read_only: bool,
+    /// What `mount` and `df` show as the device.
+    pub source: String,
+}
+
+/// Why a volume cannot be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    #[error("{0} is not a folder; make it first")]
+    NotFolder(PathBuf),
+    #[error(
+        "the kernel refused to mount at {path}: {source} (is /dev/fuse there, and are you root?)"
+    )]
+    Kernel { path: PathBuf, source: io::Error },
+}
+
+/// A mounted volume.
+#[derive(Debug)]
+pub struct Mount {
+    session: BackgroundSession,
+    volume: Volume,
+    path: PathBuf,
+}
+
+impl Mount {
+    /// Mounts `volume` on the folder `path`.
+    ///
+    /// # Errors
+    /// When the folder is missing or the kernel refuses.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime.
+    pub fn new(volume: Volume, path: &Path, options: &MountOptions) -> Result<Mount, MountError> {
+        if !path.is_dir() {
+            return Err(MountError::NotFolder(path.to_path_buf()));
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let adapter = Adapter::new(volume.clone(), runtime);
+        let kernel = |source| MountError::Kernel { path: path.to_path_buf(), source };
+        let session = fuser::spawn_mount(adapter, path, &config(options)).map_err(kernel)?;
+        Ok(Mount { session, volume, path: path.to_path_buf() })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Unmounts, writes back what is buffered, and ends the client's session. A mount point that is
+    /// in use is detached: programs that have files open keep them until they close them.
+    ///
+    /// # Errors
+    /// What could not be written back.
+    pub async fn close(self) -> Result<(), client::Error> {
+        let Mount { session, volume, path } = self;
+        let ended = tokio::task::spawn_blocking(move || {
+            if let Err(error) = session.umount_and_join() {
+                tracing::warn!(path = %path.display(), %error, "unmounting");
+                let _ = unmount(&path);
+            }
+        });
+        let _ = ended.await;
+        volume.close().await
+    }
+
+    /// Waits until somebody unmounts it (`holdfast unmount`, `umount`).
+    pub async fn wait(&self) {
+        loop {
+            if self.session.guard.is_finished() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Unmounts what is mounted at `path`, detaching it when it is in use.
+///
+/// # Errors
+/// What the kernel says.
+pub fn unmount(path: &Path) -> io::Result<()> {
+    use rustix::mount::UnmountFlags;
+    match rustix::mount::unmount(path, UnmountFlags::empty()) {
+        Err(rustix::io::Errno::BUSY) => Ok(rustix::mount::unmount(path, UnmountFlags::DETACH)?),
+        result => Ok(result?),
+    }
+}
+
+fn config(options: &MountOptions) -> Config {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(options.source.clone()),
+        MountOption::Subtype("holdfast".into()),
+        MountOption::DefaultPermissions,
+        MountOption::Dev,
+        MountOption::Suid,
+        MountOption::Exec,
+    ];
+    if options.read_only {
+        config.mount_options.push(MountOption::RO);
+    }
+    config.acl = SessionACL::All;
+    config.n_threads = Some(READER_THREADS);
+    config.clone_fd = true;
+    config
+}
