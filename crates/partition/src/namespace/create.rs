@@ -4,7 +4,7 @@ use super::acl::{self, Acl};
 use super::fault::{Fault, Stop, require};
 use super::inode::{GROUP_EXECUTE, Inode, MODE_MASK, SETGID};
 use super::key::{self, Holding};
-use super::state::check_name;
+use super::state::{Place, check_name};
 use super::step::{Handled, Step};
 use bytes::Bytes;
 use types::limits;
@@ -15,7 +15,8 @@ impl Step<'_> {
     pub(super) fn create(&mut self, create: &Create) -> Handled {
         let parent = self.state.live_folder(create.parent)?;
         check_name(&create.name)?;
-        if let Some(entry) = self.state.entry(parent.id, &create.name)? {
+        let place = self.state.place(parent.id, &create.name)?;
+        if let Some(entry) = place.entry(&create.name) {
             require(!create.exclusive && create.kind() == FileKind::File, FailureKind::Exists)?;
             let found = self.state.inode_of(entry.inode, "a name leads to no inode")?;
             return Ok(created(&found, true, &parent));
@@ -24,7 +25,7 @@ impl Step<'_> {
         let mut inode = self.new_inode(create, &parent)?;
         self.inherit_access(create, &parent, &mut inode)?;
         self.delegate_at_birth(create, &mut inode)?;
-        self.enter(parent, &create.name, inode)
+        self.enter(parent, place, &create.name, inode)
     }
 
     fn require_inode_room(&self) -> Result<(), Stop> {
@@ -130,10 +131,17 @@ impl Step<'_> {
     }
 
     /// Puts the finished inode under its name.
-    fn enter(&mut self, mut parent: Inode, name: &Bytes, inode: Inode) -> Handled {
+    fn enter(
+        &mut self,
+        mut parent: Inode,
+        mut place: Place,
+        name: &Bytes,
+        inode: Inode,
+    ) -> Handled {
         self.state.totals.inode_next += 1;
         self.state.totals.inodes += 1;
-        self.state.add_entry(parent.id, name, &inode)?;
+        place.add(name, &inode)?;
+        self.state.put_place(place);
         self.state.put_inode(&inode);
         parent.size += 1;
         if inode.is_folder() {

@@ -16,10 +16,11 @@ impl Step<'_> {
         check_name(&link.name)?;
         require(!inode.is_folder(), FailureKind::NotPermitted)?;
         require(inode.nlink > 0, FailureKind::NotFound)?;
-        let taken = self.state.entry(parent.id, &link.name)?.is_some();
-        require(!taken, FailureKind::Exists)?;
+        let mut place = self.state.place(parent.id, &link.name)?;
+        require(place.entry(&link.name).is_none(), FailureKind::Exists)?;
         require(inode.nlink < limits::LINKS_MAX, FailureKind::TooManyLinks)?;
-        self.state.add_entry(parent.id, &link.name, &inode)?;
+        place.add(&link.name, &inode)?;
+        self.state.put_place(place);
         inode.nlink += 1;
         inode.changed(self.time);
         self.state.put_inode(&inode);
@@ -33,8 +34,8 @@ impl Step<'_> {
     pub(super) fn unlink(&mut self, unlink: &Unlink) -> Handled {
         let mut parent = self.state.live_folder(unlink.parent)?;
         check_name(&unlink.name)?;
-        let entry = self.state.entry(parent.id, &unlink.name)?;
-        let entry = entry.ok_or(Stop::from(FailureKind::NotFound))?;
+        let mut place = self.state.place(parent.id, &unlink.name)?;
+        let entry = place.entry(&unlink.name).ok_or(Stop::from(FailureKind::NotFound))?;
         let mut inode = self.state.inode_of(entry.inode, "a name leads to no inode")?;
         if unlink.folder {
             require(inode.is_folder(), FailureKind::NotFolder)?;
@@ -42,7 +43,8 @@ impl Step<'_> {
         } else {
             require(!inode.is_folder(), FailureKind::IsFolder)?;
         }
-        self.state.remove_entry(parent.id, &unlink.name)?;
+        place.remove(&unlink.name)?;
+        self.state.put_place(place);
         parent.size -= 1;
         self.lose_name(&mut inode, &mut parent)?;
         parent.modified(self.time);

@@ -52,8 +52,8 @@ impl State {
     fn lookup(&self, lookup: &Lookup) -> Answered {
         let parent = self.folder(lookup.parent)?;
         check_name(&lookup.name)?;
-        let entry =
-            self.entry(parent.id, &lookup.name)?.ok_or(Stop::from(FailureKind::NotFound))?;
+        let place = self.place(parent.id, &lookup.name)?;
+        let entry = place.entry(&lookup.name).ok_or(Stop::from(FailureKind::NotFound))?;
         let inode = self.inode_of(entry.inode, "a name leads to no inode")?;
         Ok(AnswerBody::Attributes(inode.attributes()))
     }

@@ -23,6 +23,45 @@ pub(super) struct Live {
     pub holdings: usize,
 }
 
+/// Where a name is or would be: one bucket of one folder, read once for a command.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub folder: u64,
+    pub key: Vec<u8>,
+    pub bucket: Bucket,
+}
+
+impl Place {
+    /// What `name` stands for.
+    pub(super) fn entry(&self, name: &[u8]) -> Option<&Entry> {
+        self.bucket.find(name)
+    }
+
+    /// Adds a name that is not there.
+    pub(super) fn add(&mut self, name: &Bytes, to: &Inode) -> Result<(), Stop> {
+        require(self.bucket.add(name, to.id, to.kind), FailureKind::NoSpace)?;
+        Ok(())
+    }
+
+    /// Removes a name that is there.
+    pub(super) fn remove(&mut self, name: &[u8]) -> Result<(), Fault> {
+        self.bucket.remove(name).map(drop).ok_or(self.vanished())
+    }
+
+    /// Lets a name that is there stand for something else.
+    pub(super) fn point(&mut self, name: &[u8], to: &Inode) -> Result<(), Fault> {
+        let vanished = self.vanished();
+        let entry = self.bucket.entries.iter_mut().find(|entry| entry.name == name);
+        let entry = entry.ok_or(vanished)?;
+        (entry.inode, entry.kind) = (to.id, to.kind);
+        Ok(())
+    }
+
+    fn vanished(&self) -> Fault {
+        Fault::Contradiction { what: "a name vanished within a command", inode: self.folder }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub store: Store,
@@ -69,57 +108,20 @@ impl State {
         self.store.put(key::inode(inode.id), inode.encode());
     }
 
-    fn bucket(&self, folder: u64, name: &[u8]) -> Result<(Vec<u8>, Bucket), Fault> {
+    /// The place of `name` in `folder`, with what is there.
+    pub(super) fn place(&self, folder: u64, name: &[u8]) -> Result<Place, Fault> {
         let key = key::entry(folder, hash(name));
         let bucket = self.store.read(&key, Bucket::decode)?.unwrap_or_default();
-        Ok((key, bucket))
+        Ok(Place { folder, key, bucket })
     }
 
-    /// What `name` stands for in `folder`.
-    pub(super) fn entry(&self, folder: u64, name: &[u8]) -> Result<Option<Entry>, Fault> {
-        let (_, bucket) = self.bucket(folder, name)?;
-        Ok(bucket.find(name).cloned())
-    }
-
-    /// Adds a name that is not there; the caller counts it in the folder's size.
-    pub(super) fn add_entry(&mut self, folder: u64, name: &Bytes, to: &Inode) -> Result<(), Stop> {
-        let (key, mut bucket) = self.bucket(folder, name)?;
-        require(bucket.add(name, to.id, to.kind), FailureKind::NoSpace)?;
-        self.store.put(key, bucket.encode());
-        Ok(())
-    }
-
-    /// Removes a name that is there; the caller counts it in the folder's size.
-    pub(super) fn remove_entry(&mut self, folder: u64, name: &[u8]) -> Result<(), Fault> {
-        let (key, mut bucket) = self.bucket(folder, name)?;
-        bucket.remove(name).ok_or(Fault::Contradiction {
-            what: "a name vanished within a command",
-            inode: folder,
-        })?;
-        if bucket.entries.is_empty() {
-            self.store.remove(key);
+    /// Writes a place back.
+    pub(super) fn put_place(&mut self, place: Place) {
+        if place.bucket.entries.is_empty() {
+            self.store.remove(place.key);
         } else {
-            self.store.put(key, bucket.encode());
+            self.store.put(place.key, place.bucket.encode());
         }
-        Ok(())
-    }
-
-    /// Lets a name that is there stand for something else.
-    pub(super) fn point_entry(
-        &mut self,
-        folder: u64,
-        name: &[u8],
-        to: &Inode,
-    ) -> Result<(), Fault> {
-        let (key, mut bucket) = self.bucket(folder, name)?;
-        let entry = bucket.entries.iter_mut().find(|entry| entry.name == name);
-        let entry = entry.ok_or(Fault::Contradiction {
-            what: "a name vanished within a command",
-            inode: folder,
-        })?;
-        (entry.inode, entry.kind) = (to.id, to.kind);
-        self.store.put(key, bucket.encode());
-        Ok(())
     }
 
     /// The data partition of a chunk; zero when it is not placed.

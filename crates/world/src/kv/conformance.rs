@@ -270,3 +270,83 @@ fn simulated_damage_and_errors_are_reported_and_heal() {
     faults.fail_writes(None);
     kv.persist().unwrap();
 }
+
+/// One file of a database: where, its bytes up to the zeros at its end, and its length.
+struct Image {
+    path: std::path::PathBuf,
+    bytes: Vec<u8>,
+    length: u64,
+}
+
+#[allow(clippy::disallowed_methods)]
+fn images(root: &std::path::Path, folder: &std::path::Path, found: &mut Vec<Image>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            images(root, &path, found);
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let length = bytes.len() as u64;
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        found.push(Image { path: path.strip_prefix(root).unwrap().to_owned(), bytes, length });
+    }
+}
+
+/// Lays the files out in `folder`, with one byte of one file flipped.
+#[allow(clippy::disallowed_methods)]
+fn lay_out(images: &[Image], folder: &std::path::Path, flip: (usize, usize)) {
+    for (number, image) in images.iter().enumerate() {
+        let path = folder.join(&image.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut bytes = image.bytes.clone();
+        if number == flip.0 {
+            bytes[flip.1] ^= 0x40;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(image.length).unwrap();
+    }
+}
+
+#[test]
+fn a_real_database_never_returns_damaged_bytes_as_good() {
+    let budget = Budget { memtable_bytes: 64 << 10, ..Budget::default() };
+    let mut expected = Pairs::new();
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let database = Database::open(folder.path(), budget).unwrap();
+        let kv = database.handle(Space::Metadata, &b"p1"[..]);
+        for number in 0..3000_u32 {
+            let (key, value) = (number.to_be_bytes().to_vec(), vec![number as u8; 100]);
+            put(&kv, &[(&key, &value)]);
+            expected.push((key, value));
+        }
+        kv.persist().unwrap();
+    }
+    let mut files = Vec::new();
+    images(folder.path(), folder.path(), &mut files);
+    let mut damage_noticed = 0;
+    for (number, file) in files.iter().enumerate() {
+        for at in (0..file.bytes.len()).step_by((file.bytes.len() / 4).max(1)) {
+            let copy = tempfile::tempdir().unwrap();
+            lay_out(&files, copy.path(), (number, at));
+            match read_all(copy.path(), budget) {
+                Err(_) => damage_noticed += 1,
+                // A journal that breaks off early is a prefix of what was written.
+                Ok(pairs) => assert!(expected.starts_with(&pairs), "{:?} at {at}", file.path),
+            }
+        }
+    }
+    assert!(damage_noticed > 5, "{damage_noticed}");
+}
+
+fn read_all(folder: &std::path::Path, budget: Budget) -> Result<Pairs, Error> {
+    let database = Database::open(folder, budget)?;
+    let kv = database.handle(Space::Metadata, &b"p1"[..]);
+    let mut pairs = Pairs::new();
+    kv.scan(b"", None, &mut |key, value| {
+        pairs.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    Ok(pairs)
+}

@@ -113,7 +113,7 @@ impl Database {
         space: Space,
         changes: impl Iterator<Item = (Bytes, Option<Bytes>)>,
     ) -> Result<(), Error> {
-        let last: BTreeMap<Bytes, Option<Bytes>> = changes.collect();
+        let last = last_of_each_key(changes.collect());
         let keyspace = self.space(space);
         let mut batch = self.database.batch();
         for (key, value) in last {
@@ -145,6 +145,14 @@ impl Database {
             cache_bytes: self.database.cache_size(),
         }
     }
+}
+
+/// The last change of each key. Batches that come in ascending order, as most do, are left as they are.
+fn last_of_each_key(changes: Vec<(Bytes, Option<Bytes>)>) -> Vec<(Bytes, Option<Bytes>)> {
+    if changes.is_sorted_by(|a, b| a.0 < b.0) {
+        return changes;
+    }
+    changes.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 /// One moment of one space.
