@@ -1,1 +1,28 @@
-fn main() {}
+//! The one binary: every role and every tool is a subcommand.
+//!
+//! Data goes to standard output, talk goes to standard error, and the exit code says how it ended
+//! (see [`exit`]).
+
+mod admin;
+mod cli;
+mod command;
+mod config;
+mod exit;
+mod file;
+mod output;
+mod size;
+mod tls;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.run() {
+        Ok(()) => exit::Exit::Ok.into(),
+        Err(failure) => {
+            output::talk(&failure.to_string());
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line: one definition for the parser and the help.
+
+use crate::admin::Client;
+use crate::command;
+use crate::exit::{EXIT_CODES, Result};
+use crate::output::Format;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the admin API of a cluster on this machine listens.
+pub(crate) const SERVER_DEFAULT: &str = "127.0.0.1:7400";
+
+/// Replicated file volumes that people can mount and trust.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How to reach the cluster, and how to print what it says.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct Remote {
+    /// Admin API of any member of the control plane, as HOST:PORT or a URL
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_SERVER", default_value = SERVER_DEFAULT)]
+    pub(crate) server: String,
+
+    /// Admin token of the cluster, where it has one
+    #[arg(long, env = "HOLDFAST_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+
+    /// Certificate of the cluster's authority; speaks TLS and trusts nobody else
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CA")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server of a cluster, from a configuration file
+    Server(command::server::Server),
+    /// Create, list, expand and delete volumes
+    #[command(subcommand)]
+    Volume(command::volume::Volume),
+    /// Show the whole cluster at a glance
+    Status(command::status::Status),
+    /// Look at the storage nodes
+    #[command(subcommand)]
+    Node(command::node::Node),
+    /// Look at the disks
+    #[command(subcommand)]
+    Disk(command::disk::Disk),
+    /// Look at the partitions that volumes are made of
+    #[command(subcommand)]
+    Partition(command::partition::Partition),
+    /// Make the certificates of a cluster
+    #[command(subcommand)]
+    Ca(command::ca::Ca),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Result {
+        match self.command {
+            Command::Server(server) => server.run(),
+            Command::Volume(volume) => volume.run(),
+            Command::Status(status) => status.run(),
+            Command::Node(node) => node.run(),
+            Command::Disk(disk) => disk.run(),
+            Command::Partition(partition) => partition.run(),
+            Command::Ca(ca) => ca.run(),
+        }
+    }
+}
+
+impl Remote {
+    /// A client of the admin API.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Client::new(&self.server, self.token.clone(), self.ca.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::fmt::Write;
+
+    /// The long help of a command and of everything below it.
+    fn help(command: &mut clap::Command, path: &str, text: &mut String) {
+        writeln!(text, "=== {path}\n{}", command.render_long_help()).unwrap();
+        let names: Vec<String> = command
+            .get_subcommands()
+            .map(|sub| sub.get_name().to_owned())
+            .filter(|name| name != "help")
+            .collect();
+        for name in names {
+            let sub = command.find_subcommand_mut(&name).unwrap();
+            help(sub, &format!("{path} {name}"), text);
+        }
+    }
+
+    #[test]
+    fn the_whole_help_is_as_reviewed() {
+        let mut command = Cli::command();
+        command.build();
+        let mut text = String::new();
+        help(&mut command, "holdfast", &mut text);
+        insta::assert_snapshot!("help", text);
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

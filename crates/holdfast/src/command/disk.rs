@@ -1,0 +1,80 @@
+//! `holdfast disk`
+
+use crate::admin::segment;
+use crate::cli::Remote;
+use crate::exit::Result;
+use crate::output::{self, age, or_dash};
+use crate::size;
+use clap::{Args, Subcommand};
+use control::view::{DiskView, Item, List as ListOf};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Disk {
+    /// List the disks
+    List(List),
+    /// Show one disk
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Id of the disk
+    disk: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Disk {
+    pub(crate) fn run(self) -> Result {
+        match self {
+            Disk::List(command) => command.run(),
+            Disk::Show(command) => command.run(),
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Result {
+        let list: ListOf<DiskView> = self.remote.client()?.get("/v1/disks")?;
+        output::mention_age(&list.view);
+        let columns = ["id", "status", "age", "node", "label", "capacity", "free", "replicas"];
+        output::list(self.remote.output, &list.items, &columns, |disk| {
+            vec![
+                disk.id.to_string(),
+                disk.status.to_string(),
+                age(disk.age_ms),
+                disk.node.to_string(),
+                disk.label.clone(),
+                size::show(disk.capacity_bytes),
+                or_dash(disk.free_bytes.map(size::show)),
+                disk.replicas.to_string(),
+            ]
+        })
+    }
+}
+
+impl Show {
+    fn run(self) -> Result {
+        let path = format!("/v1/disks/{}", segment(&self.disk));
+        let Item { view, item: disk } = self.remote.client()?.get::<Item<DiskView>>(&path)?;
+        output::mention_age(&view);
+        let rows = [
+            ("id", disk.id.to_string()),
+            ("status", disk.status.to_string()),
+            ("reason", disk.reason.clone()),
+            ("last report", age(disk.age_ms)),
+            ("node", disk.node.to_string()),
+            ("label", disk.label.clone()),
+            ("capacity", size::show(disk.capacity_bytes)),
+            ("free", or_dash(disk.free_bytes.map(size::show))),
+            ("replicas", disk.replicas.to_string()),
+        ];
+        output::show(self.remote.output, &disk, &rows)
+    }
+}

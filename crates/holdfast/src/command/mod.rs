@@ -1,0 +1,9 @@
+//! The commands, one file per group.
+
+pub(crate) mod ca;
+pub(crate) mod disk;
+pub(crate) mod node;
+pub(crate) mod partition;
+pub(crate) mod server;
+pub(crate) mod status;
+pub(crate) mod volume;

@@ -1,0 +1,85 @@
+//! `holdfast node`
+
+use crate::admin::segment;
+use crate::cli::Remote;
+use crate::exit::Result;
+use crate::output::{self, age};
+use clap::{Args, Subcommand};
+use control::view::{Item, List as ListOf, NodeView};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// List the storage nodes
+    List(List),
+    /// Show one storage node
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Id of the node
+    node: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Node {
+    pub(crate) fn run(self) -> Result {
+        match self {
+            Node::List(command) => command.run(),
+            Node::Show(command) => command.run(),
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Result {
+        let list: ListOf<NodeView> = self.remote.client()?.get("/v1/nodes")?;
+        output::mention_age(&list.view);
+        let columns = ["id", "status", "age", "address", "zone", "disks", "replicas", "leads"];
+        output::list(self.remote.output, &list.items, &columns, |node| {
+            vec![
+                node.id.to_string(),
+                node.status.to_string(),
+                age(node.age_ms),
+                node.address.clone(),
+                zone(node),
+                node.disks.len().to_string(),
+                node.replicas.to_string(),
+                node.leads.to_string(),
+            ]
+        })
+    }
+}
+
+fn zone(node: &NodeView) -> String {
+    if node.zone.is_empty() { "-".to_owned() } else { node.zone.clone() }
+}
+
+impl Show {
+    fn run(self) -> Result {
+        let path = format!("/v1/nodes/{}", segment(&self.node));
+        let Item { view, item: node } = self.remote.client()?.get::<Item<NodeView>>(&path)?;
+        output::mention_age(&view);
+        let disks: Vec<String> = node.disks.iter().map(u64::to_string).collect();
+        let rows = [
+            ("id", node.id.to_string()),
+            ("status", node.status.to_string()),
+            ("last report", age(node.age_ms)),
+            ("address", node.address.clone()),
+            ("zone", zone(&node)),
+            ("disks", disks.join(", ")),
+            ("replicas", node.replicas.to_string()),
+            ("leads", node.leads.to_string()),
+            ("joined", node.joined.clone()),
+            ("started", node.started.clone()),
+        ];
+        output::show(self.remote.output, &node, &rows)
+    }
+}

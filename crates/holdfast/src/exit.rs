@@ -1,0 +1,71 @@
+//! How a command ends: the exit codes, and the failures that lead to them.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Exit codes. Scripts rely on the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Ok = 0,
+    /// It was tried, and did not work.
+    Failed = 1,
+    /// The command line, or a configuration file, is wrong; nothing was tried.
+    Usage = 2,
+    /// What was named does not exist (any more).
+    NotFound = 3,
+    /// It contradicts what is there.
+    Conflict = 4,
+    /// Nobody answers, or nobody who could decide.
+    Unreachable = 5,
+    /// The token or the certificate is missing or wrong.
+    Denied = 6,
+}
+
+/// What the help says about exit codes.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it was tried, and failed
+  2  the command line or a configuration file is wrong; nothing was tried
+  3  what was named does not exist
+  4  it contradicts what is there
+  5  the cluster cannot be reached, or has no leader at the moment
+  6  the admin token or a certificate is missing or wrong";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// A command that did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    /// What went wrong.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) action: String,
+}
+
+impl Failure {
+    pub(crate) fn new(
+        exit: Exit,
+        message: impl Into<String>,
+        action: impl Into<String>,
+    ) -> Failure {
+        Failure { exit, message: message.into(), action: action.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        if !self.action.is_empty() {
+            write!(f, "\n  try: {}", self.action)?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;

@@ -1,0 +1,7 @@
+//! The binary, as people run it.
+
+mod it {
+    mod admin;
+    mod run;
+    mod usage;
+}
