@@ -1,1 +1,38 @@
-fn main() {}
+//! Everything that is done to the project rather than by it: `cargo xtask`.
+
+mod mutations;
+mod run;
+mod sim;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Checks, simulations and benches of Holdfast.
+#[derive(Debug, Parser)]
+struct Command {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run simulations from seeds.
+    Sim(sim::Sim),
+    /// Plant known bugs, one at a time, and show that the simulation finds each.
+    Mutations(mutations::Mutations),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse().task {
+        Task::Sim(task) => task.run(),
+        Task::Mutations(task) => task.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
-use holdfast_sim::engine;
+use sim::engine;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -70,7 +70,7 @@ fn replay(args: &EngineArgs) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a campaign took is for people only")]
+#[allow(clippy::disallowed_methods, reason = "how long a campaign took is for people only")]
 fn campaign(args: &EngineArgs) -> Result<()> {
     let begun = Instant::now();
     let campaign = engine::run(args.seed..args.seed + args.seeds, args.threads);

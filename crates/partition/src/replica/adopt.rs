@@ -118,7 +118,7 @@ impl Replica {
             return;
         }
         self.role = match leader {
-            Some(leader) if leader != core.me => Role::Following(Following::new(core, leader)),
+            Some(leader) if leader != core.me => Role::Following(Following::new(leader)),
             Some(_) => return self.lead(now, configuration, effects),
             None => Role::Waiting,
         };

@@ -17,7 +17,9 @@ use types::{Epoch, Moment, ReplicaId, Sequence};
 #[derive(Debug)]
 pub(super) struct Following {
     pub(super) leader: ReplicaId,
-    /// My log equals the leader's up to here. Starts at what is committed, which all share.
+    /// My log equals the leader's up to here, because an append has shown it. Nothing is taken for
+    /// granted, not even what is committed: after a loss of power everywhere, a copy outside the
+    /// in-sync set may know of commits that nobody else has any more.
     verified: Sequence,
     /// How far the leader says it is committed.
     committed: Sequence,
@@ -31,11 +33,11 @@ pub(super) struct Following {
 }
 
 impl Following {
-    pub(super) fn new(core: &Core, leader: ReplicaId) -> Following {
+    pub(super) fn new(leader: ReplicaId) -> Following {
         Following {
             leader,
-            verified: core.log.committed,
-            committed: core.log.committed,
+            verified: Sequence::ZERO,
+            committed: Sequence::ZERO,
             stamp: None,
             owed: false,
             proof: None,
@@ -106,7 +108,8 @@ impl Following {
         };
         // Within an epoch the leader's log only grows, so what was verified cannot differ now.
         let after = append.entries[fresh].sequence.previous();
-        if after < self.verified.min(core.log.end) { Err(()) } else { Ok(Some(fresh)) }
+        let fixed = core.log.committed.max(self.verified.min(core.log.end));
+        if after < fixed { Err(()) } else { Ok(Some(fresh)) }
     }
 
     /// Commits and acknowledges what the log now has.
@@ -184,7 +187,8 @@ impl Following {
     ) {
         // A log that goes through `at` shares everything before it and may hold more that was
         // acknowledged; one that does not cannot hold anything acknowledged after it.
-        if core.failure.is_some() || core.log.installing.is_some() || core.log.contains(at) {
+        let useless = at.sequence < core.log.committed || core.log.contains(at);
+        if core.failure.is_some() || core.log.installing.is_some() || useless {
             effects.push(Effect::DiscardSnapshot { at });
             return;
         }

@@ -55,8 +55,9 @@ impl Leading {
             writes: VecDeque::new(),
             flushes: VecDeque::new(),
             flush_wanted: Sequence::ZERO,
-            // An in-sync replica has on disk whatever was flushed.
-            flush_floor: core.log.synced,
+            // Nothing beyond the log was ever flushed; how much of it was, a restarted replica
+            // cannot tell.
+            flush_floor: end,
             ticked_at: now,
         }
     }

@@ -107,8 +107,8 @@ impl Log {
         }
     }
 
-    /// The last entry that a leader whose log is of `epoch` at `sequence` may share. Whatever is
-    /// committed is shared by all.
+    /// The last entry that a leader whose log is of `epoch` at `sequence` may share; not before what
+    /// is committed, which must be shared.
     fn hint(&self, epoch: Epoch, sequence: Sequence) -> Position {
         let hint = self.history.last_at_most(epoch, sequence);
         if hint.sequence < self.committed { self.position(self.committed) } else { hint }
@@ -189,10 +189,12 @@ impl Log {
         true
     }
 
-    /// Whether the log goes through `at`.
+    /// Whether the log goes, or went, through `at`.
     pub(super) fn contains(&self, at: Position) -> bool {
-        at.sequence <= self.committed
-            || (at.sequence <= self.end && self.history.epoch_at(at.sequence) == Some(at.epoch))
+        match self.history.epoch_at(at.sequence) {
+            Some(epoch) => at.sequence <= self.end && epoch == at.epoch,
+            None => at.sequence <= self.committed,
+        }
     }
 
     /// Starts anew after a snapshot that was installed, and is on disk.

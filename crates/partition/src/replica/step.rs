@@ -114,7 +114,7 @@ impl Replica {
             if appointed.is_some_and(|leader| leader != from) {
                 return;
             }
-            self.role = Role::Following(Following::new(&self.core, from));
+            self.role = Role::Following(Following::new(from));
         }
         self.follow(now, from, &message, effects);
     }

@@ -228,7 +228,7 @@ impl World {
     }
 
     fn apply(&mut self, machine: usize, upto: Sequence) -> Verdict {
-        let orphan = self.orphans[machine];
+        let orphan = self.orphans[machine].is_some();
         let host = &mut self.machines[machine];
         let id = host.id;
         let mut sequence = host.applied;
@@ -347,7 +347,7 @@ impl World {
         host.applied = at.sequence;
         // The state it now has is the one that its leader had committed.
         let committed = self.oracle.committed_at(at.sequence);
-        if committed != Some(at) && !self.orphans[machine] {
+        if committed != Some(at) && self.orphans[machine].is_none() {
             let what = format!("{:?} installs {at:?}; {committed:?} is committed", host.id);
             return Err(Violation { invariant: "a snapshot holds what is committed", what });
         }

@@ -153,8 +153,16 @@ impl World {
             // Whoever is down knows only what its checkpoint knows.
             let known = host.replica.as_ref().map_or(host.disk.checkpoint, |_| host.applied);
             if known > kept {
-                self.orphans[machine] = true;
+                self.orphans[machine].get_or_insert(kept);
             }
+        }
+        if self.trace.keeps() {
+            let line = format!(
+                "{:>12.6} LOST everything after {kept:?}; orphans {:?}",
+                self.now as f64 / 1e9,
+                self.orphans
+            );
+            self.trace.line(line);
         }
         Ok(())
     }
@@ -190,6 +198,9 @@ impl World {
             return Ok(());
         }
         let proven = self.machines[machine].start(self.now, &mut self.dice);
+        // What it had applied may have gone with its memory.
+        let applied = self.machines[machine].applied;
+        self.orphans[machine] = self.orphans[machine].filter(|kept| applied > *kept);
         self.saw(if proven { Sight::StartedProven } else { Sight::StartedUnproven });
         if self.trace.keeps() {
             let host = &self.machines[machine];

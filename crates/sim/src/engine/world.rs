@@ -84,8 +84,9 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) scenario: Scenario,
     pub(super) machines: Vec<Machine>,
-    /// Machines whose copy knows of commits that a loss of power everywhere took back.
-    pub(super) orphans: Vec<bool>,
+    /// For machines whose copy knows of commits that a loss of power everywhere took back: the last
+    /// place that was not taken back.
+    pub(super) orphans: Vec<Option<Sequence>>,
     /// Promotions asked for, by epoch: each may be granted while the epoch stands.
     pub(super) promised: Vec<(Epoch, ReplicaId)>,
     pub(super) network: Network,
@@ -116,7 +117,7 @@ impl World {
             queue: Queue::default(),
             network: Network::new(scenario.weather),
             machines,
-            orphans: vec![false; members.len()],
+            orphans: vec![None; members.len()],
             promised: Vec::new(),
             control,
             oracle: Oracle::default(),
@@ -347,7 +348,7 @@ impl World {
     /// A copy may contradict the rest only after a loss that took back what it had applied.
     fn check_status(&self, machine: usize, status: &Status) -> Verdict {
         let diverged = status.failure == Some(partition::replica::Failure::Diverged);
-        if diverged && !self.orphans[machine] {
+        if diverged && self.orphans[machine].is_none() {
             let what = format!("{:?} calls its log diverged", self.machines[machine].id);
             let invariant = "nothing committed is ever contradicted";
             return Err(Violation { invariant, what });
@@ -436,7 +437,7 @@ impl World {
         {
             self.saw(Sight::CopyMadeAnew);
             self.machines[machine].wipe(replica);
-            self.orphans[machine] = false;
+            self.orphans[machine] = None;
             self.start(machine)?;
         }
         self.step(machine, Event::Configure(configuration))
