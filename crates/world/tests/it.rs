@@ -1,3 +1,5 @@
 //! One suite that every disk passes, and what only a simulated one can show.
 
-mod disk;
+mod it {
+    mod disk;
+}

@@ -1,3 +1,0 @@
-//! The whole cluster in one process, on real disks.
-
-mod embedded;
