@@ -41,6 +41,12 @@ pub(crate) struct Remote {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a whole cluster in this process, and mount its volume
+    Up(command::up::Up),
+    /// Mount a volume on a folder
+    Mount(command::mount::Mount),
+    /// Unmount a volume
+    Unmount(command::mount::Unmount),
     /// Run a server of a cluster, from a configuration file
     Server(command::server::Server),
     /// Create, list, expand and delete volumes
@@ -65,6 +71,9 @@ enum Command {
 impl Cli {
     pub(crate) fn run(self) -> Result {
         match self.command {
+            Command::Up(up) => up.run(),
+            Command::Mount(mount) => mount.run(),
+            Command::Unmount(unmount) => unmount.run(),
             Command::Server(server) => server.run(),
             Command::Volume(volume) => volume.run(),
             Command::Status(status) => status.run(),

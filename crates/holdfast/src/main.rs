@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod exit;
 mod file;
+mod logging;
 mod output;
 mod size;
 mod tls;

@@ -2,8 +2,10 @@
 
 pub(crate) mod ca;
 pub(crate) mod disk;
+pub(crate) mod mount;
 pub(crate) mod node;
 pub(crate) mod partition;
 pub(crate) mod server;
 pub(crate) mod status;
+pub(crate) mod up;
 pub(crate) mod volume;

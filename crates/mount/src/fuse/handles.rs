@@ -19,7 +19,6 @@ pub(super) struct OpenFile {
     pub append: bool,
     /// Writes are acknowledged by the cluster before they return.
     pub direct: bool,
-    pub writes: bool,
 }
 
 /// An open folder: where the last page ended, and what of it the kernel has not taken yet.
@@ -76,7 +75,7 @@ impl Handles {
             kernel |= FopenFlags::FOPEN_NOFLUSH;
         }
         let number = self.number();
-        let open = Arc::new(OpenFile { file, append, direct, writes });
+        let open = Arc::new(OpenFile { file, append, direct });
         self.files.lock().expect("no holder panics").insert(number, open);
         (number, kernel)
     }

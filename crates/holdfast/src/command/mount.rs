@@ -1,0 +1,135 @@
+//! `holdfast mount` and `holdfast unmount`.
+
+use super::up::{mount_name, wait_for_signal};
+use crate::cli::Remote;
+use crate::exit::{Exit, Failure, Result};
+use crate::{logging, output};
+use clap::Args;
+use mount::{Mount as Mounted, MountOptions};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(crate) struct Mount {
+    /// Volume to mount
+    #[arg(value_name = "VOLUME")]
+    volume: String,
+    /// Folder to mount it on
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Refuse everything that would change the volume
+    #[arg(long)]
+    read_only: bool,
+    /// Stay in the foreground until unmounted or interrupted (what a supervisor runs)
+    #[arg(long)]
+    foreground: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unmount {
+    /// Folder that a volume is mounted on
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct Members {
+    items: Vec<Member>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Member {
+    wire: String,
+}
+
+impl Mount {
+    pub(crate) fn run(self) -> Result {
+        if !self.foreground {
+            return self.run_behind();
+        }
+        logging::init("warn");
+        let members: Members = self.remote.client()?.get("/v1/members")?;
+        let members = members.items.into_iter().map(|member| member.wire).collect();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("holdfast-mount")
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        runtime.block_on(self.serve(members))
+    }
+
+    async fn serve(self, members: Vec<String>) -> Result {
+        let world = world::World::real(world::net::Net::tcp());
+        let metrics = Arc::new(wire::Metrics::default());
+        let client = client::Client::new(world, wire::Hub::default(), metrics, members);
+        let options = client::Options { name: mount_name(&self.folder), ..Default::default() };
+        let volume = client.open_volume(&self.volume, options).await.map_err(|error| {
+            let exit = match error {
+                client::Error::NotFound(_) | client::Error::Deleted => Exit::NotFound,
+                _ => Exit::Unreachable,
+            };
+            Failure::new(exit, error.to_string(), "see: holdfast volume list; holdfast status")
+        })?;
+        let options =
+            MountOptions { read_only: self.read_only, source: format!("holdfast:{}", self.volume) };
+        let mounted = Mounted::new(volume, &self.folder, &options);
+        let mounted = mounted.map_err(|error| failed(error.to_string()))?;
+        output::talk(&format!("{} is mounted on {}", self.volume, self.folder.display()));
+        tokio::select! {
+            signal = wait_for_signal() => signal.map_err(|error| failed(error.to_string()))?,
+            () = mounted.wait() => {}
+        }
+        let closed = mounted.close().await;
+        closed.map_err(|error| failed(format!("what was written is not all safe: {error}")))
+    }
+
+    /// Starts a process of its own that serves the mount, and waits until it is there.
+    fn run_behind(self) -> Result {
+        use std::os::unix::process::CommandExt;
+        let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+        let before = device(&self.folder);
+        let mut child = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .arg("--foreground")
+            .stdin(std::process::Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        loop {
+            if let Ok(Some(status)) = child.try_wait() {
+                // It said itself what was wrong.
+                let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+                std::process::exit(code.into());
+            }
+            if device(&self.folder) != before {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+/// The device of the file system that a folder is on; changes when something is mounted there.
+fn device(folder: &std::path::Path) -> Option<u64> {
+    rustix::fs::stat(folder).ok().map(|stat| stat.st_dev)
+}
+
+impl Unmount {
+    pub(crate) fn run(self) -> Result {
+        mount::unmount(&self.folder).map_err(|error| {
+            let message = format!("cannot unmount {}: {error}", self.folder.display());
+            Failure::new(
+                Exit::Failed,
+                message,
+                "is a volume mounted there? see: findmnt -t fuse.holdfast",
+            )
+        })
+    }
+}
+
+fn failed(message: String) -> Failure {
+    Failure::new(Exit::Failed, message, "see the lines above for what happened")
+}
