@@ -1,8 +1,12 @@
 //! Everything that is done to the project rather than by it: `cargo xtask`.
 
+mod check;
 mod mutations;
+mod posix;
+mod ratchet;
 mod run;
 mod sim;
+mod test;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -17,6 +21,12 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// The gate: formatting, lints, dependencies, docs and the ratchets. Changes nothing.
+    Check(check::Check),
+    /// Install what the tests need, and run them all.
+    Test(test::Test),
+    /// Run pjdfstest on a mounted volume.
+    Posix(posix::Posix),
     /// Run simulations from seeds.
     Sim(sim::Sim),
     /// Plant known bugs, one at a time, and show that the simulation finds each.
@@ -25,6 +35,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse().task {
+        Task::Check(task) => task.run(),
+        Task::Test(task) => task.run(),
+        Task::Posix(task) => task.run(),
         Task::Sim(task) => task.run(),
         Task::Mutations(task) => task.run(),
     };

@@ -26,3 +26,15 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// Whether a program is on the path.
+pub(crate) fn has(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return false };
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Says something to whoever watches.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

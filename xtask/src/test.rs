@@ -1,0 +1,71 @@
+//! Everything that CI runs: the gate, the tests, a short budget of each campaign.
+
+use crate::check::Check;
+use crate::posix::Posix;
+use crate::run;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::process::Command;
+use std::time::Instant;
+
+/// Debian packages that the tests use.
+const PACKAGES: [&str; 6] = ["git", "sqlite3", "rsync", "attr", "acl", "iproute2"];
+/// Programs that show that a package is there.
+const PROGRAMS: [&str; 6] = ["git", "sqlite3", "rsync", "setfattr", "setfacl", "ip"];
+
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Engine seeds to simulate
+    #[arg(long, default_value_t = 20_000)]
+    engine_seeds: u64,
+}
+
+impl Test {
+    pub(crate) fn run(self) -> Result<()> {
+        step("install", install)?;
+        step("gate", || Check { install: true }.run())?;
+        step("tests", || {
+            let mut tests = run::cargo();
+            tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+            run::succeed(&mut tests)
+        })?;
+        step("engine simulation", || {
+            let seeds = self.engine_seeds.to_string();
+            let mut sim = run::cargo();
+            sim.args(["run", "--quiet", "-p", "holdfast-sim", "--", "engine", "--seeds", &seeds]);
+            run::succeed(&mut sim)
+        })?;
+        step("posix", || Posix::default().run())
+    }
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    run::say(&format!("== {name}"));
+    #[expect(clippy::disallowed_methods, reason = "the time a step takes is for people")]
+    let begun = Instant::now();
+    work().with_context(|| format!("step '{name}' failed"))?;
+    run::say(&format!("== {name}: done in {}s", begun.elapsed().as_secs()));
+    Ok(())
+}
+
+fn install() -> Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .into_iter()
+        .zip(PROGRAMS)
+        .filter(|(_, program)| !run::has(program))
+        .map(|(package, _)| package)
+        .collect();
+    if !missing.is_empty() {
+        run::succeed(Command::new("apt-get").args(["update", "-qq"]))?;
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "-qq"]);
+        run::succeed(apt.args(missing))?;
+    }
+    if !run::has("cargo-nextest") {
+        run::succeed(run::cargo().args(["install", "--locked", "cargo-nextest"]))?;
+    }
+    if !run::has("pjdfstest") {
+        run::succeed(run::cargo().args(["install", "pjdfstest", "--version", "0.2.2"]))?;
+    }
+    Ok(())
+}
