@@ -1,5 +1,7 @@
 //! The binary, as people run it, and the whole cluster in one process.
 
+#![allow(clippy::disallowed_methods, reason = "tests look from outside")]
+
 mod it {
     mod admin;
     mod embedded;

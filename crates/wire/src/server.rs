@@ -177,7 +177,7 @@ pub struct Responder {
 #[derive(Debug)]
 enum Way {
     /// Nobody waits.
-    OneWay,
+    Nobody,
     /// The caller is in this process.
     Local {
         caller: oneshot::Sender<Result<Reply, Error>>,
@@ -198,7 +198,7 @@ impl Responder {
     /// A responder that answers nobody.
     #[must_use]
     pub fn one_way() -> Responder {
-        Responder { way: Some(Way::OneWay) }
+        Responder { way: Some(Way::Nobody) }
     }
 
     pub(crate) fn local() -> (Responder, oneshot::Receiver<Result<Reply, Error>>) {
@@ -212,7 +212,7 @@ impl Responder {
         match &self.way {
             Some(Way::Local { caller }) => caller.is_closed(),
             Some(Way::Remote(remote)) => remote.cancelled.load(Ordering::Relaxed),
-            Some(Way::OneWay) | None => false,
+            Some(Way::Nobody) | None => false,
         }
     }
 
@@ -242,7 +242,7 @@ impl Responder {
 
     fn answer(&mut self, status: Status, reply: Reply) {
         match self.way.take() {
-            None | Some(Way::OneWay) => {}
+            None | Some(Way::Nobody) => {}
             Some(Way::Local { caller }) => {
                 let result = match status {
                     Status::Ok => Ok(reply),

@@ -8,6 +8,8 @@
 //! fail in every way the real one can (see [`disk::sim`]). What it leaves out: policy. Nothing
 //! here retries, caches or decides.
 
+#![allow(clippy::disallowed_methods, reason = "this crate is the outside")]
+
 pub mod disk;
 pub mod kv;
 pub mod net;

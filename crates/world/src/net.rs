@@ -109,11 +109,16 @@ pub struct Listener {
     tls: Option<Tls>,
 }
 
-#[derive(Debug)]
 enum Socket {
     Tcp(tokio::net::TcpListener),
     #[cfg(feature = "simulated")]
     Simulated(turmoil::net::TcpListener),
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Socket")
+    }
 }
 
 /// A connection whose TLS handshake, if any, is still to come.

@@ -30,6 +30,7 @@ pub struct Machine {
     revision: Arc<watch::Sender<u64>>,
 }
 
+#[allow(clippy::result_large_err, reason = "the consensus crate's own error")]
 impl Machine {
     /// Takes up the last snapshot.
     ///
@@ -57,6 +58,7 @@ impl Machine {
     }
 }
 
+#[allow(clippy::result_large_err, reason = "the consensus crate's own error")]
 impl Applied {
     fn of(meta: &SnapshotMeta, data: &[u8]) -> Result<Applied, StorageError> {
         let state = State::decode(data).map_err(|error| machine_failed(&error))?;

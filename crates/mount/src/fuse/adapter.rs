@@ -300,7 +300,10 @@ impl Shared {
             && add(inode.0, COOKIE_SELF, FileKind::Folder, b".", None))
             || (offset < COOKIE_PARENT
                 && add(page.parent, COOKIE_PARENT, FileKind::Folder, b"..", None));
-        while !full {
+        loop {
+            if full {
+                break;
+            }
             let Some(entry) = page.entries.front() else {
                 if page.end {
                     break;

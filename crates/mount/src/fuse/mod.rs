@@ -85,6 +85,7 @@ impl Mount {
     /// What could not be written back.
     pub async fn close(self) -> Result<(), client::Error> {
         let Mount { session, volume, path } = self;
+        #[expect(clippy::disallowed_methods, reason = "the kernel is real, and unmounting blocks")]
         let ended = tokio::task::spawn_blocking(move || {
             if let Err(error) = session.umount_and_join() {
                 tracing::warn!(path = %path.display(), %error, "unmounting");

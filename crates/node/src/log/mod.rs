@@ -392,8 +392,8 @@ impl Log {
     pub fn append_base(&mut self, records: &[Record]) -> Result<Vec<Location>, Error> {
         let mut locations = Vec::with_capacity(records.len());
         for record in records {
-            let bases = self.segments.values();
-            let open = bases.filter(|segment| segment.kind() == SegmentKind::Base).next_back();
+            let mut bases = self.segments.values();
+            let open = bases.rfind(|segment| segment.kind() == SegmentKind::Base);
             let number = match open {
                 Some(segment) if u64::from(segment.length()) < SEGMENT_BYTES => segment.number(),
                 _ => self.create_segment(SegmentKind::Base, Sequence::ZERO)?,

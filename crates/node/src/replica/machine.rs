@@ -34,7 +34,7 @@ pub(super) struct Record<'a> {
 pub(super) enum Result {
     Nothing,
     Data(Applied),
-    Namespace(Outcome),
+    Namespace(Box<Outcome>),
 }
 
 /// Kind of the records of a namespace partition; part of the format.
@@ -57,7 +57,7 @@ impl Result {
             Result::Data(Applied::Changed { allocated_delta }) => {
                 Ok(Reply::message(&wire::data::Written { allocated_delta }))
             }
-            Result::Namespace(outcome) => Ok(Reply::message(&outcome)),
+            Result::Namespace(outcome) => Ok(Reply::message(outcome.as_ref())),
             Result::Data(Applied::Gone) => Err((Status::Gone, "the object was deleted".into())),
         }
     }
@@ -103,7 +103,8 @@ impl Machine {
                         return Ok(Result::Nothing);
                     }
                 };
-                Ok(Result::Namespace(namespace.apply(record.sequence, &stamped)?))
+                let outcome = namespace.apply(record.sequence, &stamped)?;
+                Ok(Result::Namespace(Box::new(outcome)))
             }
         }
     }
