@@ -44,6 +44,7 @@ pub(crate) struct Node {
     world: World,
 }
 
+#[derive(Debug)]
 struct Ears(Arc<Mutex<Inner>>);
 
 impl Service for Ears {
