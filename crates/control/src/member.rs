@@ -53,14 +53,11 @@ pub struct Member {
     core: Arc<Core>,
     hub: Hub,
     /// Kept, because the hub only borrows it.
-    _service: Arc<dyn ServiceDebug>,
+    _service: Arc<dyn Service>,
     server: Server,
     api: ApiServer,
     reconcile: JoinHandle<()>,
 }
-
-trait ServiceDebug: Service + std::fmt::Debug {}
-impl<T: Service + std::fmt::Debug> ServiceDebug for T {}
 
 impl Member {
     /// Starts a member. The first start of a group makes it, and later ones take it up again.
@@ -76,14 +73,14 @@ impl Member {
 
         let core = start_core(&embedding, config).await?;
         let admin = Admin::new(core.clone());
-        let service = Arc::new(ControlService { core: core.clone(), admin: admin.clone() });
+        let service: Arc<dyn Service> =
+            Arc::new(ControlService { core: core.clone(), admin: admin.clone() });
         let listening = |source| StartError::Listen { address: "its socket".to_owned(), source };
         let wire_metrics = embedding.wire_metrics.clone();
         let server =
             Server::start(world, listener, service.clone(), wire_metrics).map_err(listening)?;
         let api = ApiServer::start(world, admin_listener, admin).map_err(listening)?;
-        let entered: Arc<dyn Service> = service.clone();
-        embedding.hub.register(&server.address().to_string(), &entered);
+        embedding.hub.register(&server.address().to_string(), &service);
 
         initialize(&core).await?;
         let reconcile = world.spawn("control-reconcile", crate::reconcile::run(core.clone()));

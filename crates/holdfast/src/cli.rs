@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct Remote {
     /// Admin API of any member of the control plane, as HOST:PORT or a URL
-    #[arg(long, value_name = "ADDR", env = "HOLDFAST_SERVER", default_value = SERVER_DEFAULT)]
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_SERVER", hide_env_values = true, default_value = SERVER_DEFAULT)]
     pub(crate) server: String,
 
     /// Admin token of the cluster, where it has one
@@ -31,7 +31,7 @@ pub(crate) struct Remote {
     pub(crate) token: Option<String>,
 
     /// Certificate of the cluster's authority; speaks TLS and trusts nobody else
-    #[arg(long, value_name = "FILE", env = "HOLDFAST_CA")]
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CA", hide_env_values = true)]
     pub(crate) ca: Option<PathBuf>,
 
     /// How to print

@@ -288,6 +288,8 @@ pub enum ReplicaState {
     Failed = 3,
     /// It serves, and some of its bytes are damaged; the reason says which.
     Damaged = 4,
+    /// It cannot write for want of room, and goes on by itself when there is some.
+    Full = 5,
 }
 
 /// One replica, as its node sees it now.
@@ -411,7 +413,8 @@ pub struct AssignReply {}
 /// What a leader asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Oneof)]
 pub enum Change {
-    /// Take this replica out: its leader cannot reach it, or it failed.
+    /// Count on this replica no more: its leader cannot reach it, or it failed. It catches up from
+    /// then on; for one that does so already this only makes a new epoch.
     #[prost(uint64, tag = "4")]
     Remove(u64),
     /// Move this replica from catching up to in sync: it has everything, and receives new writes.

@@ -8,15 +8,28 @@ use super::{Inputs, Plan};
 use crate::state::{Command, Partition};
 use types::{PartitionId, ReplicaId};
 
+/// Most entries of one command, so that it stays well below the limit of a frame.
+const ENTRIES_MAX: usize = 2_000;
+
 /// Plans at most one command for each of the two books.
 pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
-    let made: Vec<(PartitionId, ReplicaId)> =
-        inputs.state.partitions.values().flat_map(|p| newly_made(inputs, p)).collect();
+    let made: Vec<(PartitionId, ReplicaId)> = inputs
+        .state
+        .partitions
+        .values()
+        .flat_map(|p| newly_made(inputs, p))
+        .take(ENTRIES_MAX)
+        .collect();
     if !made.is_empty() {
         plan.commands.push(Command::Confirm { made });
     }
-    let gone: Vec<(PartitionId, ReplicaId)> =
-        inputs.state.partitions.values().flat_map(|p| newly_gone(inputs, p)).collect();
+    let gone: Vec<(PartitionId, ReplicaId)> = inputs
+        .state
+        .partitions
+        .values()
+        .flat_map(|p| newly_gone(inputs, p))
+        .take(ENTRIES_MAX)
+        .collect();
     if !gone.is_empty() {
         plan.commands.push(Command::Forget { gone });
     }

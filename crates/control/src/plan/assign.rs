@@ -8,6 +8,13 @@ use crate::state::{Partition, State};
 use types::{NodeId, ReplicaId, VolumeId};
 use wire::control as message;
 
+/// Most configurations in one assignment, so that it stays well below the limit of a frame. The next
+/// heartbeat brings the rest.
+const CONFIGURATIONS_MAX: usize = 2_000;
+
+/// Most deletions in one assignment, for the same reason.
+const DELETES_MAX: usize = 20_000;
+
 /// The assignment of `node`. `report` is its last word, `None` before its first.
 #[must_use]
 pub fn assignment(
@@ -43,6 +50,7 @@ fn configurations(
 ) -> Vec<message::Configuration> {
     let live = state.partitions.values().filter(|partition| !partition.deleted);
     let wanted = live.filter(|partition| needs_configuration(partition, node, report));
+    let wanted = wanted.take(CONFIGURATIONS_MAX);
     wanted.map(|partition| message::Configuration::from(&partition.configuration)).collect()
 }
 
@@ -64,14 +72,16 @@ fn needs_configuration(partition: &Partition, node: NodeId, report: Option<&Node
 
 /// Replicas the node holds and should not: doomed ones, and ones nobody has on record any more.
 fn deletes(state: &State, node: NodeId, report: Option<&NodeReport>) -> Vec<ReplicaId> {
-    let Some(report) = report else { return doomed_on(state, node).collect() };
+    let Some(report) = report else {
+        return doomed_on(state, node).take(DELETES_MAX).collect();
+    };
     let held = report.replicas.iter();
     let unwanted = held.filter(|(id, replica)| match state.partitions.get(&replica.partition) {
         Some(partition) => !is_wanted(partition, **id) && id.0 <= state.counters.replica,
         // The record of a partition goes only after every replica of it was doomed.
         None => replica.partition.0 <= state.counters.partition,
     });
-    unwanted.map(|(id, _)| *id).collect()
+    unwanted.map(|(id, _)| *id).take(DELETES_MAX).collect()
 }
 
 fn doomed_on(state: &State, node: NodeId) -> impl Iterator<Item = ReplicaId> {

@@ -1,27 +1,21 @@
 //! Who leads a partition whose leader is gone.
 //!
-//! Think of a shop whose manager holds the only key. Before another person is made manager, either
-//! the old one was seen without the key, or everybody knows that the lock was changed at closing
-//! time. That nobody has seen the manager is not enough. So, of the replicas in sync:
+//! Who *may* lead is the replication engine's to say, because its safety rests on it:
+//! [`partition::replica::election::choose`] decides, from what the in-sync replicas say about
+//! themselves, and the engine's simulation runs that very function. Here is only what comes before
+//! and after: which reports are evidence, and that a leader is not given up while its node is heard
+//! of and may simply not have got that far (a replica that is still to be made leads nothing yet,
+//! and nobody need be appointed in its place).
 //!
-//! 1. *Is there a reason?* The partition has no leader, or the leader's node fell silent, or the
-//!    leader's own node says that its replica, at this very epoch, does not lead.
-//! 2. *Who may?* A replica whose node reports it now, at this very epoch, usable, and whose lease
-//!    to the old leader has run out by its own word; or any such replica when the old leader's node
-//!    itself says that it does not lead.
-//! 3. *Who is best?* One that is proven (it heard from the last leader under this epoch, so it has
-//!    every acknowledged write). When nobody is proven, everything was restarted at once: then
-//!    **all** replicas in sync must have reported, and the one with the longest log of the newest
-//!    epoch leads.
-//!
-//! A new leader still waits for what it swore to the old one to run out: a report is the past, and
-//! the lease may have been renewed since. What is decided here only ever costs time, never safety.
+//! An appointment changes the leader and nothing else.
 
 use super::{Inputs, Plan};
-use crate::detect::{ReplicaReport, Role};
+use crate::detect::{DiskState, NodeReport, ReplicaReport, ReplicaState, Role};
 use crate::state::{Command, Partition, Step};
-use std::collections::BTreeSet;
-use types::{Member, ReplicaId};
+use partition::replica::election::{self, Choice, Obstacle};
+use partition::replica::{Failure, Position, RoleName, Status};
+use std::collections::BTreeMap;
+use types::{Member, ReplicaId, Sequence};
 
 /// Whether a partition has somebody who leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,123 +26,95 @@ pub enum Leadership {
     Open,
 }
 
-/// What is known about the leader on record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leader {
-    /// Nothing speaks against it.
-    Well,
-    /// Not heard of for too long. It may still be at work.
-    Silent,
-    /// Its node says that it does not lead (or there never was one).
-    Abdicated,
-}
-
 /// Plans a successor when the leader is gone.
 pub(super) fn plan(inputs: &Inputs<'_>, partition: &Partition, plan: &mut Plan) -> Leadership {
-    let leader = leader(inputs, partition);
-    if leader == Leader::Well {
+    let configuration = &partition.configuration;
+    if configuration.leader_member().is_some_and(|leader| may_come(inputs, partition, leader)) {
         return Leadership::Settled;
     }
-    match choose(inputs, partition, leader) {
-        Ok(replica) => {
-            let without = left_out(inputs, partition, replica);
-            plan.commands.push(Command::Configure {
-                partition: partition.configuration.partition,
-                expected: partition.configuration.epoch,
-                step: Step::Appoint { replica, without },
-                at: inputs.date,
-            });
-        }
-        Err(waits) => {
-            let id = partition.configuration.partition;
-            plan.residue.push(format!("{id:?} has no leader: {waits}"));
+    match election::choose(configuration, &reports(inputs, partition)) {
+        Choice::Keep => return Leadership::Settled,
+        Choice::Lead(replica) => plan.commands.push(Command::Configure {
+            partition: configuration.partition,
+            expected: configuration.epoch,
+            step: Step::Appoint { replica },
+            at: inputs.date,
+        }),
+        // It has its appointment and is taking it up: nothing is in the way.
+        Choice::Wait(obstacles) if obstacles.iter().all(|(_, o)| *o == Obstacle::Appointed) => {}
+        Choice::Wait(obstacles) => {
+            let id = configuration.partition;
+            plan.residue.push(format!("{id:?} has no leader: {}", waits(partition, &obstacles)));
         }
     }
     Leadership::Open
 }
 
-fn leader(inputs: &Inputs<'_>, partition: &Partition) -> Leader {
-    let Some(member) = partition.configuration.leader_member() else { return Leader::Abdicated };
-    let Some(report) = inputs.fresh(member.node) else {
-        return if inputs.is_silent(member.node) { Leader::Silent } else { Leader::Well };
-    };
-    let lost =
-        partition.made.contains(&member.replica) && report.proves_gone(member.replica, member.disk);
-    match report.replicas.get(&member.replica) {
-        None if lost => Leader::Abdicated,
-        // Its disk does not answer, which says nothing about whether the replica still leads.
-        None if !disk_works(report, member) => Leader::Silent,
-        // Not made yet.
-        None => Leader::Well,
-        Some(replica) if replica.epoch != partition.configuration.epoch => Leader::Well,
-        Some(replica) if replica.role != Role::Leader => Leader::Abdicated,
-        Some(replica) if !replica.is_usable() => Leader::Abdicated,
-        Some(_) => Leader::Well,
+/// Whether a leader that says nothing may just not have got that far.
+fn may_come(inputs: &Inputs<'_>, partition: &Partition, leader: &Member) -> bool {
+    match inputs.fresh(leader.node) {
+        None => !inputs.is_silent(leader.node),
+        Some(report) => {
+            let listed = report.replicas.contains_key(&leader.replica);
+            !listed && !partition.made.contains(&leader.replica) && disk_works(report, leader)
+        }
     }
 }
 
-fn disk_works(report: &crate::detect::NodeReport, member: &Member) -> bool {
-    report.disks.get(&member.disk).is_some_and(|d| d.state != crate::detect::DiskState::Failed)
+fn disk_works(report: &NodeReport, member: &Member) -> bool {
+    report.disks.get(&member.disk).is_some_and(|disk| disk.state != DiskState::Failed)
 }
 
-/// The replica to appoint, or what is being waited for.
-fn choose(inputs: &Inputs<'_>, partition: &Partition, leader: Leader) -> Result<ReplicaId, String> {
+/// What the in-sync replicas say about themselves now, in the engine's words.
+fn reports(inputs: &Inputs<'_>, partition: &Partition) -> BTreeMap<ReplicaId, Status> {
     let configuration = &partition.configuration;
-    let in_sync: Vec<&Member> =
-        configuration.in_sync.iter().filter_map(|r| configuration.member(*r)).collect();
-    let reported: Vec<(&Member, &ReplicaReport)> =
-        in_sync.iter().filter_map(|m| Some((*m, inputs.replica(m)?))).collect();
-    let eligible = |report: &ReplicaReport| {
-        report.is_usable()
-            && report.epoch == configuration.epoch
-            && (leader == Leader::Abdicated || report.lease_expired)
+    let in_sync = configuration.in_sync.iter().filter_map(|r| configuration.member(*r));
+    in_sync.filter_map(|member| Some((member.replica, status(inputs.replica(member)?)?))).collect()
+}
+
+/// `None` for a replica that does not know itself yet.
+fn status(report: &ReplicaReport) -> Option<Status> {
+    let failure = match report.state {
+        ReplicaState::Unspecified | ReplicaState::Recovering => return None,
+        ReplicaState::Ok | ReplicaState::Damaged => None,
+        ReplicaState::Full => Some(Failure::NoSpace),
+        ReplicaState::Failed => Some(Failure::Io),
     };
-    let rank = |&&(member, report): &&(&Member, &ReplicaReport)| {
-        // Of equals, the smaller id: `max_by_key` takes the last maximum.
-        (report.last_record_epoch, report.end, std::cmp::Reverse(member.replica))
+    Some(Status {
+        role: match report.role {
+            // Who writes is proven; one that is not still compares its log with the others'.
+            Role::Leader if report.proven => RoleName::Leading,
+            Role::Leader => RoleName::Reconciling,
+            Role::Follower | Role::CatchingUp => RoleName::Following,
+            Role::Idle => RoleName::Waiting,
+        },
+        epoch: report.epoch,
+        life: 0,
+        last: Position { epoch: report.last_record_epoch, sequence: report.end },
+        log_start: Sequence::ZERO,
+        synced: Sequence::ZERO,
+        committed: report.committed,
+        lease_expired: report.lease_expired,
+        proven: report.proven,
+        failure,
+        followers: Vec::new(),
+    })
+}
+
+/// What is being waited for, for people.
+fn waits(partition: &Partition, obstacles: &[(ReplicaId, Obstacle)]) -> String {
+    let one = |(replica, obstacle): &(ReplicaId, Obstacle)| {
+        let node = partition.configuration.member(*replica).map(|member| member.node);
+        let node = node.map_or(String::new(), |node| format!(" on {node:?}"));
+        let what = match obstacle {
+            Obstacle::Silent => "is not heard of",
+            Obstacle::LeaseRuns => "waits for its lease to the old leader to run out",
+            Obstacle::Failed(_) => "cannot write",
+            Obstacle::Unproven => "was restarted and may lack what others have",
+            Obstacle::Appointed => "is appointed and has not begun yet",
+        };
+        format!("{replica:?}{node} {what}")
     };
-    let proven = reported.iter().filter(|(_, r)| eligible(r) && r.proven).max_by_key(rank);
-    if let Some((member, _)) = proven {
-        return Ok(member.replica);
-    }
-    if reported.len() < in_sync.len() {
-        return Err(format!("waits for {}", missing(&in_sync, &reported)));
-    }
-    let unusable = reported.iter().find(|(_, report)| !report.is_usable());
-    if let Some((member, report)) = unusable {
-        let (replica, node) = (member.replica, member.node);
-        return Err(format!("waits for {replica:?} on {node:?} ({})", why(report)));
-    }
-    // Everybody reported. The longest log holds every acknowledged write, so only its holder may
-    // lead; when that one is not eligible yet, it will be after its lease.
-    let longest = reported.iter().max_by_key(rank).expect("somebody is in sync");
-    match longest {
-        (member, report) if eligible(report) => Ok(member.replica),
-        (member, _) => Err(format!("waits for the lease of {:?} to run out", member.replica)),
-    }
-}
-
-fn missing(in_sync: &[&Member], reported: &[(&Member, &ReplicaReport)]) -> String {
-    let silent = in_sync.iter().filter(|m| !reported.iter().any(|(r, _)| r == *m));
-    let names: Vec<String> = silent.map(|m| format!("{:?} on {:?}", m.replica, m.node)).collect();
-    names.join(", ")
-}
-
-fn why(report: &ReplicaReport) -> String {
-    let state = format!("{:?}", report.state).to_lowercase();
-    if report.reason.is_empty() { state } else { format!("{state}: {}", report.reason) }
-}
-
-/// The replicas that the new leader need not wait for: their nodes are silent.
-///
-/// Only when the new leader is proven. When nobody is, all of them reported, so none is silent.
-fn left_out(
-    inputs: &Inputs<'_>,
-    partition: &Partition,
-    appointed: ReplicaId,
-) -> BTreeSet<ReplicaId> {
-    let silent = |m: &&Member| m.replica != appointed && inputs.is_silent(m.node);
-    let in_sync = |m: &&Member| partition.configuration.in_sync.contains(&m.replica);
-    let members = partition.configuration.members.iter();
-    members.filter(in_sync).filter(silent).map(|m| m.replica).collect()
+    let all: Vec<String> = obstacles.iter().map(one).collect();
+    if all.is_empty() { "nobody can tell yet".to_owned() } else { all.join("; ") }
 }

@@ -36,10 +36,9 @@ pub struct Policy {
     pub silence_max: Duration,
     /// A replica whose node was silent for this long is made anew elsewhere.
     pub replace_after: Duration,
-    /// A replica that was taken out is taken back after this long; twice as long each time.
+    /// A replica that was given up is taken back, when it is well again, after this long at least:
+    /// so one that comes and goes does not turn the configuration over and over.
     pub readmit_after: Duration,
-    /// The longest that waiting gets.
-    pub readmit_after_max: Duration,
     /// A disk with less free room than this gets no new replica. Bytes.
     pub disk_free_min: u64,
 }
@@ -49,8 +48,7 @@ impl Default for Policy {
         Policy {
             silence_max: types::limits::NODE_SILENCE_MAX,
             replace_after: Duration::from_secs(60),
-            readmit_after: Duration::from_secs(1),
-            readmit_after_max: Duration::from_secs(60),
+            readmit_after: Duration::from_secs(5),
             disk_free_min: 256 << 20,
         }
     }

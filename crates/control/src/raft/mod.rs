@@ -10,7 +10,11 @@
 //! What it promises: a command that was answered is on the disks of a majority. What it leaves out:
 //! changing the set of members, which the configuration file decides once.
 
+// openraft's storage error is large, and its traits ask for it as it is.
+#![allow(clippy::result_large_err)]
+
 pub mod backend;
+pub mod inspect;
 pub mod machine;
 pub mod network;
 pub mod store;

@@ -238,7 +238,6 @@ fn place(state: &mut State, volume: &Volume, placement: &Placement) -> Result<Pa
         spare: BTreeMap::new(),
         doomed: BTreeMap::new(),
         made: BTreeSet::new(),
-        strikes: BTreeMap::new(),
         deleted: false,
     })
 }

@@ -5,19 +5,19 @@
 //! decided before, with evidence, by [`crate::plan`] or by the partition's leader.
 //!
 //! ```text
-//!            add                    promote
+//!            readmit                promote
 //!   spare ---------> catching up -----------> in sync
-//!     |  <---------------+--------------------- |
-//!     |    remove, suspend, appoint (without)    |
-//!     | discard
-//!     v
+//!     |  <---------        ^  <---------------  |
+//!     |    suspend         |       remove       |
+//!     |  <-----------------|--------------------+
+//!     | discard            | add       suspend
+//!     v                  (new)
 //!   doomed --> gone (its node says so)
 //! ```
 
 use super::command::Refusal;
 use super::record::{Partition, Spare};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::fmt;
 use types::{DiskId, Member, NodeId, ReplicaId, Timestamp};
 
@@ -25,12 +25,13 @@ use types::{DiskId, Member, NodeId, ReplicaId, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// The leader `by` takes `replica` out.
+    /// The leader `by` counts on `replica` no more: it catches up from now on. For one that does so
+    /// already, it only makes a new epoch.
     Remove { by: ReplicaId, replica: ReplicaId },
     /// The leader `by` says that `replica` has everything.
     Promote { by: ReplicaId, replica: ReplicaId },
-    /// `replica` leads from now on, and the silent ones in `without` are out.
-    Appoint { replica: ReplicaId, without: BTreeSet<ReplicaId> },
+    /// `replica` leads from now on; nothing else changes.
+    Appoint { replica: ReplicaId },
     /// Brings a spare back.
     Readmit { replica: ReplicaId },
     /// Makes a new replica there.
@@ -46,12 +47,7 @@ impl fmt::Display for Step {
         match self {
             Step::Remove { by, replica } => write!(f, "remove {replica:?} (leader {by:?} asks)"),
             Step::Promote { by, replica } => write!(f, "promote {replica:?} (leader {by:?} asks)"),
-            Step::Appoint { replica, without } if without.is_empty() => {
-                write!(f, "appoint {replica:?}")
-            }
-            Step::Appoint { replica, without } => {
-                write!(f, "appoint {replica:?} without {without:?}")
-            }
+            Step::Appoint { replica } => write!(f, "appoint {replica:?}"),
             Step::Readmit { replica } => write!(f, "readmit {replica:?}"),
             Step::Add { node, disk } => write!(f, "add a replica on {node:?} {disk:?}"),
             Step::Suspend { replica } => write!(f, "suspend {replica:?}"),
@@ -71,13 +67,10 @@ pub(super) fn configure(
     match step {
         Step::Remove { by, replica } => {
             led_by(before, *by)?;
-            if by == replica {
-                return Err(Refusal::breaks("a leader cannot remove itself"));
-            }
-            set_aside(&mut after, *replica, at)?;
+            demote(&mut after, *replica)?;
         }
         Step::Promote { by, replica } => promote(&mut after, *by, *replica)?,
-        Step::Appoint { replica, without } => appoint(&mut after, *replica, without, at)?,
+        Step::Appoint { replica } => appoint(&mut after, *replica)?,
         Step::Readmit { replica } => readmit(&mut after, *replica)?,
         Step::Add { node, disk } => {
             admit(&mut after, Member { replica: fresh, node: *node, disk: *disk })?;
@@ -121,8 +114,20 @@ fn set_aside(
     partition.configuration.in_sync.remove(&replica);
     partition.configuration.catching_up.remove(&replica);
     partition.configuration.members.retain(|m| m.replica != replica);
-    let strikes = partition.strikes.remove(&replica).unwrap_or(0).saturating_add(1);
-    partition.spare.insert(replica, Spare { member, since, strikes });
+    partition.spare.insert(replica, Spare { member, since });
+    Ok(())
+}
+
+fn demote(partition: &mut Partition, replica: ReplicaId) -> Result<(), Refusal> {
+    let configuration = &mut partition.configuration;
+    if configuration.leader == Some(replica) {
+        return Err(Refusal::breaks("a leader cannot remove itself"));
+    }
+    if configuration.member(replica).is_none() {
+        return Err(Refusal::breaks(format!("replica {replica} is not a member")));
+    }
+    configuration.in_sync.remove(&replica);
+    configuration.catching_up.insert(replica);
     Ok(())
 }
 
@@ -132,26 +137,14 @@ fn promote(partition: &mut Partition, by: ReplicaId, replica: ReplicaId) -> Resu
         return Err(Refusal::breaks(format!("replica {replica} is not catching up")));
     }
     partition.configuration.in_sync.insert(replica);
-    partition.strikes.remove(&replica);
     Ok(())
 }
 
-fn appoint(
-    partition: &mut Partition,
-    replica: ReplicaId,
-    without: &BTreeSet<ReplicaId>,
-    at: Timestamp,
-) -> Result<(), Refusal> {
+fn appoint(partition: &mut Partition, replica: ReplicaId) -> Result<(), Refusal> {
     if !partition.configuration.in_sync.contains(&replica) {
         return Err(Refusal::breaks(format!("replica {replica} is not in sync and cannot lead")));
     }
-    if without.contains(&replica) {
-        return Err(Refusal::breaks("a leader cannot be left out"));
-    }
     partition.configuration.leader = Some(replica);
-    for left_out in without {
-        set_aside(partition, *left_out, at)?;
-    }
     Ok(())
 }
 
@@ -159,7 +152,6 @@ fn readmit(partition: &mut Partition, replica: ReplicaId) -> Result<(), Refusal>
     let spare = partition.spare.remove(&replica);
     let spare =
         spare.ok_or_else(|| Refusal::breaks(format!("replica {replica} is not a spare")))?;
-    partition.strikes.insert(replica, spare.strikes);
     admit(partition, spare.member)
 }
 

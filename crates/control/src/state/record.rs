@@ -97,8 +97,6 @@ pub struct Spare {
     pub member: Member,
     /// When it was taken out.
     pub since: Timestamp,
-    /// How often it was taken out since it was last in sync: taking it back waits longer each time.
-    pub strikes: u32,
 }
 
 /// A partition: its configuration, and whoever else may still hold a replica of it.
@@ -112,8 +110,6 @@ pub struct Partition {
     /// Replicas that were reported to exist. One of these that is missing was lost, and must not be
     /// made again under its old number, as an empty copy that poses as a full one.
     pub made: BTreeSet<ReplicaId>,
-    /// Times each catching-up replica was taken out since it was last in sync.
-    pub strikes: BTreeMap<ReplicaId, u32>,
     /// The volume was deleted: every replica is doomed.
     pub deleted: bool,
 }

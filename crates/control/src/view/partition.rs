@@ -52,8 +52,8 @@ pub struct ReplicaView {
     pub disk: u64,
     /// What it is on record as: `leader`, `in-sync`, `catching-up`, `spare` or `doomed`.
     pub place: String,
-    /// What it says it is, by a fresh report: `ok`, `recovering`, `failed`, `damaged`, or `missing`
-    /// when its node does not list it; `unknown` without a fresh report.
+    /// What it says it is, by a fresh report: `ok`, `recovering`, `failed`, `damaged`, `full`, or
+    /// `missing` when its node does not list it; `unknown` without a fresh report.
     pub state: String,
     pub reason: String,
     /// End of its log, by a fresh report; `null` without one.
@@ -138,6 +138,7 @@ fn replica(sight: &Sight<'_>, partition: &Partition, member: &Member) -> Replica
             ReplicaState::Recovering => "recovering",
             ReplicaState::Failed => "failed",
             ReplicaState::Damaged => "damaged",
+            ReplicaState::Full => "full",
         },
     };
     ReplicaView {

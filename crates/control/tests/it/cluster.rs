@@ -58,10 +58,7 @@ impl Cluster {
             admin_listen: self.addresses[&id].admin.clone(),
             admin_token: self.token.clone(),
             admin_tls: None,
-            policy: control::plan::Policy {
-                readmit_after: Duration::from_millis(200),
-                ..control::plan::Policy::default()
-            },
+            policy: control::plan::Policy::default(),
         };
         let member = Member::start(embedding, config).await.unwrap();
         self.members.insert(id, member);
@@ -78,6 +75,12 @@ impl Cluster {
 
     pub(crate) fn admin(&self, id: u64) -> &str {
         &self.addresses[&id].admin
+    }
+
+    /// What is in the database of a member.
+    pub(crate) fn file(&self, id: u64) -> Vec<u8> {
+        let disk = Disk::real(&self.folder.path().join(id.to_string())).unwrap();
+        disk.read(control::raft::backend::FILE).unwrap().unwrap()
     }
 
     /// Waits for a leader.

@@ -25,3 +25,21 @@ impl StoreBuilder<TypeConfig, Store, Machine, tempfile::TempDir> for Builder {
 fn the_store_does_what_openraft_relies_on() {
     Suite::test_all(Builder).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_inspected_without_being_touched() {
+    let cluster = super::cluster::Cluster::start(1).await;
+    let state = cluster.state().await;
+    let before = cluster.file(1);
+    let world = World::real(Net::tcp());
+    let shown = control::raft::inspect::inspect(world.clone(), before.clone()).unwrap();
+    assert_eq!(shown["format"], 1);
+    let cluster_id = state.cluster.unwrap().0;
+    assert!(shown["log"].to_string().contains(&cluster_id.to_string()), "{shown}");
+
+    control::raft::inspect::inspect(world.clone(), b"not a database".to_vec()).unwrap_err();
+    let mut damaged = before;
+    let middle = damaged.len() / 2;
+    damaged[..middle].fill(0xA5);
+    control::raft::inspect::inspect(world, damaged).unwrap_err();
+}

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use checkpoint::Checkpointing;
 use partition::kv::Buffered;
 use partition::log::Location;
-use partition::replica::{EntryBody, Event, Refusal, Replica, RoleName};
+use partition::replica::{EntryBody, Event, Failure, Refusal, Replica, RoleName};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use types::configuration::PartitionKind;
@@ -211,7 +211,9 @@ impl Holder {
             RoleName::Waiting | RoleName::Retired => Role::Idle,
         };
         let failure = self.failed.clone().or(status.failure.map(|f| format!("{f:?}")));
+        let full = self.failed.is_none() && status.failure == Some(Failure::NoSpace);
         let (state, reason) = match (failure, &self.damaged) {
+            (Some(reason), _) if full => (Health::Full, reason),
             (Some(reason), _) => (Health::Failed, reason),
             (None, Some(reason)) => (Health::Damaged, reason.clone()),
             (None, None) => (Health::Ok, String::new()),
