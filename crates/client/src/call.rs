@@ -24,6 +24,17 @@ impl Volume {
         partition: PartitionId,
         request: Request,
     ) -> Result<Reply, Error> {
+        self.call_noting(partition, request, &mut false).await
+    }
+
+    /// Asks the leader of `partition`; sets `uncertain` once an attempt may have been carried out
+    /// without an answer.
+    pub(crate) async fn call_noting(
+        &self,
+        partition: PartitionId,
+        request: Request,
+        uncertain: &mut bool,
+    ) -> Result<Reply, Error> {
         let request = request.partition(partition);
         let mut trouble: Option<Trouble> = None;
         loop {
@@ -44,6 +55,7 @@ impl Volume {
             if let Some(permanent) = permanent(&error) {
                 return Err(permanent);
             }
+            *uncertain |= error.kind() == Kind::Unknown;
             let now = self.client().world.now();
             let trouble = trouble.get_or_insert(Trouble { since: now, failures: 0 });
             trouble.note(&error, now, self.options().on_outage)?;

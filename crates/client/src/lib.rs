@@ -12,7 +12,9 @@
 mod call;
 mod data;
 mod error;
+mod events;
 mod file;
+mod locks;
 mod namespace;
 mod routes;
 mod session;

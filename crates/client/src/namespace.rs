@@ -6,9 +6,9 @@ use bytes::Bytes;
 use types::InodeId;
 use types::namespace::{
     Answer, AnswerBody, Attributes, Caller, ChunkMap, ChunkMapPage, Command, Create, DirectoryPage,
-    GetAttributes, GetLock, GetXattr, Link, ListXattr, Lock, LockKind, Lookup, OutcomeBody, Query,
-    QueryBody, ReadDirectory, ReadLink, ReleaseLocks, RemoveXattr, Rename, SetAttributes, SetLock,
-    SetXattr, Statfs, Unlink, Usage,
+    GetAttributes, GetLock, GetXattr, Link, ListXattr, Lock, LockKind, LockMode, Lookup,
+    OutcomeBody, Query, QueryBody, ReadDirectory, ReadLink, ReleaseLocks, RemoveXattr, Rename,
+    SetAttributes, SetLock, SetXattr, Statfs, Unlink, Usage,
 };
 use wire::{Operation, Request};
 
@@ -240,10 +240,17 @@ impl Volume {
     /// Takes, changes or releases a lock; never waits.
     ///
     /// # Errors
-    /// `Locked` when somebody else's lock is in the way; see [`Error`].
+    /// `Locked` when somebody else's lock is in the way; [`Error::SessionEnded`], once, when locks
+    /// that this client held on the inode were lost; see [`Error`].
     pub async fn set_lock(&self, inode: InodeId, lock: Lock) -> Result<(), Error> {
+        let unlocks = lock.mode() == LockMode::Unlocked;
+        if !unlocks && self.inner.locks.take_lost(inode) {
+            return Err(Error::SessionEnded);
+        }
         let set = SetLock { inode: inode.0, lock: Some(lock) };
-        self.command(Command::SetLock(set), Caller::default()).await.map(drop)
+        self.command(Command::SetLock(set), Caller::default()).await?;
+        self.inner.locks.note(inode, &lock);
+        Ok(())
     }
 
     /// Releases all locks of one owner on an inode.
@@ -256,6 +263,7 @@ impl Volume {
         owner: u64,
         kind: LockKind,
     ) -> Result<(), Error> {
+        self.inner.locks.forget(inode, owner);
         let release = ReleaseLocks { inode: inode.0, owner, kind: kind.into() };
         self.command(Command::ReleaseLocks(release), Caller::default()).await.map(drop)
     }

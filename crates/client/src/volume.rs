@@ -1,6 +1,7 @@
 //! An open file volume.
 
 use crate::file::{Budget, Inodes};
+use crate::locks::Locks;
 use crate::routes::Router;
 use crate::session::Session;
 use crate::{Client, Error};
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) session: Session,
     pub(crate) inodes: Inodes,
     pub(crate) budget: Budget,
+    pub(crate) locks: Locks,
 }
 
 impl Volume {
@@ -71,6 +73,7 @@ impl Volume {
                 namespace,
                 inodes: Inodes::default(),
                 budget: Budget::new(CLIENT_DIRTY_BYTES_MAX),
+                locks: Locks::default(),
             }),
         };
         volume.begin_session().await?;

@@ -4,7 +4,10 @@
 
 mod it {
     mod admin;
+    mod cluster;
     mod embedded;
     mod run;
+    mod session;
+    mod space;
     mod usage;
 }

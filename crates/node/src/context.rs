@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
-use types::{BootId, NodeId};
+use types::{BootId, NodeId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
 
@@ -25,11 +25,13 @@ pub struct Context {
     pub counters: Counters,
 }
 
-/// Where nodes listen.
+/// Where nodes listen, and what volumes may hold: what the control plane said of the newest state.
 #[derive(Debug, Default)]
 pub struct Addresses {
     pub revision: u64,
     pub nodes: BTreeMap<NodeId, String>,
+    /// What the volumes of this node's replicas may hold.
+    pub capacities: BTreeMap<VolumeId, u64>,
 }
 
 /// What happened on this node since it started.
@@ -44,6 +46,9 @@ pub struct Counters {
     pub damaged_found: AtomicU64,
     pub damaged_mended: AtomicU64,
     pub malformed_messages: AtomicU64,
+    pub reaped: AtomicU64,
+    pub reaped_bytes: AtomicU64,
+    pub reap_failures: AtomicU64,
 }
 
 impl Counters {
@@ -66,6 +71,9 @@ impl Counters {
             ("damaged_found", "Damaged records found", read(&self.damaged_found)),
             ("damaged_mended", "Damaged records mended", read(&self.damaged_mended)),
             ("malformed_messages", "Messages not understood", read(&self.malformed_messages)),
+            ("reaped_inodes", "Files without names that were removed", read(&self.reaped)),
+            ("reaped_bytes", "Bytes that came back with them", read(&self.reaped_bytes)),
+            ("reap_failures", "Files that could not be removed yet", read(&self.reap_failures)),
         ]
     }
 }
@@ -75,6 +83,12 @@ impl Context {
     #[must_use]
     pub fn address(&self, node: NodeId) -> Option<String> {
         self.addresses.read().expect("no holder panics").nodes.get(&node).cloned()
+    }
+
+    /// What a volume may hold, when that is known.
+    #[must_use]
+    pub fn capacity(&self, volume: VolumeId) -> Option<u64> {
+        self.addresses.read().expect("no holder panics").capacities.get(&volume).copied()
     }
 
     /// Puts an event into the node's own loop.

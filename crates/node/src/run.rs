@@ -57,6 +57,10 @@ pub enum NodeEvent {
         replica: ReplicaId,
         to: ReplicaId,
     },
+    Deleted {
+        replica: ReplicaId,
+        deleted: replica::Deleted,
+    },
     /// Something changed that the control plane should hear of at once.
     HeartbeatNow,
     /// What to say in the next heartbeat?
@@ -192,6 +196,9 @@ impl NodeLoop {
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
+            NodeEvent::Deleted { replica, deleted } => {
+                self.with(replica, |holder| holder.deleted(deleted));
+            }
             NodeEvent::HeartbeatNow => self.heartbeat.notify_one(),
             NodeEvent::Report(answer) => {
                 let _ = answer.send(self.report());
@@ -246,6 +253,9 @@ impl NodeLoop {
             let nodes = assignment.nodes.iter();
             addresses.nodes =
                 nodes.map(|node| (types::NodeId(node.node), node.address.clone())).collect();
+            let capacities = assignment.capacities.iter();
+            addresses.capacities =
+                capacities.map(|c| (types::VolumeId(c.volume), c.bytes)).collect();
         }
     }
 

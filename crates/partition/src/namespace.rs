@@ -63,8 +63,9 @@ use store::Store;
 use totals::Totals;
 use types::namespace::{
     Answer, Caller, Command, Failure, FailureKind, FileKind, Outcome, Query, Request, Stamped,
+    Usage,
 };
-use types::{InodeId, Sequence};
+use types::{InodeId, Sequence, SessionId};
 
 /// Changes are written to the `Kv` once they take this much memory.
 const PENDING_BYTES_MAX: usize = 1 << 20;
@@ -169,6 +170,17 @@ impl Namespace {
     pub fn snapshot(&mut self) -> Result<Arc<dyn Read>, Fault> {
         self.flush()?;
         Ok(self.state.store.kv().snapshot())
+    }
+
+    /// What the volume holds and may hold.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.state.usage()
+    }
+
+    /// The live sessions, ascending.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.state.sessions.keys().map(|id| SessionId(*id))
     }
 
     /// Answers a question from what was applied.

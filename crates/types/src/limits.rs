@@ -210,3 +210,25 @@ const _: () =
 
 /// A client that appends to a file gives others their turn after this long.
 pub const APPEND_HOLD_MAX: Duration = Duration::from_millis(50);
+
+/// A client's request for events is answered after this long, even when nothing happened.
+pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Orphans that one round of the reaper asks about, deletes and purges.
+pub const REAP_BATCH: usize = 256;
+
+/// Deletes of objects that one reaper has under way at a time.
+pub const REAP_CONCURRENCY: usize = 16;
+
+/// A reaper looks for orphans this often, and less often while all it finds are held open.
+pub const REAP_INTERVAL: Duration = Duration::from_millis(200);
+pub const REAP_INTERVAL_MAX: Duration = Duration::from_secs(2);
+
+/// After a batch the reaper rests for as long as the batch took, but not longer than this.
+pub const REAP_REST_MAX: Duration = Duration::from_millis(250);
+
+/// A leader tells its namespace the volume's capacity again when that had no effect for this long.
+pub const CAPACITY_RESEND_INTERVAL: Duration = Duration::from_secs(1);
+
+const _: () = assert!(EVENTS_WAIT_MAX.as_millis() * 3 < CLIENT_SESSION_SILENCE_MAX.as_millis());
+const _: () = assert!(REAP_BATCH <= ITEMS_PER_COMMAND_MAX);

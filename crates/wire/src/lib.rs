@@ -13,6 +13,7 @@ pub mod codec;
 pub mod control;
 pub mod data;
 pub mod error;
+pub mod events;
 pub mod frame;
 pub mod members;
 pub mod metrics;

@@ -7,13 +7,14 @@
 use super::File;
 use crate::Error;
 use bytes::Bytes;
+use types::SessionId;
 use types::limits::APPEND_HOLD_MAX;
 use types::namespace::{Caller, Command, Delegate, FailureKind, OutcomeBody, Undelegate};
 
-/// Whether this client holds the file's delegation.
+/// The session under which this client holds the file's delegation, when it does.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
-    held: bool,
+    under: Option<SessionId>,
 }
 
 impl File {
@@ -23,15 +24,24 @@ impl File {
     /// As [`File::write`].
     pub async fn append(&self, bytes: Bytes) -> Result<u64, Error> {
         let mut hold = self.shared.append.lock().await;
-        if !hold.held {
+        // With its session a client loses its delegations.
+        if hold.under != Some(self.volume.session()) {
+            let released_later = hold.under.is_some();
             self.acquire().await?;
-            hold.held = true;
+            hold.under = Some(self.volume.session());
+            if released_later {
+                return self.append_held(bytes).await;
+            }
             let file = self.clone();
             self.volume.client().world.spawn("append", async move {
                 file.volume.client().world.sleep(APPEND_HOLD_MAX).await;
                 file.release().await;
             });
         }
+        self.append_held(bytes).await
+    }
+
+    async fn append_held(&self, bytes: Bytes) -> Result<u64, Error> {
         let offset = self.size();
         self.write(offset, bytes).await?;
         Ok(offset)
@@ -73,6 +83,6 @@ impl File {
         if let Err(error) = self.volume.command(undelegate, Caller::default()).await {
             tracing::warn!(inode = %self.inode(), %error, "a delegation was not given back");
         }
-        hold.held = false;
+        hold.under = None;
     }
 }

@@ -30,6 +30,7 @@ impl File {
             state.commit.allocated_delta += delta;
             used = u64::try_from(*delta).unwrap_or(0).min(reserved);
         }
+        state.commit.reservation_used += used;
         drop(state);
         self.volume.inner.budget.give_back(reserved - used);
         self.shared.landed.notify_waiters();
@@ -90,12 +91,20 @@ impl File {
     /// The first error of any buffered write since the last flush; it is told once.
     pub async fn flush(&self) -> Result<(), Error> {
         if self.shared.lock().nothing_to_flush() {
-            return Ok(());
+            return self.check_locks_kept();
         }
         let _one_at_a_time = self.shared.flushing.lock().await;
         self.land_all().await;
         self.commit().await?;
-        self.shared.lock().error.take().map_or(Ok(()), Err)
+        self.shared.lock().error.take().map_or(Ok(()), Err)?;
+        self.check_locks_kept()
+    }
+
+    /// Tells, once, that locks this client held on the file were lost with its session: others may
+    /// have changed the file meanwhile. The data is written nevertheless.
+    fn check_locks_kept(&self) -> Result<(), Error> {
+        let lost = self.volume.inner.locks.take_lost(self.inode());
+        if lost { Err(Error::SessionEnded) } else { Ok(()) }
     }
 
     /// Tells the namespace what was written.
@@ -104,13 +113,21 @@ impl File {
             let mut state = self.shared.lock();
             std::mem::take(&mut state.commit)
         };
-        if !pending.wanted && pending.allocated_delta == 0 {
+        if !pending.wanted && pending.allocated_delta == 0 && pending.reservation_used == 0 {
             return Ok(());
         }
         let item = self.commit_item(&pending);
         let commit = types::namespace::Commit { items: vec![item] };
-        let mut results = self.volume.commit(commit).await?;
+        let result = self.volume.commit(commit).await;
         let mut state = self.shared.lock();
+        let mut results = match result {
+            Ok(results) => results,
+            Err(error) => {
+                // The data is there; the next flush may have more luck with saying so.
+                state.commit.merge(&pending);
+                return Err(error);
+            }
+        };
         state.namespace_unsynced = true;
         match results.pop() {
             Some(Ok(attributes)) => state.note_attributes(&attributes),
@@ -128,7 +145,7 @@ impl File {
             size_at_least: pending.wanted.then_some(pending.size),
             mtime: pending.wanted.then_some(pending.mtime),
             allocated_delta: pending.allocated_delta,
-            reservation_used: u64::try_from(pending.allocated_delta).unwrap_or(0),
+            reservation_used: pending.reservation_used,
             keep_times: !pending.wanted,
             clear_setid: false,
             ..CommitItem::default()
@@ -168,7 +185,8 @@ impl File {
 
 impl State {
     fn nothing_to_flush(&self) -> bool {
-        self.is_idle() && self.error.is_none() && self.commit.allocated_delta == 0
+        let accounted = self.commit.allocated_delta == 0 && self.commit.reservation_used == 0;
+        self.is_idle() && self.error.is_none() && accounted
     }
 
     pub(super) fn note_attributes(&mut self, attributes: &Attributes) {

@@ -94,7 +94,12 @@ impl File {
         }
         change.inode = self.inode().0;
         change.size = Some(size);
-        let pending = std::mem::take(&mut self.shared.lock().commit);
+        let pending = {
+            let mut state = self.shared.lock();
+            let pending = std::mem::take(&mut state.commit);
+            state.commit.reservation_used = pending.reservation_used;
+            pending
+        };
         change.allocated_delta = delta + pending.allocated_delta;
         loop {
             match self.volume.command(Command::SetAttributes(change.clone()), caller.clone()).await

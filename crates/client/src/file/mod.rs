@@ -84,6 +84,19 @@ struct PendingCommit {
     size: u64,
     mtime: i64,
     allocated_delta: i64,
+    /// Bytes of this client's reservation that were written.
+    reservation_used: u64,
+}
+
+impl PendingCommit {
+    /// Takes back what could not be told.
+    fn merge(&mut self, older: &PendingCommit) {
+        self.wanted |= older.wanted;
+        self.size = self.size.max(older.size);
+        self.mtime = self.mtime.max(older.mtime);
+        self.allocated_delta += older.allocated_delta;
+        self.reservation_used += older.reservation_used;
+    }
 }
 
 impl Shared {

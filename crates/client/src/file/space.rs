@@ -4,7 +4,7 @@ use crate::{Error, Volume};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use types::limits::RESERVATION_BYTES;
-use types::namespace::{Caller, Command, OutcomeBody, Reserve};
+use types::namespace::{Caller, Command, OutcomeBody, Reserve, Unreserve};
 
 /// What this client may still buffer, and what it may still write.
 #[derive(Debug)]
@@ -43,6 +43,19 @@ impl Budget {
         }
     }
 
+    /// The reservations are gone with the session they were made in.
+    pub(crate) fn forget_reserved(&self) {
+        *self.reserved.lock().expect("no holder panics") = 0;
+    }
+
+    /// Takes all but one reservation's worth; returns how much that is.
+    fn take_excess(&self) -> u64 {
+        let mut reserved = self.reserved.lock().expect("no holder panics");
+        let excess = reserved.saturating_sub(RESERVATION_BYTES);
+        *reserved -= excess;
+        excess
+    }
+
     /// Gives back what turned out not to be needed.
     pub(super) fn give_back(&self, bytes: u64) {
         *self.reserved.lock().expect("no holder panics") += bytes;
@@ -68,6 +81,18 @@ impl Volume {
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Lets others have what this client has set aside beyond its next writes.
+    pub(crate) async fn give_back_reserved(&self) {
+        let bytes = self.inner.budget.take_excess();
+        if bytes == 0 {
+            return;
+        }
+        let unreserve = Command::Unreserve(Unreserve { bytes });
+        if let Err(error) = self.command(unreserve, Caller::default()).await {
+            tracing::debug!(%error, bytes, "reserved space was not given back");
         }
     }
 

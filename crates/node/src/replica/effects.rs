@@ -210,6 +210,15 @@ impl Holder {
         let Some(waiter) = self.waiting.remove(&token) else { return };
         match (waiter, result) {
             (Waiter::Nobody, _) => {}
+            (Waiter::Purge, Ok(Answer::Written { sequence })) => {
+                let outcome = match self.take_result(sequence) {
+                    Some(machine::Result::Namespace(outcome)) => Some(outcome),
+                    _ => None,
+                };
+                self.purged(Ok(outcome));
+            }
+            (Waiter::Purge, Ok(other)) => unreachable!("a purge was answered with {other:?}"),
+            (Waiter::Purge, Err(refusal)) => self.purged(Err(refusal)),
             (Waiter::Write(responder), Ok(Answer::Written { sequence })) => {
                 match self.take_result(sequence) {
                     Some(result) => responder.finish(result.into_reply()),

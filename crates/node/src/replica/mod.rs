@@ -7,16 +7,19 @@
 
 mod checkpoint;
 mod data;
+mod delete;
 mod effects;
 mod machine;
 mod namespace;
 mod open;
 mod read;
+mod reap;
 mod snapshot;
 
 pub use machine::Machine;
 pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy};
 pub use read::{Damage, Damaged};
+pub use reap::Deleted;
 
 use crate::context::Context;
 use crate::log::Log;
@@ -89,6 +92,8 @@ struct Unapplied {
 enum Waiter {
     Write(Responder),
     Flush(Responder),
+    /// The reaper.
+    Purge,
     /// Something of our own that nobody waits for.
     Nobody,
 }

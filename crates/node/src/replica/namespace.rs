@@ -7,15 +7,16 @@
 //! again, and tells all of them to drop what they cache.
 
 use super::machine::KIND_COMMAND;
+use super::reap::Reaper;
 use super::{Holder, Machine, Waiter, status_of};
 use bytes::Bytes;
 use partition::replica::EntryBody;
 use prost::Message;
 use std::collections::BTreeMap;
-use types::limits::CLIENT_SESSION_SILENCE_MAX;
+use types::limits::{CAPACITY_RESEND_INTERVAL, CLIENT_SESSION_SILENCE_MAX};
 use types::namespace::{
     Answer, AnswerBody, Command, ExpireSession, ListSessions, Query, QueryBody,
-    Request as CommandRequest, SessionList, Stamped,
+    Request as CommandRequest, SessionList, SetCapacity, Stamped,
 };
 use types::{Epoch, Moment, SessionId};
 use wire::{Operation, Reply, Request, Responder, Status};
@@ -24,10 +25,13 @@ use wire::{Operation, Reply, Request, Responder, Status};
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     /// The epoch in which all this was learned.
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     heard: BTreeMap<SessionId, Moment>,
     /// When to look again for clients that fell silent.
     look_at: Moment,
+    /// The capacity that this namespace was last told, and when.
+    capacity_told: Option<(u64, Moment)>,
+    pub(super) reaper: Reaper,
 }
 
 impl Holder {
@@ -36,6 +40,7 @@ impl Holder {
             Operation::NamespaceCommand => self.command(request, responder),
             Operation::NamespaceQuery => self.query(request, responder),
             Operation::NamespaceFlush => self.flush(responder),
+            Operation::NamespaceEvents => self.events(request, responder),
             operation => {
                 let message = format!("a namespace partition does not do {}", operation.name());
                 responder.refuse(Status::Unsupported, message);
@@ -63,7 +68,7 @@ impl Holder {
         self.submit_command(command, Waiter::Write(responder));
     }
 
-    fn submit_command(&mut self, request: CommandRequest, waiter: Waiter) {
+    pub(super) fn submit_command(&mut self, request: CommandRequest, waiter: Waiter) {
         let time = self.context.world.timestamp().0;
         let stamped = Stamped { time, request: Some(request) };
         let payload = Bytes::from(stamped.encode_to_vec());
@@ -86,28 +91,70 @@ impl Holder {
         }
     }
 
-    fn ask(&mut self, query: &Query) -> Result<Answer, String> {
+    pub(super) fn ask(&mut self, query: &Query) -> Result<Answer, String> {
         let Machine::Namespace(namespace) = &mut self.machine else {
             return Err("this is a data partition".into());
         };
         namespace.query(query).map_err(|fault| format!("the namespace failed: {fault}"))
     }
 
-    fn hear(&mut self, session: SessionId) {
+    pub(super) fn hear(&mut self, session: SessionId) {
         let now = self.context.world.now();
         self.clients.heard.insert(session, now);
     }
 
-    /// Looks after clients, now and then.
+    /// Looks after clients, capacity and orphans, now and then.
     pub fn tend(&mut self, now: Moment) {
-        if !self.leads() || !matches!(self.machine, Machine::Namespace(_)) || self.failed.is_some()
-        {
+        if !matches!(self.machine, Machine::Namespace(_)) {
             return;
         }
-        let epoch = self.epoch();
+        if !self.leads() || self.failed.is_some() {
+            // Whoever waits here for events must ask the new leader.
+            if self.clients.epoch != Epoch::ZERO {
+                self.clients = Clients::default();
+            }
+            return;
+        }
+        self.enter_epoch(self.epoch());
+        self.tend_capacity(now);
+        self.tend_orphans(now);
+        self.tend_sessions(now);
+        self.submit_turn();
+    }
+
+    /// Forgets what was learned in another epoch.
+    pub(super) fn enter_epoch(&mut self, epoch: Epoch) {
         if self.clients.epoch != epoch {
             self.clients = Clients { epoch, ..Clients::default() };
         }
+    }
+
+    /// Tells the namespace what its volume may hold, when it believes otherwise. A fresh namespace
+    /// may hold anything, so nothing is refused before it is told.
+    fn tend_capacity(&mut self, now: Moment) {
+        let Machine::Namespace(namespace) = &self.machine else { return };
+        let Some(configuration) = &self.configuration else { return };
+        let Some(wanted) = self.context.capacity(configuration.volume) else { return };
+        let usage = namespace.usage();
+        if usage.capacity == wanted {
+            return;
+        }
+        let told = self
+            .clients
+            .capacity_told
+            .is_some_and(|(bytes, at)| bytes == wanted && now.since(at) < CAPACITY_RESEND_INTERVAL);
+        if told {
+            return;
+        }
+        self.clients.capacity_told = Some((wanted, now));
+        let (from, to) = (usage.capacity, wanted);
+        tracing::info!(partition = %self.partition, from, to, "the volume's capacity changes");
+        let set = Command::SetCapacity(SetCapacity { bytes: wanted, inodes: usage.inodes_max });
+        let request = CommandRequest { command: Some(set), ..CommandRequest::default() };
+        self.submit_command(request, Waiter::Nobody);
+    }
+
+    fn tend_sessions(&mut self, now: Moment) {
         if now < self.clients.look_at {
             return;
         }
@@ -118,7 +165,6 @@ impl Holder {
             let request = CommandRequest { command: Some(expire), ..CommandRequest::default() };
             self.submit_command(request, Waiter::Nobody);
         }
-        self.end_turn();
     }
 
     fn silent_sessions(&mut self, now: Moment) -> Vec<SessionId> {
