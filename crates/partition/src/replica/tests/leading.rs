@@ -220,6 +220,7 @@ fn whoever_has_everything_is_waited_for_before_its_promotion_is_asked_for() {
     take_up(&mut leader, LATER, with_catching_up(1, ONE, &[ONE], &[TWO]));
     step(&mut leader, LATER, Event::Appended { end: Sequence(1) });
     step(&mut leader, LATER, from(TWO, ack(1, LATER, 0, 0)));
+    step(&mut leader, LATER, Event::LogSent { to: TWO, upto: Sequence(1) });
     step(&mut leader, LATER, from(TWO, ack(1, LATER, 1, 0)));
     assert!(leader.status(LATER).followers[0].counts, "it is waited for at once");
     let effects = step(&mut leader, LATER, from(TWO, ack(1, LATER, 1, 0)));
