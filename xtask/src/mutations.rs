@@ -49,7 +49,7 @@ impl Mutations {
         let mut command = cargo();
         command.current_dir(&copy.folder).env("CARGO_TARGET_DIR", copy.target());
         command.args(["run", "--quiet", "-p", "holdfast-sim", "--no-default-features", "--"]);
-        command.args(["engine", "--seeds", &self.seeds.to_string()]);
+        command.args(["engine", "--failures-max", "1", "--seeds", &self.seeds.to_string()]);
         let output = command.output().context("cannot run cargo")?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {

@@ -34,6 +34,9 @@ struct EngineArgs {
     /// Threads to run on.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Give up after this many failures.
+    #[arg(long, default_value_t = 5)]
+    failures_max: usize,
 }
 
 /// A campaign at least this long must have seen everything there is to see.
@@ -73,7 +76,7 @@ fn replay(args: &EngineArgs) -> Result<()> {
 #[allow(clippy::disallowed_methods, reason = "how long a campaign took is for people only")]
 fn campaign(args: &EngineArgs) -> Result<()> {
     let begun = Instant::now();
-    let campaign = engine::run(args.seed..args.seed + args.seeds, args.threads);
+    let campaign = engine::run(args.seed..args.seed + args.seeds, args.threads, args.failures_max);
     let mut out = std::io::stdout().lock();
     for sight in engine::Sight::ALL {
         writeln!(out, "{:>12} {sight:?}", campaign.coverage.count(*sight))?;

@@ -76,12 +76,13 @@ impl Replica {
     #[must_use]
     pub fn recover(me: ReplicaId, persisted: Persisted, now: Moment) -> Replica {
         let log = Log::recover(&persisted);
-        let fresh = persisted.epoch == Epoch::ZERO;
+        let fresh = persisted.epoch == Epoch::ZERO && log.last() == Position::ZERO;
         let short = persisted.applied > persisted.log_end;
         let core = Core {
             me,
             life: persisted.life,
-            epoch: persisted.epoch,
+            // An entry of an epoch proves that the epoch was taken up, whatever became of the note.
+            epoch: persisted.epoch.max(log.last().epoch),
             configuration: persisted.configuration,
             log,
             // Whoever has never taken up an epoch has never promised anything.

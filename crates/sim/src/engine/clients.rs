@@ -75,6 +75,13 @@ impl World {
     }
 
     pub(super) fn refused(&mut self, token: u64, refusal: Refusal) -> Verdict {
+        if let Refusal::NotLeader { leader: Some(leader), .. } = refusal
+            && let Some(machine) = self.host(leader)
+            && self.dice.chance(300)
+        {
+            let client = self.dice.below(self.beliefs.len());
+            self.beliefs[client] = machine;
+        }
         if token & NOT_A_WRITE == 0 { self.oracle.on_refused(token, refusal) } else { Ok(()) }
     }
 

@@ -7,7 +7,7 @@ use super::network::CONTROL;
 use super::scenario::Trouble;
 use super::world::{Happening, MS, World};
 use partition::replica::Event;
-use types::Sequence;
+use types::{ReplicaId, Sequence};
 
 impl World {
     pub(super) fn trouble(&mut self) -> Verdict {
@@ -27,7 +27,8 @@ impl World {
 
     fn make_trouble(&mut self, trouble: Trouble) -> Verdict {
         let machine = self.dice.below(self.machines.len());
-        let until = self.now + self.dice.between(10 * MS, 2500 * MS);
+        let long = *self.dice.pick(&[300, 2500, 2500, 6000]);
+        let until = self.now + self.dice.between(10, long) * MS;
         match trouble {
             Trouble::Kill => return self.kill(machine),
             Trouble::LosePower => return self.lose_power(&[machine]),
@@ -39,6 +40,7 @@ impl World {
             Trouble::Cut | Trouble::Isolate | Trouble::IsolateFromControl => {
                 self.cut(trouble, machine, until);
             }
+            Trouble::IsolateLeader => self.isolate_leader(until),
             Trouble::Pause => {
                 self.saw(Sight::NodePaused);
                 self.machines[machine].paused_until = until;
@@ -84,6 +86,7 @@ impl World {
                 if back {
                     self.network.cut(other, machine);
                 }
+                self.break_sessions(machine, other);
             }
         }
         if trouble == Trouble::IsolateFromControl || self.dice.chance(300) {
@@ -93,6 +96,41 @@ impl World {
         self.after(until - self.now, Happening::Mend);
     }
 
+    /// Drivers notice that a session broke, sooner or later.
+    fn break_sessions(&mut self, one: usize, other: usize) {
+        for (machine, peer) in [(one, other), (other, one)] {
+            if self.dice.chance(500) {
+                let delay = self.dice.between(0, 200 * MS);
+                let incarnation = self.machines[machine].incarnation;
+                let event = Event::Unreachable { replica: self.machines[peer].id };
+                self.after(delay, Happening::Local { machine, incarnation, event });
+            }
+        }
+    }
+
+    /// The leader is cut off from everybody but its clients.
+    fn isolate_leader(&mut self, until: u64) {
+        let leader = self.control.configuration.leader;
+        let Some(machine) = leader.and_then(|leader| self.host(leader)) else { return };
+        self.saw(Sight::LeaderIsolated);
+        for other in (0..self.machines.len()).chain([CONTROL]) {
+            if other != machine {
+                self.network.cut(machine, other);
+                self.network.cut(other, machine);
+            }
+        }
+        self.after(until + 2000 * MS - self.now, Happening::Mend);
+    }
+
+    /// Leadership goes away and comes back, so soon that somebody may miss the part in between.
+    pub(super) fn move_back(&mut self, leader: ReplicaId) -> Verdict {
+        if self.control.configuration.in_sync.contains(&leader) && self.control.appoint(leader) {
+            self.saw(Sight::LeaderMovedThereAndBack);
+            return self.announce();
+        }
+        Ok(())
+    }
+
     /// The control plane makes another replica leader, without a reason and without waiting.
     fn move_leader(&mut self) -> Verdict {
         if self.control.gone_until > self.now {
@@ -100,6 +138,12 @@ impl World {
         }
         let in_sync: Vec<_> = self.control.configuration.in_sync.iter().copied().collect();
         let leader = *self.dice.pick(&in_sync);
+        if let Some(before) = self.control.configuration.leader
+            && self.dice.chance(400)
+        {
+            let delay = self.dice.between(0, 40 * MS);
+            self.after(delay, Happening::MoveBack { leader: before });
+        }
         if !self.control.appoint(leader) {
             return Ok(());
         }

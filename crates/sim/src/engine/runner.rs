@@ -37,9 +37,6 @@ pub struct Campaign {
     pub coverage: Coverage,
 }
 
-/// A campaign gives up after this many failures.
-const FAILURES_MAX: usize = 5;
-
 /// Runs one seed.
 #[must_use]
 pub fn replay(seed: u64, keep_trace: bool) -> Run {
@@ -59,14 +56,14 @@ fn said(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }
 
-/// Runs `seeds` on `threads` threads; stops early after a few failures.
+/// Runs `seeds` on `threads` threads; gives up after `failures_max` failures.
 #[must_use]
-pub fn run(seeds: Range<u64>, threads: usize) -> Campaign {
+pub fn run(seeds: Range<u64>, threads: usize, failures_max: usize) -> Campaign {
     let next = AtomicU64::new(seeds.start);
     let campaign = Mutex::new(Campaign::default());
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(&seeds, &next, &campaign));
+            scope.spawn(|| work(&seeds, &next, &campaign, failures_max));
         }
     });
     let mut campaign = campaign.into_inner().expect("workers catch panics");
@@ -74,7 +71,7 @@ pub fn run(seeds: Range<u64>, threads: usize) -> Campaign {
     campaign
 }
 
-fn work(seeds: &Range<u64>, next: &AtomicU64, campaign: &Mutex<Campaign>) {
+fn work(seeds: &Range<u64>, next: &AtomicU64, campaign: &Mutex<Campaign>, failures_max: usize) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= seeds.end {
@@ -87,7 +84,7 @@ fn work(seeds: &Range<u64>, next: &AtomicU64, campaign: &Mutex<Campaign>) {
         if let Some(violation) = run.violation {
             campaign.failures.push(Failure { seed, violation });
         }
-        if campaign.failures.len() >= FAILURES_MAX {
+        if campaign.failures.len() >= failures_max {
             return;
         }
     }

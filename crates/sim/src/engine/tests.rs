@@ -14,7 +14,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn a_few_hundred_seeds_keep_every_promise_and_see_nearly_everything() {
-    let campaign = run(0..300, 2);
+    let campaign = run(0..300, 2, 5);
     assert!(campaign.failures.is_empty(), "{:#?}", campaign.failures);
     assert_eq!(campaign.seeds, 300);
     let missing = campaign.coverage.missing();

@@ -46,6 +46,7 @@ pub(super) enum Happening {
     Client { client: usize },
     Trouble,
     SpaceFreed { machine: usize },
+    MoveBack { leader: ReplicaId },
     Mend,
     Heal,
     HealthCheck,
@@ -263,6 +264,7 @@ impl World {
             Happening::Client { client } => self.client(client),
             Happening::Trouble => self.trouble(),
             Happening::SpaceFreed { machine } => self.free_space(machine),
+            Happening::MoveBack { leader } => self.move_back(leader),
             Happening::Mend => {
                 self.network.heal();
                 Ok(())
