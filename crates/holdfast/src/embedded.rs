@@ -5,8 +5,7 @@
 //!
 //! ```text
 //! DATA/control/        the control plane's state
-//! DATA/node-1/disk/    replicas of the first node
-//! DATA/node-1/index/   their indexes
+//! DATA/node-1/disk/    replicas of the first node, and their indexes
 //! DATA/node-2/ ...
 //! ```
 
@@ -124,18 +123,13 @@ async fn start_node(
     metrics: &Arc<Metrics>,
     members: &[String],
 ) -> Result<Node> {
-    let disk = open_disk(&folder.join("disk"))?;
-    let index = folder.join("index");
-    std::fs::create_dir_all(&index)
-        .with_context(|| format!("cannot create {}", index.display()))?;
-    let database = Database::open(&index, Budget::default())
-        .with_context(|| format!("cannot open the index in {}", index.display()))?;
+    let disk = storage(&folder.join("disk"))?;
     let config = node::Config {
         world: world.clone(),
         hub: hub.clone(),
         metrics: metrics.clone(),
-        home: disk.clone(),
-        disks: vec![DiskConfig { disk, database }],
+        home: disk.disk.clone(),
+        disks: vec![disk],
         listen: "127.0.0.1:0".into(),
         advertise: String::new(),
         members: members.to_vec(),
@@ -146,6 +140,24 @@ async fn start_node(
         .with_context(|| format!("cannot start the node in {}", folder.display()))
 }
 
-fn open_disk(folder: &Path) -> Result<Disk> {
+/// A folder as a node's disk: replicas, and beside them their indexes.
+///
+/// # Errors
+/// When the folder cannot be used, or the indexes in it cannot be opened.
+pub fn storage(folder: &Path) -> Result<DiskConfig> {
+    let disk = open_disk(folder)?;
+    let index = folder.join("index");
+    std::fs::create_dir_all(&index)
+        .with_context(|| format!("cannot create {}", index.display()))?;
+    let database = Database::open(&index, Budget::default())
+        .with_context(|| format!("cannot open the index in {}", index.display()))?;
+    Ok(DiskConfig { disk, database })
+}
+
+/// Opens a folder as a disk.
+///
+/// # Errors
+/// When the folder can be neither found nor made.
+pub fn open_disk(folder: &Path) -> Result<Disk> {
     Disk::real(folder).with_context(|| format!("cannot use the folder {}", folder.display()))
 }

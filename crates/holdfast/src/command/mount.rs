@@ -24,6 +24,12 @@ pub(crate) struct Mount {
     /// Stay in the foreground until unmounted or interrupted (what a supervisor runs)
     #[arg(long)]
     foreground: bool,
+    /// Certificate of this client, where the cluster speaks TLS (with --ca and --key)
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
+    certificate: Option<PathBuf>,
+    /// Private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -61,8 +67,17 @@ impl Mount {
         runtime.block_on(self.serve(members))
     }
 
+    fn net(&self) -> Result<world::Net> {
+        match (&self.remote.ca, &self.certificate, &self.key) {
+            (Some(ca), Some(certificate), Some(key)) => {
+                Ok(world::Net::tls(crate::tls::load(ca, certificate, key)?.mutual))
+            }
+            _ => Ok(world::Net::tcp()),
+        }
+    }
+
     async fn serve(self, members: Vec<String>) -> Result {
-        let world = world::World::real(world::net::Net::tcp());
+        let world = world::World::real(self.net()?);
         let metrics = Arc::new(wire::Metrics::default());
         let client = client::Client::new(world, wire::Hub::default(), metrics, members);
         let options = client::Options { name: mount_name(&self.folder), ..Default::default() };

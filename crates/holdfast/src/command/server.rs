@@ -1,10 +1,16 @@
 //! `holdfast server`
 
-use crate::config::{self, Config};
+use super::up::wait_for_signal;
+use crate::config::{self, Config, Role};
 use crate::exit::{Exit, Failure, Result};
-use crate::{file, output};
+use crate::tls::Identity;
+use crate::{file, logging, output};
 use clap::Args;
+use holdfast::embedded::{open_disk, storage};
 use std::path::PathBuf;
+use std::sync::Arc;
+use wire::Hub;
+use world::{Net, World};
 
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
@@ -30,9 +36,105 @@ impl Server {
             let action = "compare with: holdfast server --print-config";
             Failure::new(Exit::Usage, format!("{}: {message}", path.display()), action)
         })?;
-        config.identity()?;
-        config.admin_token()?;
-        output::talk(&format!("{} is in order", path.display()));
-        Ok(())
+        let identity = config.identity()?;
+        let token = config.admin_token()?;
+        if self.check {
+            output::talk(&format!("{} is in order", path.display()));
+            return Ok(());
+        }
+        logging::init("info");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("holdfast")
+            .build()
+            .map_err(|error| failed(&error.into()))?;
+        runtime.block_on(serve(&config, identity, token))
     }
+}
+
+/// Runs the roles of this host until it is told to stop.
+async fn serve(config: &Config, identity: Option<Identity>, token: Option<String>) -> Result {
+    let net = identity.as_ref().map_or_else(Net::tcp, |identity| Net::tls(identity.mutual.clone()));
+    let host = Host {
+        world: World::real(net),
+        hub: Hub::default(),
+        metrics: Arc::new(wire::Metrics::default()),
+    };
+    let admin_tls = identity.map(|identity| identity.admin);
+    let member = match config.has(Role::Control) {
+        true => {
+            let started = host.member(config, config.control_config(token, admin_tls)).await;
+            Some(started.map_err(|error| failed(&error))?)
+        }
+        false => None,
+    };
+    let node = match config.has(Role::Node) {
+        // A signal must end the wait for a control plane that does not come.
+        true => tokio::select! {
+            started = host.node(config) => Some(started.map_err(|error| failed(&error))?),
+            _ = wait_for_signal() => None,
+        },
+        false => None,
+    };
+    if node.is_some() || !config.has(Role::Node) {
+        output::talk("serving; a signal to terminate stops it in order");
+        wait_for_signal().await.map_err(|error| failed(&error.into()))?;
+    }
+    output::talk("stopping");
+    if let Some(node) = node {
+        node.stop().await;
+    }
+    if let Some(member) = member {
+        member.stop().await;
+    }
+    Ok(())
+}
+
+/// What the roles of a host share.
+struct Host {
+    world: World,
+    hub: Hub,
+    metrics: Arc<wire::Metrics>,
+}
+
+impl Host {
+    async fn member(
+        &self,
+        config: &Config,
+        control: control::Config,
+    ) -> anyhow::Result<control::Member> {
+        let embedding = control::Embedding {
+            world: self.world.clone(),
+            disk: open_disk(&config.data.join("control"))?,
+            hub: self.hub.clone(),
+            metrics: control::Metrics::default(),
+            wire_metrics: self.metrics.clone(),
+        };
+        Ok(control::Member::start(embedding, control).await?)
+    }
+
+    async fn node(&self, config: &Config) -> anyhow::Result<node::Node> {
+        let folders = match config.node.disks.as_slice() {
+            [] => vec![config.data.join("disk")],
+            disks => disks.to_vec(),
+        };
+        let disks: anyhow::Result<Vec<_>> = folders.iter().map(|folder| storage(folder)).collect();
+        let members = config.cluster.members.iter().map(|member| member.wire.clone()).collect();
+        let started = node::Node::start(node::Config {
+            world: self.world.clone(),
+            hub: self.hub.clone(),
+            metrics: self.metrics.clone(),
+            home: open_disk(&config.data.join("node"))?,
+            disks: disks?,
+            listen: config.node.listen.clone(),
+            advertise: config.node.address.clone().unwrap_or_default(),
+            members,
+            zone: config.node.zone.clone(),
+        });
+        Ok(started.await?)
+    }
+}
+
+fn failed(error: &anyhow::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("{error:#}"), "see the lines above for what happened")
 }

@@ -215,7 +215,7 @@ impl Holder {
                     Some(machine::Result::Namespace(outcome)) => Some(outcome),
                     _ => None,
                 };
-                self.purged(Ok(outcome));
+                self.purged(Ok(outcome.map(|outcome| *outcome)));
             }
             (Waiter::Purge, Ok(other)) => unreachable!("a purge was answered with {other:?}"),
             (Waiter::Purge, Err(refusal)) => self.purged(Err(refusal)),
