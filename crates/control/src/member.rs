@@ -64,13 +64,14 @@ impl Member {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(embedding: Embedding, config: Config) -> Result<Member, StartError> {
+    pub async fn start(embedding: Embedding, mut config: Config) -> Result<Member, StartError> {
         config.check().map_err(StartError::Config)?;
         let world = &embedding.world;
         let listener = listen(world, world.net(), &config.listen).await?;
         let admin_net = config.admin_tls.clone().map_or_else(|| world.net().plain(), Net::tls);
         let admin_listener = listen(world, &admin_net, &config.admin_listen).await?;
 
+        tell_own_ports(&mut config, &listener, &admin_listener);
         let core = start_core(&embedding, config).await?;
         let admin = Admin::new(core.clone());
         let service: Arc<dyn Service> =
@@ -141,6 +142,17 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.cut_off();
+    }
+}
+
+/// Replaces port 0 in this member's own entry by the port that was picked, so that what others are
+/// told can be dialled.
+fn tell_own_ports(config: &mut Config, wire: &world::Listener, admin: &world::Listener) {
+    let Some(own) = config.members.get_mut(&config.id) else { return };
+    for (address, listener) in [(&mut own.wire, wire), (&mut own.admin, admin)] {
+        if let (true, Ok(bound)) = (address.ends_with(":0"), listener.local_address()) {
+            *address = bound.to_string();
+        }
     }
 }
 
