@@ -6,6 +6,7 @@ mod it {
     mod admin;
     mod cluster;
     mod embedded;
+    mod failover;
     mod run;
     mod session;
     mod space;

@@ -64,21 +64,21 @@ pub const PURGE_KEYS_MAX: usize = 16_384;
 pub const REPLICAS_MAX: usize = 7;
 
 /// How often a node re-states its condition to the control plane.
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(300);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A node that was silent for this long is taken for gone.
-pub const NODE_SILENCE_MAX: Duration = Duration::from_millis(2000);
+pub const NODE_SILENCE_MAX: Duration = Duration::from_millis(1500);
 
 /// A leader serves reads only while each follower answered within this time, and a follower
 /// swears for this long not to be made leader by anybody else.
-pub const LEASE: Duration = Duration::from_millis(1500);
+pub const LEASE: Duration = Duration::from_millis(1000);
 
 /// How often a leader renews its leases when nothing else is sent.
-pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_millis(300);
+pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How much longer a follower keeps its word than the leader counts on it: clocks of different
 /// machines may run at rates that differ by this share of a lease.
-pub const LEASE_MARGIN: Duration = Duration::from_millis(150);
+pub const LEASE_MARGIN: Duration = Duration::from_millis(100);
 
 /// A leader asks for the removal of a follower that has not answered for this long.
 pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_millis(1000);
