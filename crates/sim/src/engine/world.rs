@@ -22,7 +22,7 @@ use types::{Configuration, Epoch, ReplicaId, Sequence};
 pub(super) const MS: u64 = 1_000_000;
 
 /// Time within which everything must work again once the last trouble is over.
-pub(super) const HEALING_NS_MAX: u64 = 30_000 * MS;
+pub(super) const HEALING_NS_MAX: u64 = 60_000 * MS;
 
 /// Something that will happen at a time.
 #[derive(Debug)]
