@@ -480,7 +480,9 @@ impl World {
     pub(super) fn electable_disks(
         &self,
     ) -> impl Iterator<Item = (ReplicaId, &super::disk::Disk)> + Clone {
-        let promised = self.promised.iter().filter_map(|(_, replica)| {
+        let epoch = self.control.configuration.epoch;
+        let current = self.promised.iter().filter(move |(asked, _)| *asked >= epoch);
+        let promised = current.filter_map(|(_, replica)| {
             self.host(*replica).map(|machine| (*replica, &self.machines[machine].disk))
         });
         self.in_sync_disks().chain(promised)
