@@ -38,15 +38,10 @@ impl Acknowledged {
         let Some(token) = token_of(entry) else { return Ok(()) };
         let sequence = entry.sequence;
         let fate = self.fate(token);
-        demand(
-            *fate == Fate::Open,
-            "a write happens at most once, and never once refused",
-            || {
-                format!(
-                    "write {token} was committed at {sequence:?}, though it was {fate:?} already"
-                )
-            },
-        )?;
+        let may = *fate == Fate::Open || *fate == Fate::TakenBack(entry.position());
+        demand(may, "a write happens at most once, and never once refused", || {
+            format!("write {token} was committed at {sequence:?}, though it was {fate:?} already")
+        })?;
         *fate = Fate::Committed(sequence);
         Ok(())
     }
