@@ -4,6 +4,8 @@
 //! the reason on top. Every one is applied to a copy of the sources outside the repository, the
 //! simulation is built there, and must fail. A planted bug that survives is an error.
 
+#![allow(clippy::disallowed_methods, reason = "a tool for people, outside every simulation")]
+
 use crate::run::{cargo, succeed, workspace};
 use anyhow::{Context, Result, bail};
 use clap::Args;

@@ -73,7 +73,7 @@ fn replay(args: &EngineArgs) -> Result<()> {
     Ok(())
 }
 
-#[allow(clippy::disallowed_methods, reason = "how long a campaign took is for people only")]
+#[expect(clippy::disallowed_methods, reason = "how long a campaign took is for people only")]
 fn campaign(args: &EngineArgs) -> Result<()> {
     let begun = Instant::now();
     let campaign = engine::run(args.seed..args.seed + args.seeds, args.threads, args.failures_max);

@@ -81,11 +81,19 @@ pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_millis(200);
 pub const LEASE_MARGIN: Duration = Duration::from_millis(100);
 
 /// A leader asks for the removal of a follower that has not answered for this long.
-pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_millis(1000);
+pub const FOLLOWER_SILENCE_MAX: Duration = Duration::from_millis(1500);
 
-/// A leader asks for the removal of a follower that answers but whose log or disk made no progress
-/// for this long although something was due.
+/// A new leader asks for the removal of a follower that has not answered it at all within this
+/// time: the old leader, as a rule. Nothing is served meanwhile, so there is less patience.
+pub const FOLLOWER_GREETING_MAX: Duration = Duration::from_millis(1000);
+
+/// A leader asks for the removal of a follower that answers but whose log made no progress for this
+/// long although something was due.
 pub const FOLLOWER_STALL_MAX: Duration = Duration::from_millis(3000);
+
+/// A leader asks for the removal of a follower whose disk lacks for this long what the leader's own
+/// disk has. Disks may be slow together, as when all replicas share one.
+pub const FOLLOWER_SYNC_STALL_MAX: Duration = Duration::from_secs(15);
 
 /// A leader sends again what a follower has not acknowledged within this time.
 pub const RESEND_INTERVAL: Duration = Duration::from_millis(200);
@@ -127,13 +135,17 @@ const _: () = assert!(
 const _: () = assert!(LEASE_RENEWAL_INTERVAL.as_millis() * 3 < LEASE.as_millis());
 const _: () = assert!(
     NODE_SILENCE_MAX.as_millis()
-        + FOLLOWER_SILENCE_MAX.as_millis()
+        + FOLLOWER_GREETING_MAX.as_millis()
         + 3 * HEARTBEAT_INTERVAL.as_millis()
         < FAILOVER_BOUND.as_millis()
 );
 const _: () = assert!(LEASE.as_millis() + LEASE_MARGIN.as_millis() < NODE_SILENCE_MAX.as_millis());
 const _: () = assert!(LEASE_RENEWAL_INTERVAL.as_millis() * 3 < FOLLOWER_SILENCE_MAX.as_millis());
 const _: () = assert!(RESEND_INTERVAL.as_millis() * 3 < FOLLOWER_SILENCE_MAX.as_millis());
+const _: () = assert!(
+    FOLLOWER_SILENCE_MAX.as_millis() + 2 * CONFIGURATION_REQUEST_INTERVAL.as_millis()
+        < FAILOVER_BOUND.as_millis()
+);
 const _: () = assert!(FOLLOWER_STALL_MAX.as_millis() < FAILOVER_BOUND.as_millis());
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(RECORD_PAYLOAD_BYTES_MAX as u64));
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX.is_multiple_of(CHECKSUM_BLOCK_BYTES));

@@ -27,7 +27,7 @@ pub enum Effect {
     /// since, nothing is sent.
     SendLog { to: ReplicaId, append: Append, upto: Sequence },
     /// Bring a snapshot of the applied state to `to`, resuming what is there already; then step
-    /// `SnapshotSent`. The receiver's driver steps `SnapshotStaged` with this epoch.
+    /// `SnapshotSent`. The log keeps what comes after the snapshot until then. The receiver's driver steps `SnapshotStaged` with this epoch.
     SendSnapshot { to: ReplicaId, epoch: Epoch },
     /// Replace log and index by the staged snapshot; then step `SnapshotInstalled`.
     InstallSnapshot { at: Position },

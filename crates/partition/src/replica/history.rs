@@ -41,8 +41,10 @@ impl History {
         &self.firsts
     }
 
-    /// Notes that the entry at `position` was written; places ascend by one.
+    /// Notes that the log now ends with the entry at `position`. What was known of that place and
+    /// of later ones is void: a list that was stored while the log was longer may be replayed over.
     pub fn push(&mut self, position: Position) {
+        self.truncate(position.sequence.previous());
         if self.firsts.last().is_none_or(|last| last.epoch < position.epoch) {
             self.firsts.push(position);
         }
@@ -149,6 +151,18 @@ mod tests {
         assert_eq!(history.firsts(), [position(1, 1), position(3, 4)]);
         history.push(position(7, 8));
         assert_eq!(history.epoch_at(Sequence(8)), Some(Epoch(7)));
+    }
+
+    #[test]
+    fn replaying_a_log_over_a_list_that_was_stored_later_replaces_what_was_cut() {
+        let mut history = drawn();
+        for (epoch, sequence) in [(3, 5), (3, 6), (4, 7), (9, 8)] {
+            history.push(position(epoch, sequence));
+        }
+        assert_eq!(
+            history.firsts(),
+            [position(1, 1), position(3, 4), position(4, 7), position(9, 8)]
+        );
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct Leading {
     /// Every flush that was ever answered, by whomever, is within this; a replica is not promoted
     /// before it has as much on disk.
     pub(super) flush_floor: Sequence,
+    /// When this leader's own disk last got further.
+    pub(super) synced_at: Moment,
     /// When time was last looked at.
     pub(super) ticked_at: Moment,
 }
@@ -58,6 +60,7 @@ impl Leading {
             // Nothing beyond the log was ever flushed; how much of it was, a restarted replica
             // cannot tell.
             flush_floor: end,
+            synced_at: now,
             ticked_at: now,
         }
     }
@@ -162,9 +165,7 @@ impl Leading {
         core.log.append(Arc::clone(&entries), effects);
         let header = self.header(core, now, previous);
         for (replica, progress) in &mut self.followers {
-            if !progress.due(previous.sequence, sync_before) {
-                progress.moved_at = now;
-            }
+            progress.begin_due(previous.sequence, sync_before, now);
             if progress.streams_at(previous.sequence.next()) {
                 progress.next = core.log.end.next();
                 progress.send(*replica, header.with_entries(Arc::clone(&entries)), now, effects);
@@ -192,9 +193,7 @@ impl Leading {
         if upto > self.flush_wanted {
             let sync_before = self.sync_upto(core);
             for progress in self.followers.values_mut() {
-                if !progress.due(upto, sync_before) {
-                    progress.moved_at = now;
-                }
+                progress.begin_due(upto, sync_before, now);
             }
             self.flush_wanted = upto;
             core.log.want_sync(upto, effects);
@@ -205,14 +204,32 @@ impl Leading {
 
     /// Allows a read while nobody else can have committed anything.
     pub(super) fn read(&self, core: &Core, now: Moment, token: u64, effects: &mut Vec<Effect>) {
+        let result = self.readable(core, now).map(|applied| Answer::Readable { applied });
+        effects.push(Effect::Answer { token, result });
+    }
+
+    /// The place up to which state may be read now.
+    pub(super) fn readable(&self, core: &Core, now: Moment) -> Result<Sequence, Refusal> {
         let leased =
             self.followers.values().all(|progress| !progress.counts() || progress.lease_holds(now));
-        let result = match (self.phase.serves(), leased) {
+        match (self.phase.serves(), leased) {
             (false, _) => Err(Refusal::Reconciling),
             (true, false) => Err(Refusal::NoLease),
-            (true, true) => Ok(Answer::Readable { applied: core.log.committed }),
-        };
-        effects.push(Effect::Answer { token, result });
+            (true, true) => Ok(core.log.committed),
+        }
+    }
+
+    /// A follower knows of this epoch and is not in it yet: its disk takes its time.
+    pub(super) fn on_sign_of_life(&mut self, now: Moment, from: ReplicaId) {
+        if let Some(progress) = self.followers.get_mut(&from) {
+            progress.give_sign(now);
+        }
+    }
+
+    /// This leader's own disk got further.
+    pub(super) fn on_synced(&mut self, core: &mut Core, now: Moment, effects: &mut Vec<Effect>) {
+        self.synced_at = now;
+        self.advance(core, now, effects);
     }
 
     /// A follower has what it was sent.

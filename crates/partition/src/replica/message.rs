@@ -15,7 +15,8 @@ pub enum Message {
     Ack(Ack),
     /// Follower to leader: the append does not continue my log.
     Reject(Reject),
-    /// To a sender whose epoch is old.
+    /// To a sender whose epoch is old; or to the leader of an epoch that is still on its way to
+    /// disk here, as a sign of life that promises nothing.
     Stale {
         /// The newest epoch the sender of this message knows.
         epoch: Epoch,

@@ -60,7 +60,7 @@ pub use status::{Failure, FollowerStatus, RoleName, Status};
 use lease::Grant;
 use log::Log;
 use state::{Adopting, Core, Role};
-use types::{Configuration, Epoch, Moment, ReplicaId};
+use types::{Configuration, Epoch, Moment, ReplicaId, Sequence};
 
 /// One replica of one partition.
 #[derive(Debug)]
@@ -157,6 +157,21 @@ impl Replica {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.role() == RoleName::Leading
+    }
+
+    /// The place up to which the applied state may be read now, without a step: as
+    /// [`Event::Read`] would be answered.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn readable(&self, now: Moment) -> Result<Sequence, Refusal> {
+        match &self.role {
+            Role::Leading(leading) => leading.readable(&self.core, now),
+            _ => {
+                let (leader, epoch) = (self.leader_seen(), self.core.epoch);
+                Err(Refusal::NotLeader { leader, epoch })
+            }
+        }
     }
 
     /// First entries of each epoch, to be stored with the log's checkpoint.

@@ -19,7 +19,9 @@ use super::lease;
 use super::message::Ack;
 use super::status::{Failure, FollowerStatus};
 use std::time::Duration;
-use types::limits::{FOLLOWER_SILENCE_MAX, FOLLOWER_STALL_MAX};
+use types::limits::{
+    FOLLOWER_GREETING_MAX, FOLLOWER_SILENCE_MAX, FOLLOWER_STALL_MAX, FOLLOWER_SYNC_STALL_MAX,
+};
 use types::{Moment, ReplicaId, Sequence};
 
 /// How the follower is fed now.
@@ -65,8 +67,12 @@ pub(super) struct Progress {
     answered: Option<u64>,
     /// When it last answered anything.
     heard_at: Moment,
-    /// When it last got further, or when something became due.
+    /// Whether it has answered this leader at all.
+    greeted: bool,
+    /// When its log last got further, or when something became due.
     pub(super) moved_at: Moment,
+    /// When its disk last got further, or when something became due.
+    synced_at: Moment,
     /// When what is now on its way to it began to be: an answer is due some time after.
     pub(super) expected_from: Moment,
     /// When something was last sent to it.
@@ -89,7 +95,9 @@ impl Progress {
             failure: None,
             answered: None,
             heard_at: now,
+            greeted: false,
             moved_at: now,
+            synced_at: now,
             expected_from: now,
             sent_at: now,
             asked_at: None,
@@ -127,9 +135,15 @@ impl Progress {
         if life > self.life {
             self.begin_life(life, now);
         }
-        self.heard_at = now;
+        self.give_sign(now);
         self.answered = self.answered.max(Some(stamp));
         Some(stamp >= self.since)
+    }
+
+    /// It lives, whatever else it says.
+    pub(super) fn give_sign(&mut self, now: Moment) {
+        self.greeted = true;
+        self.heard_at = now;
     }
 
     /// The follower restarted, perhaps with less than it had.
@@ -141,6 +155,7 @@ impl Progress {
         self.proven = false;
         self.failure = None;
         self.moved_at = now;
+        self.synced_at = now;
         if known && !matches!(self.mode, Mode::Snapshot | Mode::Log { sent: false, .. }) {
             self.mode = Mode::Probing;
         }
@@ -148,7 +163,7 @@ impl Progress {
 
     /// Takes over what an acknowledgement of the present life says. Says whether it got further.
     pub(super) fn take(&mut self, ack: &Ack, now: Moment) -> bool {
-        let further = ack.matched > self.matched || ack.synced > self.synced;
+        let (further_log, further_disk) = (ack.matched > self.matched, ack.synced > self.synced);
         self.matched.advance(ack.matched);
         self.synced.advance(ack.synced);
         self.next.advance(self.matched.next());
@@ -156,10 +171,13 @@ impl Progress {
         if self.answered <= Some(ack.stamp) {
             self.failure = ack.failure;
         }
-        if further {
+        if further_log {
             self.moved_at = now;
         }
-        further
+        if further_disk {
+            self.synced_at = now;
+        }
+        further_log || further_disk
     }
 
     /// How long it has said nothing.
@@ -168,7 +186,8 @@ impl Progress {
     }
 
     pub(super) fn silent(&self, now: Moment) -> bool {
-        self.silent_for(now) > FOLLOWER_SILENCE_MAX
+        let patience = if self.greeted { FOLLOWER_SILENCE_MAX } else { FOLLOWER_GREETING_MAX };
+        self.silent_for(now) > patience
     }
 
     /// Whether something is to be acknowledged: `end` to have, or `sync_upto` to have on disk.
@@ -176,15 +195,33 @@ impl Progress {
         self.matched < end || self.synced < sync_upto
     }
 
-    /// Whether it answers and gets nowhere.
-    pub(super) fn stalled(&self, end: Sequence, sync_upto: Sequence, now: Moment) -> bool {
-        self.due(end, sync_upto) && now - self.moved_at > FOLLOWER_STALL_MAX
+    /// More becomes due: what is waited for from now on has not been waited for before. `end` and
+    /// `sync_upto` are what was due until now.
+    pub(super) fn begin_due(&mut self, end: Sequence, sync_upto: Sequence, now: Moment) {
+        if self.matched >= end {
+            self.moved_at = now;
+        }
+        if self.synced >= sync_upto {
+            self.synced_at = now;
+        }
+    }
+
+    /// Whether it answers and its log gets nowhere.
+    pub(super) fn log_stalled(&self, end: Sequence, now: Moment) -> bool {
+        self.matched < end && now - self.moved_at > FOLLOWER_STALL_MAX
+    }
+
+    /// Whether its disk gets nowhere, with `sync_upto` on the leader's own disk since `since`.
+    pub(super) fn disk_stalled(&self, sync_upto: Sequence, since: Moment, now: Moment) -> bool {
+        let since = self.synced_at.max(since);
+        self.synced < sync_upto && now - since > FOLLOWER_SYNC_STALL_MAX
     }
 
     /// This leader itself did not run for `pause`: that is nobody else's silence.
     pub(super) fn forgive(&mut self, pause: Duration, now: Moment) {
         self.heard_at = now.min(self.heard_at + pause);
         self.moved_at = now.min(self.moved_at + pause);
+        self.synced_at = now.min(self.synced_at + pause);
     }
 
     pub(super) fn status(&self, replica: ReplicaId, now: Moment) -> FollowerStatus {

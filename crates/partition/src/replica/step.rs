@@ -81,7 +81,7 @@ impl Replica {
             Message::Append(_) | Message::Compare { .. } => {
                 self.on_leader_message(now, from, message, effects);
             }
-            Message::Stale { epoch, leader } => self.on_stale(epoch, leader, effects),
+            Message::Stale { epoch, leader } => self.on_stale(now, from, epoch, leader, effects),
             answer => self.on_answer(now, from, answer, effects),
         }
     }
@@ -106,7 +106,9 @@ impl Replica {
         if epoch > seen {
             self.adopt(epoch, Some(from), None, effects);
         }
-        if self.adopting.is_some() {
+        if let Some(adopting) = &self.adopting {
+            let (epoch, leader) = (adopting.epoch, adopting.leader);
+            effects.push(Effect::Send { to: from, message: Message::Stale { epoch, leader } });
             return self.defer(from, message);
         }
         if let Role::Waiting = self.role {
@@ -172,9 +174,21 @@ impl Replica {
         }
     }
 
-    /// Somebody knows a newer epoch.
-    fn on_stale(&mut self, epoch: Epoch, leader: Option<ReplicaId>, effects: &mut Vec<Effect>) {
+    /// Somebody knows a newer epoch; or this leader's own, without being in it yet.
+    fn on_stale(
+        &mut self,
+        now: Moment,
+        from: ReplicaId,
+        epoch: Epoch,
+        leader: Option<ReplicaId>,
+        effects: &mut Vec<Effect>,
+    ) {
         if epoch <= self.seen() {
+            if let Role::Leading(leading) = &mut self.role
+                && (epoch, leader) == (self.core.epoch, Some(self.core.me))
+            {
+                leading.on_sign_of_life(now, from);
+            }
             return;
         }
         // When it is this replica's own next epoch, its configuration is on the way.
@@ -198,7 +212,7 @@ impl Replica {
         let core = &mut self.core;
         core.log.on_synced(end, effects);
         match &mut self.role {
-            Role::Leading(leading) => leading.advance(core, now, effects),
+            Role::Leading(leading) => leading.on_synced(core, now, effects),
             Role::Following(following) => following.acknowledge(core, effects),
             Role::Waiting | Role::Retired => {}
         }

@@ -29,15 +29,27 @@ impl Progress {
     }
 
     /// Why it should not be waited for any longer.
-    fn trouble(&self, end: Sequence, sync_upto: Sequence, now: Moment) -> Option<RemoveReason> {
+    fn trouble(&self, due: Due, now: Moment) -> Option<RemoveReason> {
         if let Some(failure) = self.failure {
             return Some(RemoveReason::Failed(failure));
         }
         if self.silent(now) {
             return Some(RemoveReason::Silent);
         }
-        self.stalled(end, sync_upto, now).then_some(RemoveReason::Stalled)
+        let stalled =
+            self.log_stalled(due.end, now) || self.disk_stalled(due.synced, due.synced_since, now);
+        stalled.then_some(RemoveReason::Stalled)
     }
+}
+
+/// What a follower must have.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    end: Sequence,
+    /// On its disk: what was asked for, as far as the leader's own disk has it...
+    synced: Sequence,
+    /// ...since then.
+    synced_since: Moment,
 }
 
 impl Leading {
@@ -114,10 +126,14 @@ impl Leading {
             // Who cannot prove its own log has no business judging others.
             return;
         }
-        let (end, sync_upto) = (core.log.end, self.sync_upto(core));
+        let due = Due {
+            end: core.log.end,
+            synced: self.sync_upto(core).min(core.log.synced),
+            synced_since: self.synced_at,
+        };
         let (serves, floor) = (self.phase.serves(), self.promotion_floor(core));
         let Some(progress) = self.followers.get_mut(&replica) else { return };
-        let trouble = progress.trouble(end, sync_upto, now);
+        let trouble = progress.trouble(due, now);
         let change = match (progress.membership, trouble) {
             (Membership::InSync | Membership::Promoting, Some(reason)) => {
                 Change::Remove { replica, reason }
@@ -128,7 +144,7 @@ impl Leading {
                 return;
             }
             (Membership::CatchingUp, None) => {
-                if serves && progress.is_close(end) {
+                if serves && progress.is_close(due.end) {
                     progress.membership = Membership::Joining;
                     progress.moved_at = now;
                 }

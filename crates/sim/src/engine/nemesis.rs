@@ -57,7 +57,8 @@ impl World {
                 self.machines[machine].sync_fails_until = self.now + (until - self.now) / 8;
             }
             Trouble::SlowSync => {
-                let long = self.dice.between(0, 4000 * MS);
+                let most = *self.dice.pick(&[500, 4_000, 4_000, 20_000]);
+                let long = self.dice.between(0, most) * MS;
                 self.machines[machine].sync_slow_until = self.now + long;
             }
             Trouble::FailPersist => {

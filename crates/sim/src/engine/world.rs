@@ -22,7 +22,7 @@ use types::{Configuration, Epoch, ReplicaId, Sequence};
 pub(super) const MS: u64 = 1_000_000;
 
 /// Time within which everything must work again once the last trouble is over.
-pub(super) const HEALING_NS_MAX: u64 = 30_000 * MS;
+pub(super) const HEALING_NS_MAX: u64 = 60_000 * MS;
 
 /// Something that will happen at a time.
 #[derive(Debug)]
@@ -480,7 +480,9 @@ impl World {
     pub(super) fn electable_disks(
         &self,
     ) -> impl Iterator<Item = (ReplicaId, &super::disk::Disk)> + Clone {
-        let promised = self.promised.iter().filter_map(|(_, replica)| {
+        let epoch = self.control.configuration.epoch;
+        let current = self.promised.iter().filter(move |(asked, _)| *asked >= epoch);
+        let promised = current.filter_map(|(_, replica)| {
             self.host(*replica).map(|machine| (*replica, &self.machines[machine].disk))
         });
         self.in_sync_disks().chain(promised)

@@ -135,7 +135,7 @@ fn whoever_is_silent_is_to_be_removed_and_nothing_is_acknowledged_until_then() {
     step(&mut leader, LATER, Event::Submit { token: 5, entry: body() });
     step(&mut leader, LATER, Event::Appended { end: Sequence(2) });
     let mut asked = Vec::new();
-    for tick in 1..=15 {
+    for tick in 1..=20 {
         let now = LATER + ms(100 * tick);
         step(&mut leader, now, from(TWO, ack(1, now, 2, 0)));
         for effect in step(&mut leader, now, Event::Tick) {
@@ -146,9 +146,9 @@ fn whoever_is_silent_is_to_be_removed_and_nothing_is_acknowledged_until_then() {
         }
     }
     let change = Change::Remove { replica: THREE, reason: RemoveReason::Silent };
-    assert_eq!(asked, [(11, Epoch(1), change), (15, Epoch(1), change)]);
+    assert_eq!(asked, [(16, Epoch(1), change), (20, Epoch(1), change)]);
 
-    let now = LATER + ms(1600);
+    let now = LATER + ms(2100);
     let effects = take_up(&mut leader, now, configuration(2, ONE, &[ONE, TWO]));
     let written = Ok(Answer::Written { sequence: Sequence(2) });
     assert!(effects.contains(&Effect::Answer { token: 5, result: written }));

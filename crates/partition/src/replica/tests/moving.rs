@@ -5,7 +5,14 @@ fn a_newer_epoch_is_persisted_before_anything_is_done_in_it() {
     let mut follower = following(&[1]);
     let message = Message::Append(append(10, position(1, 1), 0, vec![entry(10, 2)]));
     let effects = step(&mut follower, LATER, from(THREE, message));
-    assert_eq!(effects, [Effect::Persist { epoch: Epoch(10), configuration: None }]);
+    let sign_of_life = Message::Stale { epoch: Epoch(10), leader: Some(THREE) };
+    assert_eq!(
+        effects,
+        [
+            Effect::Persist { epoch: Epoch(10), configuration: None },
+            Effect::Send { to: THREE, message: sign_of_life },
+        ]
+    );
     assert_eq!(follower.status(LATER).role, RoleName::Waiting);
     let effects = step(&mut follower, LATER, Event::EpochPersisted { epoch: Epoch(10) });
     assert!(matches!(effects[..], [Effect::Append { .. }]), "then what came early is done");

@@ -2,7 +2,7 @@
 
 use super::committed::token_of;
 use super::{Verdict, demand};
-use partition::replica::Entry;
+use partition::replica::{Entry, Position};
 use types::Sequence;
 
 /// What the world knows of one write.
@@ -13,8 +13,9 @@ enum Fate {
     /// Its client was told that nothing happened.
     Refused,
     Committed(Sequence),
-    /// Lost with the power of all that had it, before any flush.
-    TakenBack,
+    /// Lost with the power of all that had it, before any flush. A message that was on its way all
+    /// the time may yet bring it back, to the same place.
+    TakenBack(Position),
 }
 
 /// All writes, by token.
@@ -37,15 +38,10 @@ impl Acknowledged {
         let Some(token) = token_of(entry) else { return Ok(()) };
         let sequence = entry.sequence;
         let fate = self.fate(token);
-        demand(
-            *fate == Fate::Open,
-            "a write happens at most once, and never once refused",
-            || {
-                format!(
-                    "write {token} was committed at {sequence:?}, though it was {fate:?} already"
-                )
-            },
-        )?;
+        let may = *fate == Fate::Open || *fate == Fate::TakenBack(entry.position());
+        demand(may, "a write happens at most once, and never once refused", || {
+            format!("write {token} was committed at {sequence:?}, though it was {fate:?} already")
+        })?;
         *fate = Fate::Committed(sequence);
         Ok(())
     }
@@ -66,9 +62,9 @@ impl Acknowledged {
         Ok(())
     }
 
-    pub(super) fn take_back(&mut self, tokens: Vec<u64>) {
-        for token in tokens {
-            *self.fate(token) = Fate::TakenBack;
+    pub(super) fn take_back(&mut self, lost: Vec<(u64, Position)>) {
+        for (token, position) in lost {
+            *self.fate(token) = Fate::TakenBack(position);
         }
     }
 }

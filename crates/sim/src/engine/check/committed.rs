@@ -86,10 +86,11 @@ impl Committed {
         }
     }
 
-    /// Forgets everything after `kept`; returns the tokens that went.
-    pub(super) fn take_back(&mut self, kept: Sequence) -> Vec<u64> {
+    /// Forgets everything after `kept`; returns the writes that went.
+    pub(super) fn take_back(&mut self, kept: Sequence) -> Vec<(u64, Position)> {
         let keep = usize::try_from(kept.0).expect("in memory");
-        self.lines.drain(keep..).filter_map(|line| line.token).collect()
+        let lost = self.lines.drain(keep..);
+        lost.filter_map(|line| line.token.map(|token| (token, line.position))).collect()
     }
 
     pub(super) fn check_complete(&self, replica: ReplicaId, disk: &Disk) -> Verdict {
