@@ -31,6 +31,7 @@ mod create;
 pub mod digest;
 mod entry;
 mod fault;
+pub mod files;
 mod finding;
 mod inode;
 mod key;
