@@ -6,6 +6,8 @@ mod it {
     mod admin;
     mod cluster;
     mod embedded;
+    mod fsck;
+    mod inspect;
     mod run;
     mod session;
     mod space;

@@ -28,6 +28,7 @@ pub mod check;
 mod chunks;
 mod codec;
 mod create;
+pub mod describe;
 pub mod digest;
 mod entry;
 mod fault;

@@ -1,11 +1,11 @@
 //! Questions to single replicas.
 
 use client::{Client, Routes};
-use types::limits::{INSPECT_CHUNKS_MAX, INSPECT_DEADLINE, INSPECT_FILES_MAX, INSPECT_FINDINGS_MAX};
-use types::{NodeId, PartitionId, ReplicaId};
-use wire::inspect::{
-    Ask, AskChunks, AskFiles, AskNamespace, Chunks, Files, Namespace, What,
+use types::limits::{
+    INSPECT_CHUNKS_MAX, INSPECT_DEADLINE, INSPECT_FILES_MAX, INSPECT_FINDINGS_MAX,
 };
+use types::{NodeId, PartitionId, ReplicaId};
+use wire::inspect::{Ask, AskChunks, AskFiles, AskNamespace, Chunks, Files, Namespace, What};
 use wire::{Class, Operation, Request};
 
 /// One replica, and where it is asked.

@@ -20,8 +20,8 @@ use ask::{Asker, Replica, replicas};
 use client::Client;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::configuration::PartitionKind;
 use types::PartitionId;
+use types::configuration::PartitionKind;
 use world::World;
 
 /// How often replicas are asked again until they answer from the same place.
@@ -99,7 +99,10 @@ impl Check<'_> {
         for attempt in 1..=ATTEMPTS_MAX {
             let mut answers = Vec::new();
             for replica in &replicas {
-                (self.progress)(&format!("namespace, replica {}", replica.id), self.report.verified_bytes);
+                (self.progress)(
+                    &format!("namespace, replica {}", replica.id),
+                    self.report.verified_bytes,
+                );
                 match self.asker.namespace(replica).await {
                     Ok(answer) => answers.push((replica, answer)),
                     Err(reason) if attempt == ATTEMPTS_MAX => {

@@ -9,7 +9,7 @@ use super::{Holder, Machine};
 use crate::log;
 use crate::run::NodeEvent;
 use partition::extent::{ChunkMap, Index, Piece};
-use partition::kv::Read;
+use partition::kv::{Kv, Read};
 use partition::namespace::{check, digest, files};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -95,7 +95,11 @@ impl View {
         let mut findings = Vec::new();
         let counted = check::check(self.kv.as_ref(), &mut |finding| {
             findings.push(finding.to_string());
-            if findings.len() < findings_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if findings.len() < findings_max {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         });
         let counted = counted.map_err(|fault| fault.to_string())?;
         let digest = digest::whole(self.kv.as_ref()).map_err(|fault| fault.to_string())?;
@@ -164,7 +168,8 @@ impl View {
                 Ok(()) => digest.update(&out),
                 Err(reason) if damages.len() < INSPECT_DAMAGES_MAX => {
                     let (segment, at) = (extent.at.segment, extent.at.offset);
-                    damages.push(format!("offset {offset}, in segment {segment} at {at}: {reason}"));
+                    damages
+                        .push(format!("offset {offset}, in segment {segment} at {at}: {reason}"));
                 }
                 Err(_) => {}
             }

@@ -75,16 +75,18 @@ fn file(read: &dyn Read, inode: &Inode) -> Result<File, Fault> {
     }
     let mut fault = None;
     if inode.chunks {
-        scan_prefix(read, &key::one(key::CHUNK, inode.id), &mut |key, value| {
-            match unseal(key, value).and_then(decode_number) {
-                Ok(partition) => {
-                    partitions.insert(PartitionId(partition));
-                    ControlFlow::Continue(())
-                }
-                Err(source) => {
-                    fault = Some(Fault::Value { key: shown(key), source });
-                    ControlFlow::Break(())
-                }
+        scan_prefix(read, &key::one(key::CHUNK, inode.id), &mut |key, value| match unseal(
+            key, value,
+        )
+        .and_then(decode_number)
+        {
+            Ok(partition) => {
+                partitions.insert(PartitionId(partition));
+                ControlFlow::Continue(())
+            }
+            Err(source) => {
+                fault = Some(Fault::Value { key: shown(key), source });
+                ControlFlow::Break(())
             }
         })?;
     }
