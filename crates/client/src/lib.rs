@@ -47,6 +47,26 @@ impl Client {
         Client { world, peers, members }
     }
 
+    /// Where the partitions of a volume are at this moment.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Deleted`], or [`Error::Unavailable`].
+    pub async fn routes(&self, name: &str) -> Result<Routes, Error> {
+        routes::fetch(self, VolumeSelector::Name(name.to_string())).await
+    }
+
+    /// Asks a node of the cluster directly; for tools that look at single replicas.
+    ///
+    /// # Errors
+    /// The wire's.
+    pub async fn ask(
+        &self,
+        address: &str,
+        request: wire::Request,
+    ) -> Result<wire::Reply, wire::Error> {
+        self.peers.call(address, request).await
+    }
+
     /// Opens a file volume by name, and begins a session in it.
     ///
     /// # Errors

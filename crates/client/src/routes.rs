@@ -132,7 +132,7 @@ impl Router {
     }
 }
 
-async fn fetch(client: &Client, selector: VolumeSelector) -> Result<Routes, Error> {
+pub(crate) async fn fetch(client: &Client, selector: VolumeSelector) -> Result<Routes, Error> {
     let name = match &selector {
         VolumeSelector::Name(name) => name.clone(),
         VolumeSelector::Id(id) => id.to_string(),

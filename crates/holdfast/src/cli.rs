@@ -63,6 +63,10 @@ enum Command {
     /// Look at the partitions that volumes are made of
     #[command(subcommand)]
     Partition(command::partition::Partition),
+    /// Compare all replicas of a volume, and say what differs
+    Fsck(command::fsck::Fsck),
+    /// Print any file that a node or a member of the control plane writes
+    Inspect(command::inspect::Inspect),
     /// Make the certificates of a cluster
     #[command(subcommand)]
     Ca(command::ca::Ca),
@@ -80,6 +84,8 @@ impl Cli {
             Command::Node(node) => node.run(),
             Command::Disk(disk) => disk.run(),
             Command::Partition(partition) => partition.run(),
+            Command::Fsck(fsck) => fsck.run(),
+            Command::Inspect(inspect) => inspect.run(),
             Command::Ca(ca) => ca.run(),
         }
     }

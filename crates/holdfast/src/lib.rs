@@ -3,3 +3,5 @@
 #![allow(clippy::disallowed_methods, reason = "the edge: it makes the world")]
 
 pub mod embedded;
+pub mod fsck;
+pub mod inspect;

@@ -7,6 +7,8 @@ mod it {
     mod cluster;
     mod embedded;
     mod failover;
+    mod fsck;
+    mod inspect;
     mod run;
     mod session;
     mod space;

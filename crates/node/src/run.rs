@@ -57,6 +57,9 @@ pub enum NodeEvent {
         replica: ReplicaId,
         to: ReplicaId,
     },
+    Inspected {
+        replica: ReplicaId,
+    },
     Deleted {
         replica: ReplicaId,
         deleted: replica::Deleted,
@@ -196,6 +199,7 @@ impl NodeLoop {
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
+            NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
             NodeEvent::Deleted { replica, deleted } => {
                 self.with(replica, |holder| holder.deleted(deleted));
             }
@@ -220,6 +224,7 @@ impl NodeLoop {
         };
         self.with(replica, |holder| match request.operation {
             Operation::Snapshot => holder.take_piece(&request, responder),
+            Operation::Inspect => holder.inspect(&request, responder),
             _ => holder.request(request, responder),
         });
     }

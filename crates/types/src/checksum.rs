@@ -1,4 +1,4 @@
-//! CRC-32C, the checksum of frames and records.
+//! CRC-32C, the checksum of frames and records; and CRC-64, to compare copies.
 
 use crate::limits::CHECKSUM_BLOCK_BYTES;
 
@@ -13,6 +13,29 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 #[must_use]
 pub fn block_checksums(payload: &[u8]) -> Vec<u32> {
     payload.chunks(CHECKSUM_BLOCK_BYTES as usize).map(crc32c).collect()
+}
+
+/// A CRC-64 over many pieces, to compare copies. It finds accidents, not forgeries.
+#[derive(Debug)]
+pub struct Digest64(crc_fast::Digest);
+
+impl Default for Digest64 {
+    fn default() -> Digest64 {
+        Digest64(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme))
+    }
+}
+
+impl Digest64 {
+    /// Takes one more piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces.
+    #[must_use]
+    pub fn finish(self) -> u64 {
+        self.0.finalize()
+    }
 }
 
 #[cfg(test)]

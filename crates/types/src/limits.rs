@@ -244,3 +244,15 @@ pub const CAPACITY_RESEND_INTERVAL: Duration = Duration::from_secs(1);
 
 const _: () = assert!(EVENTS_WAIT_MAX.as_millis() * 3 < CLIENT_SESSION_SILENCE_MAX.as_millis());
 const _: () = assert!(REAP_BATCH <= ITEMS_PER_COMMAND_MAX);
+
+/// Chunks, and bytes read for them, in one page of a replica's inspection; files in one page.
+pub const INSPECT_CHUNKS_MAX: usize = 2048;
+pub const INSPECT_BYTES_MAX: u64 = 64 << 20;
+pub const INSPECT_FILES_MAX: usize = 4096;
+
+/// Findings that one inspection of a namespace lists, and damages it lists of one chunk.
+pub const INSPECT_FINDINGS_MAX: usize = 256;
+pub const INSPECT_DAMAGES_MAX: usize = 4;
+
+/// An inspection that reads much is given this long.
+pub const INSPECT_DEADLINE: Duration = Duration::from_secs(600);

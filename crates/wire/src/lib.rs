@@ -15,6 +15,7 @@ pub mod data;
 pub mod error;
 pub mod events;
 pub mod frame;
+pub mod inspect;
 pub mod members;
 pub mod metrics;
 pub mod operation;

@@ -2,6 +2,8 @@
 
 pub(crate) mod ca;
 pub(crate) mod disk;
+pub(crate) mod fsck;
+pub(crate) mod inspect;
 pub(crate) mod mount;
 pub(crate) mod node;
 pub(crate) mod partition;

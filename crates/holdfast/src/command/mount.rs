@@ -57,8 +57,7 @@ impl Mount {
             return self.run_behind();
         }
         logging::init("warn");
-        let members: Members = self.remote.client()?.get("/v1/members")?;
-        let members = members.items.into_iter().map(|member| member.wire).collect();
+        let members = members(&self.remote)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("holdfast-mount")
@@ -125,6 +124,12 @@ impl Mount {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
+}
+
+/// Where the members of the control plane listen.
+pub(super) fn members(remote: &Remote) -> Result<Vec<String>> {
+    let members: Members = remote.client()?.get("/v1/members")?;
+    Ok(members.items.into_iter().map(|member| member.wire).collect())
 }
 
 /// The device of the file system that a folder is on; changes when something is mounted there.

@@ -12,14 +12,14 @@ use types::namespace::{Caller, Create, FileKind, Unlink};
 use types::volume::VolumeKind;
 
 /// Three nodes and no volume yet.
-pub async fn start(data: &Path) -> Embedded {
+pub(super) async fn start(data: &Path) -> Embedded {
     let _ = tracing_subscriber::fmt().with_env_filter("info").with_test_writer().try_init();
     let config = Config { data: data.to_path_buf(), nodes: 3, admin_listen: "127.0.0.1:0".into() };
     Embedded::start(&config).await.unwrap()
 }
 
 /// Three nodes and a volume of this capacity.
-pub async fn start_with(data: &Path, name: &str, capacity_bytes: u64) -> Embedded {
+pub(super) async fn start_with(data: &Path, name: &str, capacity_bytes: u64) -> Embedded {
     let cluster = start(data).await;
     let create = CreateVolume { capacity_bytes, ..CreateVolume::new(name, VolumeKind::File) };
     cluster.member.create_volume(create).await.unwrap();
@@ -27,12 +27,12 @@ pub async fn start_with(data: &Path, name: &str, capacity_bytes: u64) -> Embedde
 }
 
 /// One more client.
-pub async fn open(cluster: &Embedded, name: &str) -> Volume {
+pub(super) async fn open(cluster: &Embedded, name: &str) -> Volume {
     cluster.open_volume(name, Options::default()).await.unwrap()
 }
 
 /// Makes and opens a file in the root.
-pub async fn create(volume: &Volume, name: &str) -> File {
+pub(super) async fn create(volume: &Volume, name: &str) -> File {
     let create = Create {
         parent: InodeId::ROOT.0,
         name: Bytes::copy_from_slice(name.as_bytes()),
@@ -45,20 +45,20 @@ pub async fn create(volume: &Volume, name: &str) -> File {
 }
 
 /// Opens a file of the root, as it is now.
-pub async fn reopen(volume: &Volume, name: &str) -> File {
+pub(super) async fn reopen(volume: &Volume, name: &str) -> File {
     let name = Bytes::copy_from_slice(name.as_bytes());
     volume.open_file(&volume.lookup(InodeId::ROOT, name).await.unwrap())
 }
 
 /// Takes a name of the root away.
-pub async fn unlink(volume: &Volume, name: &str) {
+pub(super) async fn unlink(volume: &Volume, name: &str) {
     let name = Bytes::copy_from_slice(name.as_bytes());
     let unlink = Unlink { parent: InodeId::ROOT.0, name, folder: false };
     volume.unlink(unlink, Caller::default()).await.unwrap();
 }
 
 /// Waits until something holds.
-pub async fn eventually<F: Future<Output = bool>>(
+pub(super) async fn eventually<F: Future<Output = bool>>(
     what: &str,
     within: Duration,
     mut holds: impl FnMut() -> F,

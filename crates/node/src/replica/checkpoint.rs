@@ -184,7 +184,7 @@ impl Holder {
 
     /// Gives back the room of what nobody needs: whole segments, and dead runs within others.
     fn reclaim(&mut self) {
-        if self.snapshots.are_sending() {
+        if self.snapshots.are_reading() {
             return;
         }
         let oldest_kept = self.oldest_segment_kept();

@@ -9,6 +9,7 @@ mod checkpoint;
 mod data;
 mod delete;
 mod effects;
+mod inspect;
 mod machine;
 mod namespace;
 mod open;

@@ -221,7 +221,7 @@ fn read_pieces(
 }
 
 /// Reads and verifies one piece.
-fn read_piece(
+pub(super) fn read_piece(
     partition: PartitionId,
     object: u64,
     piece: &Piece,

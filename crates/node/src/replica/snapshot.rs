@@ -31,12 +31,22 @@ use world::File;
 pub(super) struct Transfers {
     /// How many are being sent: their segments must stay.
     sending: usize,
+    /// How many inspections are reading: so must theirs.
+    reading: usize,
     staging: Option<Staging>,
 }
 
 impl Transfers {
-    pub(super) fn are_sending(&self) -> bool {
-        self.sending > 0
+    pub(super) fn are_reading(&self) -> bool {
+        self.sending + self.reading > 0
+    }
+
+    pub(super) fn begin_reading(&mut self) {
+        self.reading += 1;
+    }
+
+    pub(super) fn end_reading(&mut self) {
+        self.reading = self.reading.saturating_sub(1);
     }
 }
 

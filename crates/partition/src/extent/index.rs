@@ -484,6 +484,44 @@ fn decode_chunk_key(bytes: &[u8]) -> Option<ChunkKey> {
     Some(ChunkKey { object, chunk })
 }
 
+/// What one pair of an index says, in words; for `inspect`, never for decisions.
+///
+/// # Errors
+/// When it does not decode.
+pub fn describe(key: &[u8], value: &[u8]) -> Result<(String, String), kv::Error> {
+    let unknown = || damaged("a key of no known kind");
+    match key.first() {
+        Some(b'a') => {
+            let [applied, allocated] = decode_numbers(value)?;
+            Ok(("totals".into(), format!("applied {applied}, {allocated} bytes allocated")))
+        }
+        Some(b'c') => {
+            let ChunkKey { object, chunk } = decode_chunk_key(key).ok_or_else(unknown)?;
+            let map =
+                ChunkMap::decode(value).map_err(|_| damaged("a chunk map does not decode"))?;
+            let extent = |e: &Extent| {
+                let place = format!("segment {} at {}", e.at.segment, e.at.offset);
+                format!(
+                    "{}+{} in {place} skip {} of {}",
+                    e.start, e.length, e.skip, e.payload_bytes
+                )
+            };
+            let extents: Vec<String> = map.extents().iter().map(extent).collect();
+            Ok((format!("object {object} chunk {chunk}"), extents.join(", ")))
+        }
+        Some(b's') => {
+            let number: [u8; 4] = key[1..].try_into().map_err(|_| unknown())?;
+            let [live] = decode_numbers(value)?;
+            Ok((format!("segment {}", u32::from_be_bytes(number)), format!("{live} live bytes")))
+        }
+        Some(b't') => {
+            let number: [u8; 8] = key[1..].try_into().map_err(|_| unknown())?;
+            Ok((format!("object {}", u64::from_be_bytes(number)), "deleted for good".into()))
+        }
+        _ => Err(unknown()),
+    }
+}
+
 fn tombstone_key(object: u64) -> Vec<u8> {
     [b"t".as_slice(), &object.to_be_bytes()].concat()
 }

@@ -1,0 +1,179 @@
+//! Saying what this replica holds, so that it can be compared with the others.
+//!
+//! Leaders and followers answer alike, from a frozen view of what they have applied. The reading
+//! goes on away from the loop; meanwhile no room is given back, so that what the view points to
+//! stays where it is. Who asks sets the pace: a page at a time.
+
+use super::read::read_piece;
+use super::{Holder, Machine};
+use crate::log;
+use crate::run::NodeEvent;
+use partition::extent::{ChunkMap, Index, Piece};
+use partition::kv::{Kv, Read};
+use partition::namespace::{check, digest, files};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use types::PartitionId;
+use types::checksum::Digest64;
+use types::limits::{
+    CHUNK_BYTES, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX, INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX,
+    INSPECT_FINDINGS_MAX,
+};
+use wire::inspect::{
+    Ask, AskChunks, AskFiles, AskNamespace, ChunkBytes, Chunks, FileBytes, Files, Head, Namespace,
+    What,
+};
+use wire::{Reply, Request, Responder, Status};
+use world::File;
+
+/// A frozen view of a replica.
+struct View {
+    head: Head,
+    partition: PartitionId,
+    kv: Arc<dyn Read>,
+    segments: BTreeMap<u32, Result<File, String>>,
+}
+
+impl Holder {
+    /// Answers an inspection, later.
+    pub fn inspect(&mut self, request: &Request, responder: Responder) {
+        let Ok(Ask { what: Some(what) }) = request.decode::<Ask>() else {
+            return responder.refuse(Status::Invalid, "the question does not decode");
+        };
+        let is_data = matches!(self.machine, Machine::Data(_));
+        if is_data != matches!(what, What::Chunks(_)) {
+            return responder.refuse(Status::Unsupported, "this is another kind of partition");
+        }
+        let view = match self.view() {
+            Ok(view) => view,
+            Err(reason) => return responder.refuse(Status::Damaged, reason),
+        };
+        self.snapshots.begin_reading();
+        let (context, replica) = (self.context.clone(), self.id);
+        self.context.world.spawn("inspect", async move {
+            let answer = context.world.blocking(move || view.answer(what)).await;
+            context.post(NodeEvent::Inspected { replica });
+            match answer {
+                Ok(reply) => responder.reply(reply),
+                Err(reason) => responder.refuse(Status::Damaged, reason),
+            }
+        });
+    }
+
+    /// An inspection has ended.
+    pub fn inspected(&mut self) {
+        self.snapshots.end_reading();
+    }
+
+    fn view(&mut self) -> Result<View, String> {
+        self.machine.checkpoint().map_err(|error| error.to_string())?;
+        let numbers: Vec<u32> = self.log.segments().keys().copied().collect();
+        let file = |number: u32| self.log.file(number).map_err(|e: log::Error| e.to_string());
+        let segments = numbers.into_iter().map(|number| (number, file(number))).collect();
+        let head = Head {
+            replica: self.id.0,
+            epoch: self.epoch().0,
+            applied: self.machine.applied().0,
+            log_end: self.log.end().0,
+        };
+        Ok(View { head, partition: self.partition, kv: self.kv.snapshot(), segments })
+    }
+}
+
+impl View {
+    fn answer(&self, what: What) -> Result<Reply, String> {
+        match what {
+            What::Namespace(ask) => self.namespace(ask).map(|answer| Reply::message(&answer)),
+            What::Files(ask) => self.files(ask).map(|answer| Reply::message(&answer)),
+            What::Chunks(ask) => self.chunks(ask).map(|answer| Reply::message(&answer)),
+        }
+    }
+
+    fn namespace(&self, ask: AskNamespace) -> Result<Namespace, String> {
+        let findings_max = (ask.findings_max as usize).min(INSPECT_FINDINGS_MAX);
+        let mut findings = Vec::new();
+        let counted = check::check(self.kv.as_ref(), &mut |finding| {
+            findings.push(finding.to_string());
+            if findings.len() < findings_max {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        let counted = counted.map_err(|fault| fault.to_string())?;
+        let digest = digest::whole(self.kv.as_ref()).map_err(|fault| fault.to_string())?;
+        Ok(Namespace {
+            head: Some(self.head),
+            digest,
+            inodes: counted.inodes,
+            names: counted.names,
+            used: counted.used,
+            findings,
+        })
+    }
+
+    fn files(&self, ask: AskFiles) -> Result<Files, String> {
+        let files_max = (ask.files_max as usize).clamp(1, INSPECT_FILES_MAX);
+        let page = files::page(self.kv.as_ref(), ask.after, files_max);
+        let page = page.map_err(|fault| fault.to_string())?;
+        let file = |file: files::File| FileBytes {
+            inode: file.inode,
+            allocated: file.allocated,
+            partitions: file.partitions.into_iter().map(|partition| partition.0).collect(),
+        };
+        let files = page.files.into_iter().map(file).collect();
+        Ok(Files { head: Some(self.head), files, next: page.next.unwrap_or(0) })
+    }
+
+    fn chunks(&self, ask: AskChunks) -> Result<Chunks, String> {
+        let chunks_max = (ask.chunks_max as usize).clamp(1, INSPECT_CHUNKS_MAX);
+        let first = (ask.object, ask.chunk) == (0, 0);
+        let after = (!first).then_some((ask.object, ask.chunk));
+        let (mut maps, mut bytes, mut end) = (Vec::new(), 0, true);
+        Index::scan(self.kv.as_ref(), after, &mut |object, chunk, map| {
+            if maps.len() == chunks_max || bytes >= INSPECT_BYTES_MAX {
+                end = false;
+                return ControlFlow::Break(());
+            }
+            bytes += map.extents().iter().map(|extent| u64::from(extent.length)).sum::<u64>();
+            maps.push((object, chunk, map));
+            ControlFlow::Continue(())
+        })
+        .map_err(|error| error.to_string())?;
+        let chunks = maps.iter().map(|(object, chunk, map)| self.chunk(*object, *chunk, map));
+        Ok(Chunks { head: Some(self.head), chunks: chunks.collect(), end })
+    }
+
+    /// Reads and verifies all that is held of one chunk.
+    fn chunk(&self, object: u64, chunk: u64, map: &ChunkMap) -> ChunkBytes {
+        let mut digest = Digest64::default();
+        let (mut bytes, mut run_end) = (0, None);
+        let mut damages = Vec::new();
+        for extent in map.extents() {
+            if run_end != Some(extent.start) {
+                digest.update(&extent.start.to_le_bytes());
+            }
+            run_end = Some(extent.end());
+            bytes += u64::from(extent.length);
+            let offset = chunk * CHUNK_BYTES + u64::from(extent.start);
+            let piece = Piece { offset, extent: *extent };
+            let mut out = vec![0; extent.length as usize];
+            let read = match self.segments.get(&extent.at.segment) {
+                Some(Ok(file)) => read_piece(self.partition, object, &piece, file, &mut out),
+                Some(Err(reason)) => Err(reason.clone()),
+                None => Err("the segment's file is missing".into()),
+            };
+            match read {
+                Ok(()) => digest.update(&out),
+                Err(reason) if damages.len() < INSPECT_DAMAGES_MAX => {
+                    let (segment, at) = (extent.at.segment, extent.at.offset);
+                    damages
+                        .push(format!("offset {offset}, in segment {segment} at {at}: {reason}"));
+                }
+                Err(_) => {}
+            }
+        }
+        ChunkBytes { object, chunk, bytes, digest: digest.finish(), damages }
+    }
+}
