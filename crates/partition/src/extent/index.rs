@@ -13,8 +13,7 @@ use super::chunk::{ChunkMap, Extent};
 use super::command::{DataKey, Meaning};
 use crate::kv::{self, Batch, Kv};
 use crate::log::Location;
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use types::Sequence;
@@ -30,8 +29,8 @@ pub struct Index {
     chunks: HashMap<ChunkKey, Cached>,
     segments: BTreeMap<u32, u64>,
     /// Segments whose live bytes changed since the last checkpoint.
-    segments_changed: std::collections::BTreeSet<u32>,
-    tombstones_new: Vec<u64>,
+    segments_changed: BTreeSet<u32>,
+    tombstones_new: BTreeSet<u64>,
     /// Runs that were replaced or trimmed since they were last asked for.
     dead: Vec<Extent>,
     applied: Sequence,
@@ -80,7 +79,7 @@ impl Index {
             chunks: HashMap::new(),
             segments: BTreeMap::new(),
             segments_changed: Default::default(),
-            tombstones_new: Vec::new(),
+            tombstones_new: BTreeSet::new(),
             dead: Vec::new(),
             applied: Sequence::ZERO,
             allocated: 0,
@@ -242,7 +241,7 @@ impl Index {
 
     /// Notes that an object was deleted, when a snapshot says so.
     pub fn bury(&mut self, object: u64) {
-        self.tombstones_new.push(object);
+        self.tombstones_new.insert(object);
     }
 
     /// Says up to where the index goes, once a snapshot is wholly in it.
@@ -379,7 +378,7 @@ impl Index {
     fn delete(&mut self, object: u64) -> Result<(), kv::Error> {
         self.trim(&DataKey { object, offset: 0, length: u64::MAX })?;
         if !self.is_deleted(object)? {
-            self.tombstones_new.push(object);
+            self.tombstones_new.insert(object);
         }
         Ok(())
     }
@@ -388,7 +387,7 @@ impl Index {
     fn chunks_present(&self, key: &DataKey) -> Result<Vec<u64>, kv::Error> {
         let first = key.offset >> CHUNK_BITS;
         let last = (key.end().expect("ranges were checked") - 1) >> CHUNK_BITS;
-        let mut chunks = std::collections::BTreeSet::new();
+        let mut chunks = BTreeSet::new();
         let from = chunk_key(ChunkKey { object: key.object, chunk: first });
         let until = kv::prefix_end(&chunk_key(ChunkKey { object: key.object, chunk: last }));
         self.kv.scan(&from, until.as_deref(), &mut |key, _| {
