@@ -10,6 +10,7 @@ mod it {
     mod fsck;
     mod inspect;
     mod run;
+    mod semantics;
     mod session;
     mod space;
     mod usage;

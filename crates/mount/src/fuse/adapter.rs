@@ -220,11 +220,12 @@ impl Shared {
     async fn close(&self, handle: FileHandle, flock_owner: Option<LockOwner>) -> Result<()> {
         let Some(open) = self.handles.close(handle.0) else { return Ok(()) };
         let flushed = self.flush(&open).await;
-        if let Some(owner) = flock_owner {
-            self.locks.release(&self.volume, open.file.inode(), owner.0).await?;
-        }
+        let released = match flock_owner {
+            Some(owner) => self.locks.release(&self.volume, open.file.inode(), owner.0).await,
+            None => Ok(()),
+        };
         open.file.close();
-        flushed
+        flushed.and(released)
     }
 
     async fn make(&self, create: Create, caller: Caller) -> Result<Attributes> {

@@ -83,9 +83,28 @@ impl Deletion {
             self.context.world.sleep(Duration::from_millis(100 << attempt)).await;
             self.refresh().await;
         }
-        let failed: BTreeSet<u64> = pairs.into_iter().map(|(_, object)| object).collect();
+        let mut failed: BTreeSet<u64> = pairs.into_iter().map(|(_, object)| object).collect();
+        if let Some(routes) = self.routes.clone() {
+            failed.extend(self.not_flushed(&routes).await);
+        }
         let objects = self.orphans.iter().map(|orphan| orphan.object);
         objects.filter(|object| !failed.contains(object)).collect()
+    }
+
+    /// Makes the deletes durable; returns the objects of which that is not certain.
+    async fn not_flushed(&self, routes: &Routes) -> Vec<u64> {
+        let pairs = self.pairs(routes);
+        let partitions: BTreeSet<PartitionId> = pairs.iter().map(|(p, _)| *p).collect();
+        let mut failed = BTreeSet::new();
+        for partition in partitions {
+            let request = Request::new(Operation::DataFlush).message(&data::Flush {});
+            if let Err(error) = call(&self.context, routes, partition, request).await {
+                tracing::debug!(%partition, %error, "deletes are not durable yet");
+                failed.insert(partition);
+            }
+        }
+        let uncertain = pairs.into_iter().filter(|(partition, _)| failed.contains(partition));
+        uncertain.map(|(_, object)| object).collect()
     }
 
     fn pairs(&self, routes: &Routes) -> Vec<(PartitionId, u64)> {
@@ -124,20 +143,30 @@ impl Routes {
 
 /// Deletes one object from one partition; whether it is gone for certain.
 async fn delete(context: &Context, routes: &Routes, partition: PartitionId, object: u64) -> bool {
-    let Some((address, epoch)) = routes.leader(partition) else { return false };
-    let request = Request::new(Operation::DataDelete)
-        .class(Class::Background)
-        .partition(partition)
-        .epoch(epoch)
-        .message(&data::Delete { object });
-    match context.peers.call(address, request).await {
-        Ok(_) => true,
+    let request = Request::new(Operation::DataDelete).message(&data::Delete { object });
+    match call(context, routes, partition, request).await {
+        Ok(()) => true,
         Err(error) if error.status() == Some(Status::Gone) => true,
         Err(error) => {
             tracing::debug!(%partition, object, %error, "an object was not deleted yet");
             false
         }
     }
+}
+
+/// Asks whoever leads a data partition.
+async fn call(
+    context: &Context,
+    routes: &Routes,
+    partition: PartitionId,
+    request: Request,
+) -> Result<(), wire::Error> {
+    let Some((address, epoch)) = routes.leader(partition) else {
+        let address = format!("partition {partition}");
+        return Err(wire::Error::Unreachable { address, reason: "it has no leader".into() });
+    };
+    let request = request.class(Class::Background).partition(partition).epoch(epoch);
+    context.peers.call(address, request).await.map(drop)
 }
 
 async fn fetch(context: &Context, volume: VolumeId) -> Result<Routes, String> {

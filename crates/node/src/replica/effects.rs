@@ -210,6 +210,7 @@ impl Holder {
         let Some(waiter) = self.waiting.remove(&token) else { return };
         match (waiter, result) {
             (Waiter::Nobody, _) => {}
+            (Waiter::ReapFlush, result) => self.orphans_flushed(result.is_ok()),
             (Waiter::Purge, Ok(Answer::Written { sequence })) => {
                 let outcome = match self.take_result(sequence) {
                     Some(machine::Result::Namespace(outcome)) => Some(outcome),

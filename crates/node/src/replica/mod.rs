@@ -93,8 +93,9 @@ struct Unapplied {
 enum Waiter {
     Write(Responder),
     Flush(Responder),
-    /// The reaper.
+    /// The reaper: its purge, and the flush before it deletes.
     Purge,
+    ReapFlush,
     /// Something of our own that nobody waits for.
     Nobody,
 }

@@ -5,11 +5,15 @@
 //! data partitions first, and then purged from the namespace.
 //!
 //! ```text
-//! resting -- orphans found --> asking -- every live session has answered --> deleting
+//! resting -- orphans found --> asking -- every live session has answered --> flushing
 //!    ^                           |                                              |
-//!    |        nothing unheld     |                     their bytes are gone     |
-//!    +---------------------------+----------- purging <-------------------------+
+//!    |        nothing unheld     |                                              v
+//!    +---------------------------+------ purging <-- their bytes are gone -- deleting
 //! ```
+//!
+//! *Flushing*: the loss of the name is made durable before the bytes go, and the loss of the bytes
+//! before the inode goes. So after a power loss everywhere no name comes back to a file whose bytes
+//! are gone, and no bytes stay that belong to nobody.
 //!
 //! Why it is safe: an orphan has no name, so nobody can open it anew; a session that says that it
 //! does not hold it never will. Sessions that begin while a round goes on must answer too: a client
@@ -22,7 +26,7 @@
 use super::delete::{Deletion, Doomed, Routes};
 use super::{Holder, Machine, Waiter};
 use crate::context::Counters;
-use partition::replica::Refusal;
+use partition::replica::{Event, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +61,7 @@ enum Stage {
     #[default]
     Resting,
     Asking(Round),
+    Flushing(Vec<Doomed>),
     /// Bytes are being deleted, or the purge is on its way, since then.
     Working {
         since: Moment,
@@ -177,7 +182,23 @@ impl Holder {
         if orphans.is_empty() {
             return reaper.end_batch(now, Duration::ZERO);
         }
-        let Some(configuration) = &self.configuration else { return };
+        reaper.stage = Stage::Flushing(orphans);
+        self.submit_turn();
+        let token = self.wait(Waiter::ReapFlush);
+        self.handle(Event::Flush { token });
+    }
+
+    /// The orphans are durably without a name, unless it failed.
+    pub(super) fn orphans_flushed(&mut self, done: bool) {
+        let now = self.context.world.now();
+        let reaper = &mut self.clients.reaper;
+        let orphans = match std::mem::take(&mut reaper.stage) {
+            Stage::Flushing(orphans) => orphans,
+            other => return reaper.stage = other,
+        };
+        let Some(configuration) = self.configuration.as_ref().filter(|_| done) else {
+            return reaper.end_batch(now, REAP_REST_MAX);
+        };
         let volume: VolumeId = configuration.volume;
         let deletion = Deletion {
             context: self.context.clone(),
