@@ -41,7 +41,10 @@ impl File {
             let border = (offset / window + 1) * window;
             let count = usize::try_from(border - offset).expect("small").min(bytes.len());
             let segment = Segment { start: offset, bytes: bytes.split_to(count), room: None };
-            self.land_now(segment).await?;
+            let departed = self.shared.lock().in_flight.depart(vec![segment]);
+            for departed in departed {
+                self.land_now(departed).await?;
+            }
             offset += count as u64;
         }
         Ok(())

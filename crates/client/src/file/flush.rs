@@ -1,6 +1,7 @@
 //! Writing back what is buffered, and making it count.
 
 use super::buffer::Segment;
+use super::flight::Departed;
 use super::{File, PendingCommit, State};
 use crate::Error;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -10,19 +11,20 @@ use types::namespace::{Attributes, CommitItem};
 
 impl File {
     /// Brings one buffered segment to the cluster; an error is kept for the next flush.
-    pub(super) async fn land(&self, segment: Segment) {
-        if let Err(error) = self.land_now(segment).await {
+    pub(super) async fn land(&self, departed: Departed) {
+        if let Err(error) = self.land_now(departed).await {
             self.shared.lock().error.get_or_insert(error);
         }
     }
 
     /// Brings one segment to the cluster.
-    pub(super) async fn land_now(&self, segment: Segment) -> Result<(), Error> {
+    pub(super) async fn land_now(&self, departed: Departed) -> Result<(), Error> {
+        let Departed { ticket, segment } = departed;
         let (start, end) = (segment.start, segment.end());
-        self.begin_flight(start, end).await;
+        self.wait_turn(ticket).await;
         let result = self.send(&segment).await;
         let mut state = self.shared.lock();
-        state.in_flight.remove(&start);
+        state.in_flight.land(ticket);
         let reserved = segment.bytes.len() as u64;
         let mut used = 0;
         if let Ok((partition, delta)) = &result {
@@ -40,18 +42,14 @@ impl File {
         result.map(drop)
     }
 
-    /// Waits until nothing that overlaps is in flight, and takes its place.
-    async fn begin_flight(&self, start: u64, end: u64) {
+    /// Waits until nothing that overlaps and left earlier is in flight.
+    async fn wait_turn(&self, ticket: u64) {
         loop {
             let landed = self.shared.landed.notified();
             tokio::pin!(landed);
             landed.as_mut().enable();
-            {
-                let mut state = self.shared.lock();
-                if !state.overlaps_in_flight(start, end) {
-                    state.in_flight.insert(start, end);
-                    return;
-                }
+            if !self.shared.lock().in_flight.must_wait(ticket) {
+                return;
             }
             landed.await;
         }
@@ -66,7 +64,11 @@ impl File {
 
     /// Writes back all that is buffered and waits for what is in flight.
     pub(super) async fn land_all(&self) {
-        let segments = self.shared.lock().buffer.take_all();
+        let segments = {
+            let mut state = self.shared.lock();
+            let all = state.buffer.take_all();
+            state.in_flight.depart(all)
+        };
         let mut landing: FuturesUnordered<_> =
             segments.into_iter().map(|segment| self.land(segment)).collect();
         while landing.next().await.is_some() {}
@@ -111,15 +113,19 @@ impl File {
     async fn commit(&self) -> Result<(), Error> {
         let pending = {
             let mut state = self.shared.lock();
-            std::mem::take(&mut state.commit)
+            let pending = std::mem::take(&mut state.commit);
+            state.committing = Some(pending);
+            pending
         };
         if !pending.wanted && pending.allocated_delta == 0 && pending.reservation_used == 0 {
+            self.shared.lock().committing = None;
             return Ok(());
         }
         let item = self.commit_item(&pending);
         let commit = types::namespace::Commit { items: vec![item] };
         let result = self.volume.commit(commit).await;
         let mut state = self.shared.lock();
+        state.committing = None;
         let mut results = match result {
             Ok(results) => results,
             Err(error) => {
@@ -193,8 +199,6 @@ impl State {
         // One commit is one step: any more, and others have changed the file meanwhile.
         let own = self.version.is_some_and(|version| version + 1 == attributes.version);
         self.version = own.then_some(attributes.version);
-        if self.is_idle() {
-            self.size = attributes.size;
-        }
+        self.learn(attributes);
     }
 }

@@ -107,6 +107,9 @@ impl File {
                 Ok(OutcomeBody::Changed(changed)) => {
                     let mut state = self.shared.lock();
                     state.size = size;
+                    if let Some(attributes) = &changed.attributes {
+                        state.version_seen = state.version_seen.max(attributes.version);
+                    }
                     state.namespace_unsynced = true;
                     let invalid = || Error::Invalid("a change without attributes".into());
                     return changed.attributes.ok_or_else(invalid);

@@ -16,6 +16,7 @@
 mod append;
 mod buffer;
 mod direct;
+mod flight;
 mod flush;
 mod layout;
 mod read;
@@ -26,6 +27,7 @@ pub(crate) use space::Budget;
 use crate::{Error, Volume};
 use buffer::Buffer;
 use bytes::Bytes;
+use flight::Flights;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -66,9 +68,13 @@ struct State {
     size: u64,
     placements: BTreeMap<u64, PartitionId>,
     buffer: Buffer,
-    /// Ranges on their way: start and end.
-    in_flight: BTreeMap<u64, u64>,
+    /// Ranges on their way, from the moment they leave the buffer.
+    in_flight: Flights,
     commit: PendingCommit,
+    /// What the namespace is being told at this moment.
+    committing: Option<PendingCommit>,
+    /// The newest version of the attributes that was seen here.
+    version_seen: u64,
     /// Data partitions written to since the last sync.
     unsynced: BTreeSet<PartitionId>,
     /// Names or attributes changed since the last sync.
@@ -117,8 +123,10 @@ impl State {
             size: attributes.size,
             placements,
             buffer: Buffer::default(),
-            in_flight: BTreeMap::new(),
+            in_flight: Flights::default(),
             commit: PendingCommit::default(),
+            committing: None,
+            version_seen: attributes.version,
             unsynced: BTreeSet::new(),
             namespace_unsynced: true,
             error: None,
@@ -126,11 +134,18 @@ impl State {
     }
 
     fn is_idle(&self) -> bool {
-        self.buffer.is_empty() && self.in_flight.is_empty() && !self.commit.wanted
+        self.buffer.is_empty()
+            && self.in_flight.is_empty()
+            && !self.commit.wanted
+            && self.committing.is_none()
     }
 
-    fn overlaps_in_flight(&self, start: u64, end: u64) -> bool {
-        self.in_flight.range(..end).next_back().is_some_and(|(_, until)| *until > start)
+    /// Takes the size from attributes that the cluster gave, unless something here is newer.
+    fn learn(&mut self, attributes: &Attributes) {
+        if self.is_idle() && attributes.version >= self.version_seen {
+            self.size = attributes.size;
+        }
+        self.version_seen = self.version_seen.max(attributes.version);
     }
 }
 
@@ -152,9 +167,7 @@ impl Volume {
         let mut state = shared.lock();
         state.opens += 1;
         state.version = Some(attributes.version);
-        if state.is_idle() {
-            state.size = attributes.size;
-        }
+        state.learn(attributes);
         drop(state);
         File { volume: self.clone(), shared: shared.clone() }
     }
@@ -179,13 +192,17 @@ impl Volume {
         let files = self.inner.inodes.files.lock().expect("no holder panics");
         if let Some(shared) = files.get(&InodeId(attributes.inode)) {
             let mut state = shared.lock();
-            if state.is_idle() {
-                state.size = attributes.size;
+            let outdated = attributes.version < state.version_seen;
+            state.learn(&attributes);
+            if outdated {
+                // Answered before a change of ours that has been acknowledged since.
+                attributes.size = state.size;
             }
-            if state.commit.wanted {
-                attributes.size = attributes.size.max(state.commit.size);
-                attributes.mtime = attributes.mtime.max(state.commit.mtime);
-                attributes.ctime = attributes.ctime.max(state.commit.mtime);
+            let told = state.committing.into_iter().chain([state.commit]);
+            for pending in told.filter(|pending| pending.wanted) {
+                attributes.size = attributes.size.max(pending.size);
+                attributes.mtime = attributes.mtime.max(pending.mtime);
+                attributes.ctime = attributes.ctime.max(pending.mtime);
             }
         }
         attributes
@@ -250,7 +267,8 @@ impl File {
             commit.wanted = true;
             commit.size = commit.size.max(end);
             commit.mtime = now;
-            state.buffer.take_ready()
+            let ready = state.buffer.take_ready();
+            state.in_flight.depart(ready)
         };
         for segment in ready {
             let file = self.clone();

@@ -16,7 +16,7 @@ impl File {
         let (end, buffered) = {
             let state = self.shared.lock();
             let buffered = state.buffer.overlaps(offset, wanted_end)
-                || state.overlaps_in_flight(offset, wanted_end);
+                || state.in_flight.overlaps(offset, wanted_end);
             (wanted_end.min(state.size), buffered)
         };
         if offset >= end {

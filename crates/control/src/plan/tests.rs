@@ -225,6 +225,11 @@ fn a_volume_waits_for_nodes_with_room() {
     assert_eq!(bench.plan().commands.len(), 1);
 }
 
+/// Beats after which a node has been silent for too long.
+const SILENT_BEATS: usize = (types::limits::NODE_SILENCE_MAX.as_millis()
+    / types::limits::HEARTBEAT_INTERVAL.as_millis()) as usize
+    + 1;
+
 #[test]
 fn a_silent_leader_is_succeeded_after_its_time_and_when_leases_are_out() {
     let mut bench = Bench::with_volume(&["", "", ""]);
@@ -237,7 +242,7 @@ fn a_silent_leader_is_succeeded_after_its_time_and_when_leases_are_out() {
             bench.replica(node, partition).lease_expired = false;
         }
     }
-    bench.beat(6);
+    bench.beat(SILENT_BEATS - 1);
     assert!(bench.plan().is_empty(), "it is not silent for long enough: {}", bench.plan());
     bench.beat(1);
     insta::assert_snapshot!(bench.plan(), @"! p1 has no leader: r1 on n1 is not heard of; r2 on n2 waits for its lease to the old leader to run out; r3 on n3 waits for its lease to the old leader to run out");
