@@ -1,6 +1,7 @@
 //! Everything that is done to the project rather than by it: `cargo xtask`.
 
 mod check;
+mod lockfile;
 mod mutations;
 mod posix;
 mod ratchet;

@@ -23,7 +23,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
         step("install", install)?;
-        step("gate", || Check { install: true }.run())?;
+        step("gate", || Check {}.run())?;
         step("tests", || {
             let mut tests = run::cargo();
             tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
