@@ -1,5 +1,7 @@
 //! Members of a control plane and make-believe nodes, in one process, over real sockets and files.
 
+#![allow(clippy::disallowed_methods, reason = "tests look from outside")]
+
 mod it {
     mod api;
     mod cluster;

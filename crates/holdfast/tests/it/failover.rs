@@ -155,11 +155,11 @@ async fn any_host_may_be_killed_and_then_all_of_them() {
     let file = create(&volume).await;
     let mut lines = 0;
     write_for(&file, &mut lines, Duration::from_secs(1)).await;
-    for host in 0..3 {
-        hosts[host].kill();
+    for (number, host) in hosts.iter_mut().enumerate() {
+        host.kill();
         let worst = write_for(&file, &mut lines, Duration::from_secs(6)).await;
-        assert!(worst < FAILOVER_BOUND, "writes stood still for {worst:?} without host {host}");
-        hosts[host].restart();
+        assert!(worst < FAILOVER_BOUND, "writes stood still for {worst:?} without host {number}");
+        host.restart();
         // It must be back in the in-sync set before the next one goes.
         wait_in_sync(&admin).await;
         write_for(&file, &mut lines, Duration::from_secs(1)).await;
