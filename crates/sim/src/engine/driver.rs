@@ -347,6 +347,14 @@ impl World {
         host.applied = at.sequence;
         // The state it now has is the one that its leader had committed.
         let committed = self.oracle.committed_at(at.sequence);
+        let end = self.oracle.committed_end();
+        if committed.is_none()
+            && at.sequence > end
+            && self.coverage.count(Sight::CommittedButUnsyncedLost) > 0
+        {
+            // It left its leader before a loss of power took back what was committed there.
+            self.orphans[machine].get_or_insert(end);
+        }
         if committed != Some(at) && self.orphans[machine].is_none() {
             let what = format!("{:?} installs {at:?}; {committed:?} is committed", host.id);
             return Err(Violation { invariant: "a snapshot holds what is committed", what });
