@@ -1,7 +1,6 @@
 //! Everything that CI runs: the gate, the tests, a short budget of each campaign.
 
 use crate::check::Check;
-use crate::posix::Posix;
 use crate::run;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -34,8 +33,7 @@ impl Test {
             let mut sim = run::cargo();
             sim.args(["run", "--quiet", "-p", "holdfast-sim", "--", "engine", "--seeds", &seeds]);
             run::succeed(&mut sim)
-        })?;
-        step("posix", || Posix::default().run())
+        })
     }
 }
 
@@ -62,9 +60,6 @@ fn install() -> Result<()> {
     }
     if !run::has("cargo-nextest") {
         run::succeed(run::cargo().args(["install", "--locked", "cargo-nextest"]))?;
-    }
-    if !run::has("pjdfstest") {
-        run::succeed(run::cargo().args(["install", "pjdfstest", "--version", "0.2.2"]))?;
     }
     Ok(())
 }
