@@ -12,7 +12,8 @@ pub enum Effect {
     /// Put this on disk, then step `EpochPersisted` (or `PersistFailed`). Done in the
     /// order given, so that an older epoch never overwrites a newer one. Without a configuration, the one stored before stays.
     Persist { epoch: Epoch, configuration: Option<Configuration> },
-    /// Write to the end of the log at once (buffered), then step `Appended` or `AppendFailed`.
+    /// Write to the end of the log at once (buffered), then step `Appended` or `AppendFailed`. When
+    /// one fails, any later one of the same step fails too, without a report of its own.
     Append { entries: Arc<[Entry]> },
     /// Bring the log to disk up to `upto` or further, then step `Synced`; may take its time. There
     /// is never more than one under way.
@@ -29,7 +30,8 @@ pub enum Effect {
     /// Bring a snapshot of the applied state to `to`, resuming what is there already; then step
     /// `SnapshotSent`. The log keeps what comes after the snapshot until then. The receiver's driver steps `SnapshotStaged` with this epoch.
     SendSnapshot { to: ReplicaId, epoch: Epoch },
-    /// Replace log and index by the staged snapshot; then step `SnapshotInstalled`.
+    /// Replace log and index by the staged snapshot; then step `SnapshotInstalled`, or
+    /// `SnapshotRefused`. Nothing is appended until then.
     InstallSnapshot { at: Position },
     /// The staged snapshot is of no use.
     DiscardSnapshot { at: Position },

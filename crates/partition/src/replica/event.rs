@@ -53,6 +53,8 @@ pub enum Event {
     },
     /// The snapshot has replaced log and index, on disk.
     SnapshotInstalled { at: Position },
+    /// The staged snapshot could not be installed; log and index are as they were.
+    SnapshotRefused { at: Position },
     /// The log now begins at `start`; what was before is in the index only.
     LogStart { start: Sequence },
     /// The session to `replica` broke; what was sent lately may be lost.

@@ -6,8 +6,13 @@ use super::leader::Leading;
 use super::message::{Append, Message};
 use super::progress::{Mode, Progress};
 use super::state::Core;
-use types::limits::{CATCH_UP_ENTRIES_MAX, REPLICATION_WINDOW_ENTRIES_MAX};
+use types::limits::{
+    CATCH_UP_ENTRIES_MAX, REPLICATION_WINDOW_BYTES_MAX, REPLICATION_WINDOW_ENTRIES_MAX,
+};
 use types::{Moment, ReplicaId, Sequence};
+
+/// Bytes on their way to one follower: the window, and as much again that has left it.
+const IN_FLIGHT_BYTES_MAX: u64 = 2 * REPLICATION_WINDOW_BYTES_MAX as u64;
 
 impl Progress {
     /// Sends an append, in the follower's present life.
@@ -23,15 +28,18 @@ impl Progress {
         effects.push(Effect::Send { to, message: Message::Append(append) });
     }
 
-    /// Whether an entry at `next` goes straight to it.
-    pub(super) fn streams_at(&self, next: Sequence) -> bool {
-        self.mode == Mode::Streaming && self.next == next && self.may_take_more()
+    /// Whether an entry at `next` goes straight to it, when it is `behind` by so many bytes.
+    pub(super) fn streams_at(&self, next: Sequence, behind: u64) -> bool {
+        self.mode == Mode::Streaming && self.next == next && self.may_take_more(behind)
     }
 
-    /// Whether it can write, and not too much is on its way to it already.
-    fn may_take_more(&self) -> bool {
+    /// Whether it can write, and not too much is on its way to it already. What is on its way to
+    /// one that is not waited for has left the window, but not the memory.
+    fn may_take_more(&self, behind: u64) -> bool {
         let in_flight = self.next.0 - self.matched.0;
-        self.failure.is_none() && in_flight <= REPLICATION_WINDOW_ENTRIES_MAX as u64
+        self.failure.is_none()
+            && in_flight <= REPLICATION_WINDOW_ENTRIES_MAX as u64
+            && (behind <= IN_FLIGHT_BYTES_MAX || in_flight == 1)
     }
 }
 
@@ -54,7 +62,8 @@ impl Leading {
                 _ => return,
             }
             let next = progress.next;
-            if next > core.log.end || !progress.may_take_more() {
+            let behind = self.odometer.since(progress.matched);
+            if next > core.log.end || !progress.may_take_more(behind) {
                 return;
             }
             let Some(previous) = core.log.before(next) else {

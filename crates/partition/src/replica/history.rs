@@ -84,6 +84,15 @@ impl History {
         after.checked_sub(1).map(|index| self.firsts[index].epoch)
     }
 
+    /// Whether the entry named `position`, from before what is known here, may be in this log:
+    /// epochs ascend, so it is not of a newer epoch than the first that is known.
+    #[must_use]
+    pub fn may_have_had(&self, position: Position) -> bool {
+        self.firsts.first().is_some_and(|first| {
+            position.sequence < first.sequence && position.epoch <= first.epoch
+        })
+    }
+
     /// The last entry at or before `sequence` whose epoch is at most `epoch`: the next place at
     /// which two logs may turn out to be equal. Falls back to the place before the first known
     /// epoch, then of unknown epoch (given as zero).

@@ -11,6 +11,7 @@
 use super::effect::{Answer, Effect, Refusal};
 use super::entry::{Entry, EntryBody, KIND_BARRIER};
 use super::message::{Ack, Append, Reject};
+use super::odometer::Odometer;
 use super::progress::{Membership, Mode, Progress};
 use super::reconcile::Phase;
 use super::state::Core;
@@ -29,6 +30,8 @@ pub(super) struct Leading {
     pub(super) phase: Phase,
     pub(super) followers: BTreeMap<ReplicaId, Progress>,
     pub(super) window: Window,
+    /// Tells how far behind a follower is in bytes.
+    pub(super) odometer: Odometer,
     /// Callers that wait for a commit, in the order of their places.
     writes: Queue,
     /// Callers that wait for disks, in the order of their places.
@@ -54,6 +57,7 @@ impl Leading {
             phase: Phase::default(),
             followers,
             window: Window::after(end),
+            odometer: Odometer::at(end),
             writes: VecDeque::new(),
             flushes: VecDeque::new(),
             flush_wanted: Sequence::ZERO,
@@ -163,10 +167,14 @@ impl Leading {
     ) {
         let (previous, sync_before) = (core.log.last(), self.sync_upto(core));
         core.log.append(Arc::clone(&entries), effects);
+        for entry in entries.iter() {
+            self.odometer.pass(entry.sequence, entry.body.bytes());
+        }
         let header = self.header(core, now, previous);
         for (replica, progress) in &mut self.followers {
             progress.begin_due(previous.sequence, sync_before, now);
-            if progress.streams_at(previous.sequence.next()) {
+            let behind = self.odometer.since(progress.matched);
+            if progress.streams_at(previous.sequence.next(), behind) {
                 progress.next = core.log.end.next();
                 progress.send(*replica, header.with_entries(Arc::clone(&entries)), now, effects);
             }

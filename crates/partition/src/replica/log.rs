@@ -99,10 +99,10 @@ impl Log {
         }
         match self.history.epoch_at(theirs.sequence) {
             Some(epoch) if epoch == theirs.epoch => Fit::Matches,
-            Some(_) if theirs.sequence <= self.committed => Fit::Contradicts,
-            Some(_) => Fit::Differs(self.hint(theirs.epoch, theirs.sequence.previous())),
             // Longer ago than the history goes, and applied long since.
-            None if theirs.sequence <= self.committed => Fit::Matches,
+            None if self.history.may_have_had(theirs) => Fit::Matches,
+            _ if theirs.sequence <= self.committed => Fit::Contradicts,
+            Some(_) => Fit::Differs(self.hint(theirs.epoch, theirs.sequence.previous())),
             None => Fit::Differs(self.position(self.committed)),
         }
     }
@@ -193,7 +193,7 @@ impl Log {
     pub(super) fn contains(&self, at: Position) -> bool {
         match self.history.epoch_at(at.sequence) {
             Some(epoch) => at.sequence <= self.end && epoch == at.epoch,
-            None => at.sequence <= self.committed,
+            None => at.sequence <= self.committed && self.history.may_have_had(at),
         }
     }
 

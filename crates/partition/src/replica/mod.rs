@@ -38,6 +38,7 @@ mod leader;
 mod lease;
 mod log;
 mod message;
+mod odometer;
 mod persisted;
 mod progress;
 mod reconcile;

@@ -41,6 +41,9 @@ impl Replica {
                 self.on_snapshot_staged(from, epoch, at, effects);
             }
             Event::SnapshotInstalled { at } => self.on_snapshot_installed(at, effects),
+            Event::SnapshotRefused { at } => {
+                self.core.log.installing.take_if(|installing| *installing == at);
+            }
             Event::LogStart { start } => self.core.log.on_start(start),
             Event::Tick => {
                 if let Role::Leading(leading) = &mut self.role {

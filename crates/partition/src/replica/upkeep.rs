@@ -8,8 +8,8 @@ use super::reconcile::Phase;
 use super::state::Core;
 use std::time::Duration;
 use types::limits::{
-    CONFIGURATION_REQUEST_INTERVAL, LEASE_RENEWAL_INTERVAL, REPLICATION_WINDOW_ENTRIES_MAX,
-    RESEND_INTERVAL,
+    CONFIGURATION_REQUEST_INTERVAL, LEASE_RENEWAL_INTERVAL, REPLICATION_WINDOW_BYTES_MAX,
+    REPLICATION_WINDOW_ENTRIES_MAX, RESEND_INTERVAL,
 };
 use types::volume::Durability;
 use types::{Moment, ReplicaId, Sequence};
@@ -19,6 +19,7 @@ const PAUSE: Duration = LEASE_RENEWAL_INTERVAL.saturating_mul(2);
 
 /// A follower this close to the end of the log is waited for, so that it gets all the way.
 const JOIN_LAG_ENTRIES_MAX: u64 = REPLICATION_WINDOW_ENTRIES_MAX as u64 / 4;
+const JOIN_LAG_BYTES_MAX: u64 = REPLICATION_WINDOW_BYTES_MAX as u64 / 4;
 
 impl Progress {
     /// Whether what was sent should have been answered by now.
@@ -144,7 +145,8 @@ impl Leading {
                 return;
             }
             (Membership::CatchingUp, None) => {
-                if serves && progress.is_close(due.end) {
+                let behind = self.odometer.since(progress.matched);
+                if serves && progress.is_close(due.end, behind, floor) {
                     progress.membership = Membership::Joining;
                     progress.moved_at = now;
                 }
@@ -185,11 +187,13 @@ impl Leading {
 }
 
 impl Progress {
-    /// Whether waiting for it costs next to nothing.
-    fn is_close(&self, end: Sequence) -> bool {
+    /// Whether waiting for it costs next to nothing, neither writes nor flushes.
+    fn is_close(&self, end: Sequence, behind: u64, floor: Sequence) -> bool {
         self.mode == Mode::Streaming
             && self.next == end.next()
             && end.0 - self.matched.0 <= JOIN_LAG_ENTRIES_MAX
+            && behind <= JOIN_LAG_BYTES_MAX
+            && (self.synced >= floor || end.0 - self.synced.0 <= JOIN_LAG_ENTRIES_MAX)
             && self.proven
     }
 

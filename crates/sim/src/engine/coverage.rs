@@ -25,7 +25,7 @@ sights! {
     LeaderKeptThroughConfiguration, LeaderSteppedDownBeaten, LeaderOvertaken,
     ComparisonAsked, ComparisonAnswered,
     FollowerRejected, FollowerCutTail, FollowerFedFromLog, FollowerFedFromMemoryAgain,
-    SnapshotSent, SnapshotInstalled, SnapshotDiscarded,
+    SnapshotSent, SnapshotInstalled, SnapshotRefused, SnapshotDiscarded,
     PromotionAsked, PromotionMade,
     RemovalAskedSilent, RemovalAskedStalled, RemovalAskedFailed, RemovalMade,
     RequestOutdated, StaleSenderTold, StaleMessageIgnored, MessageOfFutureEpoch,

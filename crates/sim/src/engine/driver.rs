@@ -341,6 +341,10 @@ impl World {
     }
 
     pub(super) fn snapshot_installs(&mut self, machine: usize, at: Position) -> Verdict {
+        if !self.healing && self.dice.chance(100) {
+            self.saw(Sight::SnapshotRefused);
+            return self.step(machine, Event::SnapshotRefused { at });
+        }
         self.saw(Sight::SnapshotInstalled);
         let host = &mut self.machines[machine];
         host.disk.install(at);
@@ -453,6 +457,7 @@ fn fingerprint(event: &Event) -> u64 {
         Event::LogStart { start } => 12 << 8 | start.0 << 16,
         Event::SnapshotStaged { at, .. } => 13 << 8 | at.sequence.0 << 16,
         Event::SnapshotInstalled { at } => 14 << 8 | at.sequence.0 << 16,
+        Event::SnapshotRefused { at } => 21 << 8 | at.sequence.0 << 16,
         Event::SyncFailed => 15 << 8,
         Event::PersistFailed { .. } => 16 << 8,
         Event::SpaceFreed => 17 << 8,

@@ -32,11 +32,7 @@ impl World {
         match trouble {
             Trouble::Kill => return self.kill(machine),
             Trouble::LosePower => return self.lose_power(&[machine]),
-            Trouble::LosePowerEverywhere => {
-                let all: Vec<usize> = (0..self.machines.len()).collect();
-                self.saw(Sight::PowerLostEverywhere);
-                return self.lose_power(&all);
-            }
+            Trouble::LosePowerEverywhere => return self.black_out(),
             Trouble::Cut | Trouble::Isolate | Trouble::IsolateFromControl => {
                 self.cut(trouble, machine, until);
             }
@@ -69,6 +65,10 @@ impl World {
                 self.control.fail_over(until);
             }
             Trouble::MoveLeader => return self.move_leader(),
+            Trouble::Usurp => {
+                self.isolate_leader(until);
+                return self.move_leader();
+            }
             Trouble::Trim => return self.trim(machine),
             Trouble::Burst => return self.burst(),
         }
@@ -139,12 +139,7 @@ impl World {
         }
         let in_sync: Vec<_> = self.control.configuration.in_sync.iter().copied().collect();
         let leader = *self.dice.pick(&in_sync);
-        if let Some(before) = self.control.configuration.leader
-            && self.dice.chance(400)
-        {
-            let delay = self.dice.between(0, 40 * MS);
-            self.after(delay, Happening::MoveBack { leader: before });
-        }
+        let before = self.control.configuration.leader;
         if !self.control.appoint(leader) {
             return Ok(());
         }
@@ -157,7 +152,29 @@ impl World {
                 self.saw(Sight::LeaderAppointedTooSoon);
             }
         }
+        self.complicate(before, leader);
         self.announce()
+    }
+
+    /// What happens to go wrong just after leadership moved.
+    fn complicate(&mut self, before: Option<ReplicaId>, leader: ReplicaId) {
+        let Some(before) = before.filter(|before| *before != leader) else { return };
+        let soon = self.dice.between(0, 60 * MS);
+        if self.dice.chance(400) {
+            self.after(soon, Happening::MoveBack { leader: before });
+            if let (Some(one), Some(other)) = (self.host(before), self.host(leader))
+                && self.dice.chance(500)
+            {
+                self.network.cut(one, other);
+                self.network.cut(other, one);
+                let long = self.dice.between(100, 3000) * MS;
+                self.after(long, Happening::Mend);
+            }
+        }
+        let power = self.scenario.troubles.contains(&Trouble::LosePowerEverywhere);
+        if power && self.dice.chance(300) {
+            self.after(soon * 5, Happening::Blackout);
+        }
     }
 
     /// The process dies, and comes back after a while.
@@ -167,6 +184,15 @@ impl World {
         self.machines[machine].kill(&mut self.dice);
         self.come_back(machine);
         if broken { self.note_loss() } else { Ok(()) }
+    }
+
+    pub(super) fn black_out(&mut self) -> Verdict {
+        if self.healing {
+            return Ok(());
+        }
+        let all: Vec<usize> = (0..self.machines.len()).collect();
+        self.saw(Sight::PowerLostEverywhere);
+        self.lose_power(&all)
     }
 
     fn lose_power(&mut self, machines: &[usize]) -> Verdict {

@@ -27,6 +27,7 @@ pub(super) enum Trouble {
     FailPersist,
     ControlPlaneGone,
     MoveLeader,
+    Usurp,
     Trim,
     Burst,
 }
@@ -48,6 +49,7 @@ impl Trouble {
         Trouble::FailPersist,
         Trouble::ControlPlaneGone,
         Trouble::MoveLeader,
+        Trouble::Usurp,
         Trouble::Trim,
         Trouble::Burst,
     ];

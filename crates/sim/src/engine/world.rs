@@ -47,6 +47,7 @@ pub(super) enum Happening {
     Trouble,
     SpaceFreed { machine: usize },
     MoveBack { leader: ReplicaId },
+    Blackout,
     Mend,
     Heal,
     HealthCheck,
@@ -265,6 +266,7 @@ impl World {
             Happening::Trouble => self.trouble(),
             Happening::SpaceFreed { machine } => self.free_space(machine),
             Happening::MoveBack { leader } => self.move_back(leader),
+            Happening::Blackout => self.black_out(),
             Happening::Mend => {
                 self.network.heal();
                 Ok(())

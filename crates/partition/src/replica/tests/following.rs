@@ -152,3 +152,27 @@ fn a_snapshot_is_installed_only_where_the_log_does_not_reach_it() {
     assert!(matches!(sent(&effects), (ONE, Message::Ack(Ack { matched: Sequence(7), .. }))));
     assert_eq!(follower.status(LATER).log_start, Sequence(8));
 }
+
+/// The copy of the story above had trimmed its log: it could not compare what it had let go of, and
+/// took it for equal, although it was of an epoch newer than anything it ever had. Found by seed
+/// 13876.
+#[test]
+fn what_was_let_go_of_is_not_taken_for_equal_when_its_epoch_is_too_new() {
+    let found = Persisted {
+        log_start: Sequence(6),
+        log_end: Sequence(5),
+        synced: Sequence(5),
+        applied: Sequence(5),
+        history: vec![position(2, 5)],
+        ..persisted(2, &[])
+    };
+    let mut follower = Replica::recover(TWO, found, Moment(0));
+    take_up(&mut follower, LATER, with_catching_up(9, ONE, &[ONE], &[TWO]));
+    let old = append(9, position(1, 3), 0, vec![]);
+    let effects = step(&mut follower, LATER, from(ONE, Message::Append(old)));
+    assert!(matches!(sent(&effects), (ONE, Message::Ack(Ack { matched: Sequence(3), .. }))));
+    let anew = append(9, position(1, 3), 0, vec![entry(3, 4)]);
+    let effects = step(&mut follower, LATER, from(ONE, Message::Append(anew)));
+    let (_, Message::Ack(ack)) = sent(&effects) else { panic!("{effects:?}") };
+    assert_eq!((ack.matched, ack.failure), (Sequence(3), Some(Failure::Diverged)));
+}
