@@ -5,8 +5,9 @@ use super::http::json;
 use super::node::Node;
 use super::volume::becomes;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use types::limits::FAILOVER_BOUND;
+use world::{Net, World};
 
 async fn with_volume(members: u64) -> (Cluster, Vec<Node>) {
     let cluster = Cluster::start(members).await;
@@ -32,7 +33,8 @@ async fn when_a_node_falls_silent_others_lead_within_the_bound() {
     let silent = nodes.remove(0);
     let id = silent.id();
     drop(silent);
-    let began = Instant::now();
+    let world = World::real(Net::tcp());
+    let began = world.now();
     let led_elsewhere = || {
         let state = cluster.members[&1].state();
         state.partitions.values().all(|partition| {
@@ -43,7 +45,8 @@ async fn when_a_node_falls_silent_others_lead_within_the_bound() {
         })
     };
     eventually("a leader elsewhere for everything", led_elsewhere).await;
-    assert!(began.elapsed() < FAILOVER_BOUND, "it took {:?}", began.elapsed());
+    let took = world.now().since(began);
+    assert!(took < FAILOVER_BOUND, "it took {took:?}");
     let state = cluster.state().await;
     for partition in state.partitions.values() {
         let configuration = &partition.configuration;
@@ -72,11 +75,13 @@ async fn when_the_leading_member_goes_another_leads_and_nobody_is_taken_for_dead
     let (mut cluster, nodes) = with_volume(3).await;
     let before = configurations(&cluster).await;
     let first = cluster.leader().await;
-    let began = Instant::now();
+    let world = World::real(Net::tcp());
+    let began = world.now();
     cluster.stop_member(first).await;
     let second = cluster.leader().await;
     assert_ne!(first, second);
-    assert!(began.elapsed() < FAILOVER_BOUND, "it took {:?}", began.elapsed());
+    let took = world.now().since(began);
+    assert!(took < FAILOVER_BOUND, "it took {took:?}");
     becomes(&cluster, "main", "healthy").await;
     tokio::time::sleep(types::limits::NODE_SILENCE_MAX + Duration::from_millis(500)).await;
     assert_eq!(configurations(&cluster).await, before, "nothing was reconfigured");
