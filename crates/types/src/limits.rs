@@ -159,6 +159,10 @@ pub const SERVER_SESSIONS_MAX: usize = 4096;
 /// A connection attempt is given up after this long.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
+/// A connection on which the other side confirmed nothing for this long is given up, and another
+/// one made: after a link was cut, the kernel's own retries come further and further apart.
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(3);
+
 /// After a failed connection attempt, further ones wait this long.
 pub const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 

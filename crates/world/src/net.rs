@@ -2,6 +2,9 @@
 //!
 //! Addresses are `host:port` text. Nothing here frames, retries or times out; see the `wire` crate.
 
+#[cfg(feature = "simulated")]
+pub mod fabric;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,11 +19,11 @@ pub struct Net {
     tls: Option<Tls>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     Tcp,
     #[cfg(feature = "simulated")]
-    Simulated,
+    Simulated(fabric::Fabric),
 }
 
 /// Both sides of mutual TLS. Every peer must show a certificate of the cluster's own authority.
@@ -55,14 +58,14 @@ impl Net {
     /// The network of the simulation that is running.
     #[cfg(feature = "simulated")]
     #[must_use]
-    pub fn simulated() -> Net {
-        Net { kind: Kind::Simulated, tls: None }
+    pub fn simulated(fabric: fabric::Fabric) -> Net {
+        Net { kind: Kind::Simulated(fabric), tls: None }
     }
 
     /// The same network without TLS.
     #[must_use]
     pub fn plain(&self) -> Net {
-        Net { kind: self.kind, tls: None }
+        Net { kind: self.kind.clone(), tls: None }
     }
 
     /// Starts to listen on `address`; port 0 picks a free one.
@@ -70,11 +73,12 @@ impl Net {
     /// # Errors
     /// When the address is in use, malformed, or not ours.
     pub async fn listen(&self, address: &str) -> io::Result<Listener> {
-        let socket = match self.kind {
+        let socket = match &self.kind {
             Kind::Tcp => Socket::Tcp(tokio::net::TcpListener::bind(address).await?),
             #[cfg(feature = "simulated")]
-            Kind::Simulated => {
-                Socket::Simulated(turmoil::net::TcpListener::bind(address.to_string()).await?)
+            Kind::Simulated(fabric) => {
+                let listener = turmoil::net::TcpListener::bind(address.to_string()).await?;
+                Socket::Simulated(listener, fabric.clone())
             }
         };
         Ok(Listener { socket, tls: self.tls.clone() })
@@ -85,14 +89,16 @@ impl Net {
     /// # Errors
     /// When nobody answers there, or the peer's certificate is not of this cluster.
     pub async fn connect(&self, address: &str) -> io::Result<Stream> {
-        let stream = match self.kind {
+        let stream = match &self.kind {
             Kind::Tcp => {
                 let stream = tokio::net::TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 Stream::new(stream)
             }
             #[cfg(feature = "simulated")]
-            Kind::Simulated => Stream::new(turmoil::net::TcpStream::connect(address).await?),
+            Kind::Simulated(fabric) => {
+                Stream::new(fabric.lay(turmoil::net::TcpStream::connect(address).await?)?)
+            }
         };
         let Some(tls) = &self.tls else { return Ok(stream) };
         let name = rustls::pki_types::ServerName::try_from(SERVER_NAME)
@@ -112,7 +118,7 @@ pub struct Listener {
 enum Socket {
     Tcp(tokio::net::TcpListener),
     #[cfg(feature = "simulated")]
-    Simulated(turmoil::net::TcpListener),
+    Simulated(turmoil::net::TcpListener, fabric::Fabric),
 }
 
 impl std::fmt::Debug for Socket {
@@ -157,9 +163,9 @@ impl Listener {
                 (Stream::new(stream), peer.to_string())
             }
             #[cfg(feature = "simulated")]
-            Socket::Simulated(socket) => {
+            Socket::Simulated(socket, fabric) => {
                 let (stream, peer) = socket.accept().await?;
-                (Stream::new(stream), peer.to_string())
+                (Stream::new(fabric.lay(stream)?), peer.to_string())
             }
         };
         Ok(Incoming { stream, tls: self.tls.clone(), peer })
@@ -173,7 +179,7 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr(),
             #[cfg(feature = "simulated")]
-            Socket::Simulated(socket) => socket.local_addr(),
+            Socket::Simulated(socket, _) => socket.local_addr(),
         }
     }
 }

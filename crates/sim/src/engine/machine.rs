@@ -1,6 +1,6 @@
 //! One machine: its clock, its disk, and the process that drives a replica on it.
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use super::disk::Disk;
 use partition::replica::{Effect, Replica};
 use types::{Moment, ReplicaId, Sequence};

@@ -3,7 +3,7 @@
 //! Each run switches on a random part of the troubles only. Runs with everything at once seldom
 //! get anywhere; a run with two troubles finds what those two do to each other.
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use super::network::Weather;
 use types::volume::Durability;
 

@@ -7,7 +7,7 @@
 use super::check::{Oracle, Verdict, Violation};
 use super::control::Control;
 use super::coverage::{Coverage, Sight};
-use super::dice::Dice;
+use crate::dice::Dice;
 use super::disk::Mark;
 use super::machine::Machine;
 use super::network::{CONTROL, Network, Weather};
