@@ -65,29 +65,28 @@ pub(super) async fn run(site: Site, screen: Screen) -> turmoil::Result {
         date: types::Timestamp(0),
         work_max: Duration::ZERO,
     });
-    let mut made = false;
+    let path = format!("/v1/partitions?volume={VOLUME}");
     let mut member = 0;
     loop {
         member = member % site.scenario.members + 1;
         let address = format!("control-{member}:7400");
-        if !made {
-            made = make(&world, &address, &site.scenario).await;
-            world.sleep(Duration::from_millis(100)).await;
-            continue;
-        }
         let asked = turmoil::sim_elapsed().unwrap_or_default();
-        let path = format!("/v1/partitions?volume={VOLUME}");
-        if let Some((200, body)) = ask(&world, &address, "GET", &path, "").await
-            && let Ok(list) = serde_json::from_str::<List<PartitionView>>(&body)
-        {
-            let answered = turmoil::sim_elapsed().unwrap_or_default();
-            screen.show(Shown { asked, answered, partitions: list.items });
+        match ask(&world, &address, "GET", &path, "").await {
+            Some((200, body)) => {
+                if let Ok(list) = serde_json::from_str::<List<PartitionView>>(&body) {
+                    let answered = turmoil::sim_elapsed().unwrap_or_default();
+                    screen.show(Shown { asked, answered, partitions: list.items });
+                }
+            }
+            // There is no such volume yet.
+            Some((404, _)) => make(&world, &address, &site.scenario).await,
+            _ => {}
         }
         world.sleep(Duration::from_millis(50)).await;
     }
 }
 
-async fn make(world: &World, address: &str, scenario: &Scenario) -> bool {
+async fn make(world: &World, address: &str, scenario: &Scenario) {
     let create = Create {
         durability: scenario.durability,
         data_partitions: Some(2),
@@ -95,9 +94,8 @@ async fn make(world: &World, address: &str, scenario: &Scenario) -> bool {
         ..Create::new(VOLUME, VolumeKind::File)
     };
     let body = serde_json::to_string(&create).expect("it is plain data");
-    let answer = ask(world, address, "POST", "/v1/volumes", &body).await;
-    // There is one already when an answer got lost.
-    matches!(answer, Some((201 | 409, _)))
+    // Whether it worked, the next look will tell.
+    let _ = ask(world, address, "POST", "/v1/volumes", &body).await;
 }
 
 /// One request; its status and body.
@@ -118,6 +116,7 @@ async fn ask(
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.ok()?;
+        tracing::debug!(address, method, path, answer = %String::from_utf8_lossy(&answer));
         parse(&String::from_utf8_lossy(&answer))
     };
     tokio::time::timeout(PATIENCE, exchange).await.ok()?
