@@ -15,6 +15,7 @@ mod namespace;
 mod open;
 mod read;
 mod reap;
+mod room;
 mod snapshot;
 
 pub use machine::Machine;
@@ -70,6 +71,8 @@ pub struct Holder {
     dead: std::collections::BTreeMap<u32, Vec<(u64, u64)>>,
     snapshots: snapshot::Transfers,
     clients: namespace::Clients,
+    /// When it was last tried whether there is room again, while there is none.
+    room_probed: Option<Moment>,
     /// Why this replica cannot be used, when it cannot.
     pub failed: Option<String>,
     /// What is damaged and not yet mended, for people.

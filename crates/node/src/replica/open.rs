@@ -169,6 +169,7 @@ impl Holder {
             dead: Default::default(),
             snapshots: snapshot::Transfers::default(),
             clients: Default::default(),
+            room_probed: None,
             failed: None,
             damaged: None,
             context,

@@ -37,6 +37,10 @@ const FINALE_MAX: Duration = Duration::from_secs(30);
 /// Answers about the status that are compared with the truth.
 const STATUS_LOOKS: usize = 4;
 
+/// Reports that a cut link held back have arrived this long after it was mended. Their age is
+/// counted from when they arrive.
+const REPORT_DELAY_MAX: Duration = Duration::from_secs(1);
+
 const LIVENESS: &str = "what has healed works";
 
 pub(super) struct Harness<'a> {
@@ -147,10 +151,7 @@ impl Harness<'_> {
         self.board.enter(Phase::Preparing);
         self.until(SETUP_MAX, "files", |harness| harness.board.phase() == Phase::Working)?;
         self.after(Duration::from_millis(200), Happening::Trouble);
-        let end = self.sim.elapsed() + self.scenario.trouble;
-        while self.sim.elapsed() < end {
-            self.step()?;
-        }
+        self.pass(self.scenario.trouble)?;
         self.heal();
         self.settle()?;
         self.finale()?;
@@ -167,11 +168,20 @@ impl Harness<'_> {
             self.happen(happening);
         }
         let stepped = self.sim.step();
+        self.history.tell_time(self.sim.elapsed());
         if let Some(panic) = super::runner::take_panic() {
             return Err(Violation { invariant: "no assertion fails", what: panic });
         }
         demand(stepped.is_ok(), "no host ends by itself", || format!("{stepped:?}"))?;
         self.watch.verdict()
+    }
+
+    fn pass(&mut self, time: Duration) -> Verdict {
+        let end = self.sim.elapsed() + time;
+        while self.sim.elapsed() < end {
+            self.step()?;
+        }
+        Ok(())
     }
 
     fn until(
@@ -237,6 +247,7 @@ impl Harness<'_> {
             let shown = harness.screen.last();
             shown.is_some_and(|shown| shown.asked > healed && shown.is_whole(3))
         })?;
+        self.pass(REPORT_DELAY_MAX)?;
         for _ in 0..STATUS_LOOKS {
             let asked = self.sim.elapsed();
             self.until(SETTLE_MAX, "a fresh answer", |harness| {
@@ -244,10 +255,7 @@ impl Harness<'_> {
             })?;
             if let Some(shown) = self.screen.last() {
                 // The truth is looked at now and then: wait until it was.
-                let end = self.sim.elapsed() + Duration::from_millis(300);
-                while self.sim.elapsed() < end {
-                    self.step()?;
-                }
+                self.pass(Duration::from_millis(300))?;
                 let Shown { asked, answered, partitions } = shown;
                 check::status::check(&self.watch, asked, answered, &partitions)?;
             }

@@ -6,6 +6,7 @@
 
 use super::workload::{Action, Key, Outcome};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// One operation of a client.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ struct State {
     operations: Vec<Operation>,
     hash: u64,
     lines: Option<Vec<String>>,
+    /// Simulated time, as the harness last said.
+    now: Duration,
     /// Where all power failed.
     blackouts: Vec<u64>,
 }
@@ -42,6 +45,7 @@ impl History {
             operations: Vec::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             lines: keep_lines.then(Vec::new),
+            now: Duration::ZERO,
             blackouts: Vec::new(),
         };
         History { state: Arc::new(Mutex::new(state)) }
@@ -74,6 +78,11 @@ impl History {
         let found = &state.operations[operation];
         let line = format!("client-{} {:?} {:?} ? {why}", found.client, found.key, found.action);
         state.next(&line);
+    }
+
+    /// Says what time it is.
+    pub(super) fn tell_time(&self, now: Duration) {
+        self.lock().now = now;
     }
 
     /// Notes anything else.
@@ -110,7 +119,8 @@ impl State {
     /// Takes the next place for an event.
     fn next(&mut self, what: &str) -> u64 {
         self.place += 1;
-        let at = turmoil::sim_elapsed().unwrap_or_default();
+        // On a host time is known more exactly.
+        let at = turmoil::sim_elapsed().unwrap_or(self.now);
         for byte in at.as_nanos().to_le_bytes().iter().chain(what.as_bytes()) {
             self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }

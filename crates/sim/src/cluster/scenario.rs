@@ -85,7 +85,7 @@ pub(super) struct Scenario {
     pub(super) latency_max: Duration,
     /// Longest time that a sync, or other work that may block, takes.
     pub(super) work_max: Duration,
-    /// After how long a silent node's replicas are made anew elsewhere.
+    /// After how long a silent node's replicas, and broken ones, are made anew.
     pub(super) replace_after: Duration,
     /// The one node whose power may fail in a run where an acknowledged write need not be on any
     /// disk: were it two, writes could be lost that nobody promised to keep.
@@ -118,7 +118,7 @@ impl Scenario {
             latency_min: Duration::from_micros(200),
             latency_max: Duration::from_millis(latency_max),
             work_max: Duration::from_millis(*dice.pick(&[0, 4, 20])),
-            replace_after: Duration::from_secs(*dice.pick(&[4, 60])),
+            replace_after: Duration::from_secs(*dice.pick(&[4, 15])),
             powerless: dice.below(nodes),
         }
     }
