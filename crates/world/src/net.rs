@@ -92,7 +92,7 @@ impl Net {
         let stream = match &self.kind {
             Kind::Tcp => {
                 let stream = tokio::net::TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
+                tune(&stream)?;
                 Stream::new(stream)
             }
             #[cfg(feature = "simulated")]
@@ -106,6 +106,14 @@ impl Net {
         let connector = TlsConnector::from(tls.client.clone());
         Ok(Stream::new(connector.connect(name, stream).await?))
     }
+}
+
+/// Small frames leave at once, and a connection over a link that was cut is given up while there
+/// is still time to make another: the kernel itself would try for a quarter of an hour, at ever
+/// longer intervals, and so would a link that works again seem cut.
+fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(types::limits::UNACKNOWLEDGED_MAX))
 }
 
 /// Accepts connections.
@@ -159,7 +167,7 @@ impl Listener {
         let (stream, peer) = match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                stream.set_nodelay(true)?;
+                tune(&stream)?;
                 (Stream::new(stream), peer.to_string())
             }
             #[cfg(feature = "simulated")]
@@ -241,5 +249,19 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_confirms_is_given_up_in_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tune(&stream).unwrap();
+        let limit = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
+        assert_eq!(limit, Some(types::limits::UNACKNOWLEDGED_MAX));
     }
 }
