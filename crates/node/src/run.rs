@@ -63,6 +63,10 @@ pub enum NodeEvent {
     Inspected {
         replica: ReplicaId,
     },
+    Compacted {
+        replica: ReplicaId,
+        progress: replica::Progress,
+    },
     Deleted {
         replica: ReplicaId,
         deleted: replica::Deleted,
@@ -203,6 +207,9 @@ impl NodeLoop {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
             NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
+            NodeEvent::Compacted { replica, progress } => {
+                self.with(replica, |holder| holder.compacted(progress));
+            }
             NodeEvent::Deleted { replica, deleted } => {
                 self.with(replica, |holder| holder.deleted(deleted));
             }
