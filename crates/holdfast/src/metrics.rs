@@ -126,11 +126,14 @@ impl Collector for Nodes {
     }
 }
 
+/// Name, help and value of one metric.
+type Series = (&'static str, &'static str, u64);
+
 /// Writes metrics that several nodes have, each described once.
 fn encode_all(
     encoder: &mut DescriptorEncoder<'_>,
     kind: MetricType,
-    nodes: &[(u64, Vec<(&str, &str, u64)>)],
+    nodes: &[(u64, Vec<Series>)],
 ) -> Result<(), fmt::Error> {
     let Some((_, first)) = nodes.first() else { return Ok(()) };
     for (index, (name, help, _)) in first.iter().enumerate() {

@@ -388,8 +388,8 @@ impl Log {
     /// The base segment that copies are appended to, unless it is full.
     #[must_use]
     pub fn open_base(&self) -> Option<u32> {
-        let bases = self.segments.values();
-        let newest = bases.filter(|segment| segment.kind() == SegmentKind::Base).next_back()?;
+        let mut segments = self.segments.values();
+        let newest = segments.rfind(|segment| segment.kind() == SegmentKind::Base)?;
         (u64::from(newest.length()) < SEGMENT_BYTES).then(|| newest.number())
     }
 
