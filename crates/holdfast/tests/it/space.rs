@@ -174,3 +174,33 @@ async fn verify_blocks(file: &File) {
         assert_eq!(read, block(number, round), "block {number}");
     }
 }
+
+/// A page that is written again and again before it is synced takes its space once: what never left
+/// the buffer gives back what was set aside for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overwriting_what_is_buffered_sets_no_space_aside() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "small", CAPACITY).await;
+    let volume = open(&cluster, "small").await;
+    let file = create(&volume, "page").await;
+    for round in 0..20 * CAPACITY / MIB {
+        // Twenty times what the volume holds.
+        file.write(0, Bytes::from(vec![u8::try_from(round % 251).unwrap(); MIB as usize / 2]))
+            .await
+            .unwrap();
+        file.write(1000, Bytes::from(vec![1; MIB as usize / 2])).await.unwrap();
+        resize_to_nothing(&file).await;
+    }
+    file.write(0, Bytes::from(vec![2; 4096])).await.unwrap();
+    file.sync().await.unwrap();
+    let usage = volume.usage().await.unwrap();
+    assert_eq!(usage.used, 4096);
+    assert!(usage.reserved <= 64 * MIB, "{} bytes are set aside for nothing", usage.reserved);
+    cluster.stop().await;
+}
+
+/// Truncates, with half a MiB still in the buffer.
+async fn resize_to_nothing(file: &File) {
+    let change = types::namespace::SetAttributes::default();
+    file.truncate(0, change, types::namespace::Caller::default()).await.unwrap();
+}
