@@ -91,6 +91,29 @@ impl Cli {
     }
 }
 
+/// What this client shows to the servers of a cluster that speaks TLS.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Certificate {
+    /// Certificate of this client, where the cluster speaks TLS (with --ca and --key)
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
+    certificate: Option<PathBuf>,
+    /// Private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+}
+
+impl Certificate {
+    /// How to reach the servers.
+    pub(crate) fn net(&self, remote: &Remote) -> Result<world::Net> {
+        match (&remote.ca, &self.certificate, &self.key) {
+            (Some(ca), Some(certificate), Some(key)) => {
+                Ok(world::Net::tls(crate::tls::load(ca, certificate, key)?.mutual))
+            }
+            _ => Ok(world::Net::tcp()),
+        }
+    }
+}
+
 impl Remote {
     /// A client of the admin API.
     pub(crate) fn client(&self) -> Result<Client> {

@@ -1,7 +1,7 @@
 //! `holdfast fsck`
 
 use super::mount::members;
-use crate::cli::Remote;
+use crate::cli::{Certificate, Remote};
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{self, Format};
 use crate::size;
@@ -16,6 +16,8 @@ pub(crate) struct Fsck {
     /// Volume to check, by name
     #[arg(value_name = "VOLUME")]
     volume: String,
+    #[command(flatten)]
+    certificate: Certificate,
     #[command(flatten)]
     remote: Remote,
 }
@@ -34,7 +36,7 @@ impl Fsck {
     }
 
     async fn check(&self, members: Vec<String>) -> Result<Report> {
-        let world = world::World::real(world::net::Net::tcp());
+        let world = world::World::real(self.certificate.net(&self.remote)?);
         let metrics = Arc::new(wire::Metrics::default());
         let client = client::Client::new(world.clone(), wire::Hub::default(), metrics, members);
         // Draws nothing unless standard error is a terminal.
@@ -89,7 +91,7 @@ impl Fsck {
 fn verdict(report: &Report) -> Result {
     if !report.findings.is_empty() {
         let message = format!("{} things are wrong with {}", report.findings.len(), report.name);
-        let action = "read the damaged files, which mends copies; see: holdfast partition list";
+        let action = "damaged copies that were found are being mended: run it again; see: holdfast partition show";
         return Err(Failure::new(Exit::Failed, message, action));
     }
     if !report.unknown.is_empty() {

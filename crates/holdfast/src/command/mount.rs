@@ -1,7 +1,7 @@
 //! `holdfast mount` and `holdfast unmount`.
 
 use super::up::{mount_name, wait_for_signal};
-use crate::cli::Remote;
+use crate::cli::{Certificate, Remote};
 use crate::exit::{Exit, Failure, Result};
 use crate::{logging, output};
 use clap::Args;
@@ -24,12 +24,8 @@ pub(crate) struct Mount {
     /// Stay in the foreground until unmounted or interrupted (what a supervisor runs)
     #[arg(long)]
     foreground: bool,
-    /// Certificate of this client, where the cluster speaks TLS (with --ca and --key)
-    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
-    certificate: Option<PathBuf>,
-    /// Private key of that certificate
-    #[arg(long, value_name = "FILE", requires = "certificate")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    certificate: Certificate,
     #[command(flatten)]
     remote: Remote,
 }
@@ -66,17 +62,8 @@ impl Mount {
         runtime.block_on(self.serve(members))
     }
 
-    fn net(&self) -> Result<world::Net> {
-        match (&self.remote.ca, &self.certificate, &self.key) {
-            (Some(ca), Some(certificate), Some(key)) => {
-                Ok(world::Net::tls(crate::tls::load(ca, certificate, key)?.mutual))
-            }
-            _ => Ok(world::Net::tcp()),
-        }
-    }
-
     async fn serve(self, members: Vec<String>) -> Result {
-        let world = world::World::real(self.net()?);
+        let world = world::World::real(self.certificate.net(&self.remote)?);
         let metrics = Arc::new(wire::Metrics::default());
         let client = client::Client::new(world, wire::Hub::default(), metrics, members);
         let options = client::Options { name: mount_name(&self.folder), ..Default::default() };
