@@ -29,6 +29,7 @@ impl Test {
             run::succeed(&mut tests)
         })?;
         step("posix", || crate::posix::Posix::default().run())?;
+        step("fuzz", || crate::fuzz::Fuzz::short().run())?;
         step("engine simulation", || {
             let seeds = self.engine_seeds.to_string();
             let mut sim = run::cargo();
