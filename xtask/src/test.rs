@@ -28,6 +28,8 @@ impl Test {
             tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
             run::succeed(&mut tests)
         })?;
+        step("posix", || crate::posix::Posix::default().run())?;
+        step("fuzz", || crate::fuzz::Fuzz::short().run())?;
         step("engine simulation", || {
             let seeds = self.engine_seeds.to_string();
             let mut sim = run::cargo();
@@ -61,5 +63,6 @@ fn install() -> Result<()> {
     if !run::has("cargo-nextest") {
         run::succeed(run::cargo().args(["install", "--locked", "cargo-nextest"]))?;
     }
+    crate::posix::installed()?;
     Ok(())
 }

@@ -156,9 +156,22 @@ pub fn storage(folder: &Path) -> Result<DiskConfig> {
     let index = folder.join("index");
     std::fs::create_dir_all(&index)
         .with_context(|| format!("cannot create {}", index.display()))?;
-    let database = Database::open(&index, Budget::default())
+    let database = open_database(folder, &index)
         .with_context(|| format!("cannot open the index in {}", index.display()))?;
     Ok(DiskConfig { disk, database })
+}
+
+/// Opens the indexes of a disk. A database that is damaged as a whole is set aside: the replicas
+/// whose indexes were in it say so, and are made anew from others.
+fn open_database(folder: &Path, index: &Path) -> Result<Database> {
+    let opened = Database::open(index, Budget::default());
+    let Err(error @ types::kv::Error::Damaged { .. }) = opened else { return Ok(opened?) };
+    let aside = (1..).map(|number| folder.join(format!("index.damaged-{number}")));
+    let aside = aside.into_iter().find(|path| !path.exists()).expect("numbers do not run out");
+    tracing::error!(%error, aside = %aside.display(), "the index is damaged and was set aside");
+    std::fs::rename(index, &aside).context("cannot set a damaged index aside")?;
+    std::fs::create_dir_all(index)?;
+    Ok(Database::open(index, Budget::default())?)
 }
 
 /// Opens a folder as a disk, and keeps other processes from doing the same.

@@ -1,13 +1,16 @@
 //! Byte streams between processes: TCP, TLS over TCP, or a simulated network.
 //!
-//! Addresses are `host:port` text. Nothing here frames, retries or times out; see the `wire` crate.
+//! Addresses are `host:port` text. A peer that has vanished ends its connections within
+//! `PEER_SILENCE_MAX`. Nothing here frames or retries; see the `wire` crate.
 
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use types::limits::{PEER_PROBE_INTERVAL, PEER_SILENCE_MAX};
 
 /// How to reach other processes.
 #[derive(Clone, Debug)]
@@ -88,7 +91,7 @@ impl Net {
         let stream = match self.kind {
             Kind::Tcp => {
                 let stream = tokio::net::TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
+                tune(&stream)?;
                 Stream::new(stream)
             }
             #[cfg(feature = "simulated")]
@@ -100,6 +103,17 @@ impl Net {
         let connector = TlsConnector::from(tls.client.clone());
         Ok(Stream::new(connector.connect(name, stream).await?))
     }
+}
+
+/// Small frames leave at once, and a peer that is gone without a word is noticed: what is sent to
+/// it is not acknowledged, and while nothing is sent the kernel probes it.
+fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes =
+        TcpKeepalive::new().with_time(PEER_PROBE_INTERVAL).with_interval(PEER_PROBE_INTERVAL);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(PEER_SILENCE_MAX))
 }
 
 /// Accepts connections.
@@ -153,7 +167,7 @@ impl Listener {
         let (stream, peer) = match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                stream.set_nodelay(true)?;
+                tune(&stream)?;
                 (Stream::new(stream), peer.to_string())
             }
             #[cfg(feature = "simulated")]

@@ -301,7 +301,7 @@ impl Log {
     }
 
     /// The log is not whole in this segment any more: it begins with the next one.
-    fn begin_after(&mut self, number: u32) {
+    pub fn begin_after(&mut self, number: u32) {
         let is_log = |segment: &Segment| segment.kind() == SegmentKind::Log;
         if !self.segments.get(&number).is_some_and(is_log) {
             return;
@@ -378,6 +378,12 @@ impl Log {
     /// When it is damaged or the disk fails.
     pub fn header_at(&self, at: Location) -> Result<RecordHeader, Error> {
         self.segment(at.segment)?.read_header(at.offset, self.partition)
+    }
+
+    /// Which record begins at `at`, be it damaged or not; `None` when that cannot be told.
+    #[must_use]
+    pub fn sequence_at(&self, at: Location) -> Option<Sequence> {
+        self.segments.get(&at.segment)?.sequence_at(at.offset, self.partition)
     }
 
     fn segment(&self, number: u32) -> Result<&Segment, Error> {

@@ -420,6 +420,10 @@ impl Source {
         for (at, live) in records {
             let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
             let record = read_record(file, at.offset)?;
+            if let Err(reason) = Record::decode(&record, self.partition) {
+                self.context.post(NodeEvent::DamageMet { replica: ReplicaId(self.head.from) });
+                return Err(format!("segment {} offset {}: {reason}", at.segment, at.offset));
+            }
             if payload.len() + record.len() > RECORD_PAYLOAD_BYTES_MAX as usize
                 && !payload.is_empty()
             {
@@ -437,11 +441,11 @@ impl Source {
     }
 }
 
-fn read_record(file: &File, offset: u32) -> Result<Vec<u8>, String> {
+fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {
     let mut head = [0; 64];
     file.read_at(offset.into(), &mut head).map_err(|error| error.to_string())?;
     let header = RecordHeader::decode(&head).map_err(|error| error.to_string())?;
     let mut bytes = vec![0; header.record_bytes() as usize];
     file.read_at(offset.into(), &mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    Ok(bytes.into())
 }
