@@ -30,6 +30,7 @@ impl File {
         if let Ok((partition, delta)) = &result {
             state.unsynced.insert(*partition);
             state.commit.allocated_delta += delta;
+            state.commit.landed = state.commit.landed.max(end);
             used = u64::try_from(*delta).unwrap_or(0).min(reserved);
         }
         state.commit.reservation_used += used;
@@ -113,7 +114,7 @@ impl File {
     async fn commit(&self) -> Result<(), Error> {
         let pending = {
             let mut state = self.shared.lock();
-            let pending = std::mem::take(&mut state.commit);
+            let pending = state.take_commit();
             state.committing = Some(pending);
             pending
         };
@@ -151,7 +152,7 @@ impl File {
     fn commit_item(&self, pending: &PendingCommit) -> CommitItem {
         CommitItem {
             inode: self.inode().0,
-            size_at_least: pending.wanted.then_some(pending.size),
+            size_at_least: pending.wanted.then_some(pending.landed),
             mtime: pending.wanted.then_some(pending.mtime),
             allocated_delta: pending.allocated_delta,
             reservation_used: pending.reservation_used,
