@@ -15,10 +15,13 @@ use partition::log::{Location, Record};
 use partition::replica::Event;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use types::limits::{LOOP_BATCH, LOOP_IDLE_MAX};
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
-use wire::control::{Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport};
+use wire::control::{
+    Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport, ReplicaState, Role,
+};
 use wire::{Operation, Request, Responder, Status};
 
 /// Everything that can happen to a node.
@@ -79,6 +82,10 @@ pub enum NodeEvent {
     },
     Inspected {
         replica: ReplicaId,
+    },
+    Compacted {
+        replica: ReplicaId,
+        progress: replica::Progress,
     },
     Deleted {
         replica: ReplicaId,
@@ -242,6 +249,9 @@ impl NodeLoop {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
             NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
+            NodeEvent::Compacted { replica, progress } => {
+                self.with(replica, |holder| holder.compacted(progress));
+            }
             NodeEvent::Deleted { replica, deleted } => {
                 self.with(replica, |holder| holder.deleted(deleted));
             }
@@ -401,11 +411,26 @@ impl NodeLoop {
             replica: replica.0,
             partition: broken.found.partition.0,
             disk: broken.disk.0,
-            state: wire::control::ReplicaState::Failed.into(),
+            state: ReplicaState::Failed.into(),
             reason: broken.reason.clone(),
             ..ReplicaReport::default()
         }));
-        Report { disks: self.homes.values().map(disk_report).collect(), replicas }
+        let report = Report { disks: self.homes.values().map(disk_report).collect(), replicas };
+        self.set_gauges(&report);
+        report
+    }
+
+    fn set_gauges(&self, report: &Report) {
+        let counters = &self.context.counters;
+        let count = |wanted: &dyn Fn(&ReplicaReport) -> bool| {
+            report.replicas.iter().filter(|replica| wanted(replica)).count() as u64
+        };
+        let set = |gauge: &AtomicU64, value| gauge.store(value, Ordering::Relaxed);
+        set(&counters.replicas, report.replicas.len() as u64);
+        set(&counters.replicas_leading, count(&|replica| replica.role() == Role::Leader));
+        set(&counters.replicas_unwell, count(&|replica| replica.state() != ReplicaState::Ok));
+        set(&counters.disk_free_bytes, report.disks.iter().map(|disk| disk.free).sum());
+        set(&counters.disk_total_bytes, report.disks.iter().map(|disk| disk.total).sum());
     }
 
     fn end_turn(&mut self) {

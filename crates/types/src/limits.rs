@@ -182,6 +182,15 @@ pub const CHECKPOINT_INDEX_BYTES: usize = 16 << 20;
 /// ... or this long after the first change.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A segment is rewritten elsewhere once at most this share of it is alive. Percent.
+pub const COMPACTION_LIVE_PERCENT_MAX: u64 = 50;
+
+/// One replica copies at most this much in a second while it rewrites segments. Bytes.
+pub const COMPACTION_BYTES_PER_SECOND: u64 = 32 << 20;
+
+/// Records that are copied at a time, while nothing else is done with the replica. Bytes.
+pub const COMPACTION_BATCH_BYTES: usize = 256 << 10;
+
 /// Events a node's loop takes at a time.
 pub const LOOP_BATCH: usize = 256;
 

@@ -1,14 +1,14 @@
 //! `holdfast mount` and `holdfast unmount`.
 
 use super::up::{mount_name, wait_for_signal};
-use crate::cli::{Certificate, Remote};
+use crate::cli::Direct;
 use crate::exit::{Exit, Failure, Result};
 use crate::{logging, output};
 use clap::Args;
 use mount::{Mount as Mounted, MountOptions};
-use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use world::World;
 
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
@@ -25,9 +25,7 @@ pub(crate) struct Mount {
     #[arg(long)]
     foreground: bool,
     #[command(flatten)]
-    certificate: Certificate,
-    #[command(flatten)]
-    remote: Remote,
+    direct: Direct,
 }
 
 #[derive(Debug, Args)]
@@ -37,33 +35,22 @@ pub(crate) struct Unmount {
     folder: PathBuf,
 }
 
-#[derive(Debug, Deserialize)]
-struct Members {
-    items: Vec<Member>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Member {
-    wire: String,
-}
-
 impl Mount {
     pub(crate) fn run(self) -> Result {
         if !self.foreground {
             return self.run_behind();
         }
         logging::init("warn");
-        let members = members(&self.remote)?;
+        let (world, members) = (self.direct.world()?, self.direct.members()?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("holdfast-mount")
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        runtime.block_on(self.serve(members))
+        runtime.block_on(self.serve(world, members))
     }
 
-    async fn serve(self, members: Vec<String>) -> Result {
-        let world = world::World::real(self.certificate.net(&self.remote)?);
+    async fn serve(self, world: World, members: Vec<String>) -> Result {
         let metrics = Arc::new(wire::Metrics::default());
         let client = client::Client::new(world, wire::Hub::default(), metrics, members);
         let options = client::Options { name: mount_name(&self.folder), ..Default::default() };
@@ -111,12 +98,6 @@ impl Mount {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
-}
-
-/// Where the members of the control plane listen.
-pub(super) fn members(remote: &Remote) -> Result<Vec<String>> {
-    let members: Members = remote.client()?.get("/v1/members")?;
-    Ok(members.items.into_iter().map(|member| member.wire).collect())
 }
 
 /// The device of the file system that a folder is on; changes when something is mounted there.

@@ -391,6 +391,14 @@ impl Log {
         self.segments.get(&number).ok_or_else(missing)
     }
 
+    /// The base segment that copies are appended to, unless it is full.
+    #[must_use]
+    pub fn open_base(&self) -> Option<u32> {
+        let mut segments = self.segments.values();
+        let newest = segments.rfind(|segment| segment.kind() == SegmentKind::Base)?;
+        (u64::from(newest.length()) < SEGMENT_BYTES).then(|| newest.number())
+    }
+
     /// Writes records that stand in no order (copies from elsewhere) into a base segment.
     ///
     /// # Errors
@@ -398,11 +406,9 @@ impl Log {
     pub fn append_base(&mut self, records: &[Record]) -> Result<Vec<Location>, Error> {
         let mut locations = Vec::with_capacity(records.len());
         for record in records {
-            let mut bases = self.segments.values();
-            let open = bases.rfind(|segment| segment.kind() == SegmentKind::Base);
-            let number = match open {
-                Some(segment) if u64::from(segment.length()) < SEGMENT_BYTES => segment.number(),
-                _ => self.create_segment(SegmentKind::Base, Sequence::ZERO)?,
+            let number = match self.open_base() {
+                Some(number) => number,
+                None => self.create_segment(SegmentKind::Base, Sequence::ZERO)?,
             };
             let segment = self.segments.get_mut(&number).expect("it was just found or made");
             let offset = segment.length();

@@ -6,6 +6,7 @@
 //! other nodes) runs elsewhere and comes back as an event.
 
 mod checkpoint;
+mod compact;
 mod damages;
 mod data;
 mod delete;
@@ -18,6 +19,7 @@ mod read;
 mod reap;
 mod snapshot;
 
+pub use compact::Progress;
 pub use machine::Machine;
 pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy, was_alone};
 pub use read::{Damage, Damaged};
@@ -69,6 +71,7 @@ pub struct Holder {
     checkpointing: Checkpointing,
     /// Dead runs of segments that are still kept as log: offset and length in the file.
     dead: std::collections::BTreeMap<u32, Vec<(u64, u64)>>,
+    compaction: compact::Compaction,
     snapshots: snapshot::Transfers,
     clients: namespace::Clients,
     /// Why this replica cannot be used, when it cannot.

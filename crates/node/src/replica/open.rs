@@ -178,6 +178,7 @@ impl Holder {
             results: VecDeque::new(),
             checkpointing: Checkpointing::new(&checkpoint),
             dead: Default::default(),
+            compaction: Default::default(),
             snapshots: snapshot::Transfers::default(),
             clients: Default::default(),
             failed: None,

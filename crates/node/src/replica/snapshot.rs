@@ -41,6 +41,11 @@ impl Transfers {
         self.sending + self.reading > 0
     }
 
+    /// Whether anything needs segments that the index does not point to.
+    pub(super) fn are_busy(&self) -> bool {
+        self.are_reading() || self.staging.is_some()
+    }
+
     pub(super) fn begin_reading(&mut self) {
         self.reading += 1;
     }
@@ -258,6 +263,7 @@ impl Holder {
         self.unapplied.clear();
         self.results.clear();
         self.dead.clear();
+        self.compaction.forget();
         self.checkpointing = Checkpointing::new(&checkpoint);
         let old = super::checkpoint::path(&self.folder, generation - 1);
         self.disk.remove_if_present(&old).map_err(|error| error.to_string())?;
