@@ -122,8 +122,8 @@ fn namespace_seeds() -> Vec<Vec<u8>> {
             command: Some(step(&made)),
             ..Request::default()
         };
-        if let Some(OutcomeBody::Attributes(attributes)) = replica.apply(request.clone()) {
-            made.push(attributes.inode);
+        if let Some(OutcomeBody::Created(created)) = replica.apply(request.clone()) {
+            made.extend(created.attributes.map(|attributes| attributes.inode));
         }
         said.push(command(&request));
     }
@@ -153,7 +153,7 @@ fn steps() -> Vec<Step> {
         Command::SetLock(SetLock { inode, lock: Some(lock), ..SetLock::default() })
     }
     vec![
-        |_| create(1, "folder", FileKind::Directory),
+        |_| create(1, "folder", FileKind::Folder),
         |made| create(made[1], "file", FileKind::File),
         |made| {
             let [parent, inode] = [1, *made.last().unwrap_or(&1)];

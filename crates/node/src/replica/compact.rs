@@ -98,7 +98,7 @@ impl Holder {
     pub(super) fn compact_if_due(&mut self, oldest_kept: u32) {
         let busy = self.compaction.copying.is_some() || self.snapshots.are_busy();
         let Machine::Data(index) = &self.machine else { return };
-        if busy || self.failed.is_some() || self.damages.describe().is_some() {
+        if busy || self.failed.is_some() || self.damages.are_there() {
             return;
         }
         let known = self.log.segments();

@@ -59,6 +59,11 @@ impl Damages {
         self.places.values().take(MEND_BATCH).cloned().collect()
     }
 
+    /// Whether anything is known to be damaged.
+    pub(super) fn are_there(&self) -> bool {
+        self.overflowed || !self.places.is_empty()
+    }
+
     /// What to tell people; `None` when nothing is damaged.
     pub(super) fn describe(&self) -> Option<String> {
         let more = if self.overflowed { " or more" } else { "" };
@@ -160,7 +165,9 @@ mod tests {
     fn memory_is_bounded_and_says_so() {
         let mut damages = Damages::default();
         let count = u32::try_from(DAMAGES_REMEMBERED_MAX).unwrap() + 1;
-        (0..count).for_each(|offset| drop(damages.note(&damage(offset, "x"), second(0))));
+        for offset in 0..count {
+            damages.note(&damage(offset, "x"), second(0));
+        }
         (0..count).for_each(|offset| damages.mended(at(offset)));
         assert!(damages.describe().is_some());
     }

@@ -15,11 +15,12 @@ use partition::namespace::{check, digest, files};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 use types::PartitionId;
 use types::checksum::Digest64;
 use types::limits::{
-    CHUNK_BYTES, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX, INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX,
-    INSPECT_FINDINGS_MAX, MEND_BATCH,
+    CHUNK_BYTES, COMPACTION_BYTES_PER_SECOND, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX,
+    INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX, INSPECT_FINDINGS_MAX, MEND_BATCH,
 };
 use wire::inspect::{
     Ask, AskChunks, AskFiles, AskNamespace, ChunkBytes, Chunks, FileBytes, Files, Head, Namespace,
@@ -82,9 +83,12 @@ impl Holder {
                 if !found.is_empty() {
                     context.post(NodeEvent::DamageFound { replica, damages: found });
                 }
-                let last = answer.ok().filter(|page| !page.end);
-                let Some(last) = last.as_ref().and_then(|page| page.chunks.last()) else { break };
+                let Some(page) = answer.ok().filter(|page| !page.end) else { break };
+                let Some(last) = page.chunks.last() else { break };
                 (next.object, next.chunk) = (last.object, last.chunk);
+                let bytes: u64 = page.chunks.iter().map(|chunk| chunk.bytes).sum();
+                let nanoseconds = bytes * 1_000_000_000 / COMPACTION_BYTES_PER_SECOND;
+                context.world.sleep(Duration::from_nanos(nanoseconds)).await;
             }
             context.post(NodeEvent::Inspected { replica });
         });
