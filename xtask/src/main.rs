@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tools work on the real machine")]
 
 mod check;
+mod fuzz;
 mod lockfile;
 mod mutations;
 mod posix;
@@ -30,6 +31,8 @@ enum Task {
     Test(test::Test),
     /// Run pjdfstest on a mounted volume.
     Posix(posix::Posix),
+    /// Feed hostile input to everything that is read from a network or a disk.
+    Fuzz(fuzz::Fuzz),
     /// Run simulations from seeds.
     Sim(sim::Sim),
     /// Plant known bugs, one at a time, and show that the simulation finds each.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Check(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Posix(task) => task.run(),
+        Task::Fuzz(task) => task.run(),
         Task::Sim(task) => task.run(),
         Task::Mutations(task) => task.run(),
     };

@@ -31,6 +31,8 @@ impl Test {
             tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
             run::succeed(&mut tests)
         })?;
+        step("posix", || crate::posix::Posix::default().run())?;
+        step("fuzz", || crate::fuzz::Fuzz::short().run())?;
         // The program that ran as part of the tests is there already, and does both.
         let simulate = |kind: &str, seeds: u64| {
             let mut sim = run::cargo();
@@ -66,5 +68,6 @@ fn install() -> Result<()> {
     if !run::has("cargo-nextest") {
         run::succeed(run::cargo().args(["install", "--locked", "cargo-nextest"]))?;
     }
+    crate::posix::installed()?;
     Ok(())
 }

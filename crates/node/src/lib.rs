@@ -108,7 +108,7 @@ impl Node {
             boot,
             addresses: RwLock::new(Addresses::default()),
             inbox,
-            counters: Counters::default(),
+            counters: Arc::default(),
         });
         let homes = homes(&config, &joined);
         let beat = Arc::new(Notify::new());
@@ -141,7 +141,7 @@ impl Node {
 
     /// What happened on it.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.context.counters
     }
 

@@ -159,9 +159,13 @@ pub const SERVER_SESSIONS_MAX: usize = 4096;
 /// A connection attempt is given up after this long.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// A connection on which the other side confirmed nothing for this long is given up, and another
-/// one made: after a link was cut, the kernel's own retries come further and further apart.
-pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(3);
+/// A connection whose other end acknowledges nothing for this long is given up, so that whoever
+/// waits for an answer of a machine that lost its power is told. An idle one is probed this often.
+pub const PEER_SILENCE_MAX: Duration = Duration::from_millis(2500);
+pub const PEER_PROBE_INTERVAL: Duration = Duration::from_millis(1000);
+
+const _: () = assert!(2 * PEER_PROBE_INTERVAL.as_millis() < PEER_SILENCE_MAX.as_millis());
+const _: () = assert!(PEER_SILENCE_MAX.as_millis() + 1500 < FAILOVER_BOUND.as_millis());
 
 /// After a failed connection attempt, further ones wait this long.
 pub const RECONNECT_DELAY: Duration = Duration::from_millis(100);
@@ -177,6 +181,15 @@ pub const CHECKPOINT_INDEX_BYTES: usize = 16 << 20;
 
 /// ... or this long after the first change.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A segment is rewritten elsewhere once at most this share of it is alive. Percent.
+pub const COMPACTION_LIVE_PERCENT_MAX: u64 = 50;
+
+/// One replica copies at most this much in a second while it rewrites segments. Bytes.
+pub const COMPACTION_BYTES_PER_SECOND: u64 = 32 << 20;
+
+/// Records that are copied at a time, while nothing else is done with the replica. Bytes.
+pub const COMPACTION_BATCH_BYTES: usize = 256 << 10;
 
 /// Events a node's loop takes at a time.
 pub const LOOP_BATCH: usize = 256;
@@ -265,6 +278,22 @@ pub const INSPECT_FILES_MAX: usize = 4096;
 /// Findings that one inspection of a namespace lists, and damages it lists of one chunk.
 pub const INSPECT_FINDINGS_MAX: usize = 256;
 pub const INSPECT_DAMAGES_MAX: usize = 4;
+
+/// Damaged places of one replica that are remembered until they are mended.
+pub const DAMAGES_REMEMBERED_MAX: usize = 1024;
+
+/// Damaged places that could not be mended are looked at again after this long, and later less and
+/// less often.
+pub const DAMAGES_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+pub const DAMAGES_RETRY_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// How often other replicas are asked for a record that is damaged here, and how far apart: they may
+/// be a little behind, or away for a moment.
+pub const MEND_ATTEMPTS: u32 = 10;
+pub const MEND_PAUSE: Duration = Duration::from_millis(200);
+
+/// Damaged places that are mended at a time after an inspection found them.
+pub const MEND_BATCH: usize = 64;
 
 /// An inspection that reads much is given this long.
 pub const INSPECT_DEADLINE: Duration = Duration::from_secs(600);

@@ -1,16 +1,19 @@
 //! Byte streams between processes: TCP, TLS over TCP, or a simulated network.
 //!
-//! Addresses are `host:port` text. Nothing here frames, retries or times out; see the `wire` crate.
+//! Addresses are `host:port` text. A peer that has vanished ends its connections within
+//! `PEER_SILENCE_MAX`. Nothing here frames or retries; see the `wire` crate.
 
 #[cfg(feature = "simulated")]
 pub mod fabric;
 
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use types::limits::{PEER_PROBE_INTERVAL, PEER_SILENCE_MAX};
 
 /// How to reach other processes.
 #[derive(Clone, Debug)]
@@ -108,12 +111,15 @@ impl Net {
     }
 }
 
-/// Small frames leave at once, and a connection over a link that was cut is given up while there
-/// is still time to make another: the kernel itself would try for a quarter of an hour, at ever
-/// longer intervals, and so would a link that works again seem cut.
+/// Small frames leave at once, and a peer that is gone without a word is noticed: what is sent to
+/// it is not acknowledged, and while nothing is sent the kernel probes it.
 fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(types::limits::UNACKNOWLEDGED_MAX))
+    let probes =
+        TcpKeepalive::new().with_time(PEER_PROBE_INTERVAL).with_interval(PEER_PROBE_INTERVAL);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(PEER_SILENCE_MAX))
 }
 
 /// Accepts connections.
@@ -262,6 +268,6 @@ mod tests {
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         tune(&stream).unwrap();
         let limit = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
-        assert_eq!(limit, Some(types::limits::UNACKNOWLEDGED_MAX));
+        assert_eq!(limit, Some(types::limits::PEER_SILENCE_MAX));
     }
 }

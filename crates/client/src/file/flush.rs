@@ -140,7 +140,10 @@ impl File {
             Some(Ok(attributes)) => state.note_attributes(&attributes),
             // Deleted for good: there is nothing left that could be committed.
             Some(Err(Error::Gone)) => {}
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) => {
+                state.commit.merge(&pending);
+                return Err(error);
+            }
             None => return Err(Error::Invalid("a commit without a result".into())),
         }
         Ok(())
@@ -165,6 +168,8 @@ impl File {
     /// As [`File::flush`]; nothing may be assumed durable then.
     pub async fn sync(&self) -> Result<(), Error> {
         self.flush().await?;
+        // Whoever finds nothing left to sync must not return before the one who took it is done.
+        let _one_at_a_time = self.shared.syncing.lock().await;
         let (partitions, namespace) = {
             let mut state = self.shared.lock();
             (std::mem::take(&mut state.unsynced), std::mem::take(&mut state.namespace_unsynced))

@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     landed: Notify,
     /// One flush at a time, so that commits are in order.
     flushing: tokio::sync::Mutex<()>,
+    /// One sync at a time; the next one syncs for all who waited.
+    syncing: tokio::sync::Mutex<()>,
     append: tokio::sync::Mutex<append::Hold>,
 }
 
@@ -177,6 +179,7 @@ impl Volume {
                 state: Mutex::new(State::new(attributes)),
                 landed: Notify::new(),
                 flushing: tokio::sync::Mutex::default(),
+                syncing: tokio::sync::Mutex::default(),
                 append: tokio::sync::Mutex::default(),
             })
         });
@@ -275,17 +278,22 @@ impl File {
         let room = self.volume.inner.budget.take(bytes.len()).await;
         let now = self.volume.client().world.timestamp().0;
         let end = offset + bytes.len() as u64;
-        let ready = {
+        let length = bytes.len();
+        let (ready, overwritten) = {
             let mut state = self.shared.lock();
+            let before = state.buffer.bytes();
             state.buffer.write(offset, bytes, room);
+            let overwritten = before + length - state.buffer.bytes();
             state.size = state.size.max(end);
             let commit = &mut state.commit;
             commit.wanted = true;
             commit.size = commit.size.max(end);
             commit.mtime = now;
             let ready = state.buffer.take_ready();
-            state.in_flight.depart(ready)
+            (state.in_flight.depart(ready), overwritten)
         };
+        // What never leaves the buffer needs no space.
+        self.volume.inner.budget.give_back(overwritten as u64);
         for segment in ready {
             let file = self.clone();
             self.volume.client().world.spawn("write-back", async move {

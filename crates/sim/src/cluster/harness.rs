@@ -273,4 +273,3 @@ impl Harness<'_> {
         demand(failures.is_empty(), LIVENESS, || failures.join("; "))
     }
 }
-

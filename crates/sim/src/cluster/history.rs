@@ -67,7 +67,8 @@ impl History {
     pub(super) fn done(&self, operation: usize, outcome: Outcome) {
         let mut state = self.lock();
         let found = &state.operations[operation];
-        let line = format!("client-{} {:?} {:?} = {outcome:?}", found.client, found.key, found.action);
+        let line =
+            format!("client-{} {:?} {:?} = {outcome:?}", found.client, found.key, found.action);
         let place = state.next(&line);
         state.operations[operation].done = Some((place, outcome));
     }

@@ -5,7 +5,7 @@ use super::harness::{Happening, Harness};
 use super::machine::{DISK_BYTES, Role};
 use super::scenario::Trouble;
 use std::time::Duration;
-use types::limits::UNACKNOWLEDGED_MAX;
+use types::limits::PEER_SILENCE_MAX;
 use types::volume::Durability;
 use world::Disk;
 use world::disk::sim::Faults;
@@ -48,7 +48,9 @@ impl Harness<'_> {
             }
             Trouble::SlowLink => self.slow_down(),
             Trouble::FillDisk => self.fill(node),
-            Trouble::FailWrites => self.fail(node, Faults { write_error: 0.3, ..Faults::default() }),
+            Trouble::FailWrites => {
+                self.fail(node, Faults { write_error: 0.3, ..Faults::default() })
+            }
             Trouble::FailSyncs => self.fail(node, Faults { sync_error: 0.3, ..Faults::default() }),
             Trouble::FailReads => self.fail(node, Faults { read_error: 0.3, ..Faults::default() }),
             Trouble::Rot => self.rot(Role::Node(1 + self.scenario.powerless)),
@@ -137,13 +139,13 @@ impl Harness<'_> {
         let cut = self.cuts.entry(link).or_insert((self.sim.elapsed(), until));
         cut.1 = cut.1.max(until);
         self.after(long, Happening::Mend(link));
-        self.after(UNACKNOWLEDGED_MAX, Happening::GiveUp(link));
+        self.after(PEER_SILENCE_MAX, Happening::GiveUp(link));
     }
 
     /// Connections over a link that has been cut for long are given up by their ends.
     pub(super) fn give_up(&mut self, link: (Role, Role)) {
         let now = self.sim.elapsed();
-        if self.cuts.get(&link).is_some_and(|(since, _)| *since + UNACKNOWLEDGED_MAX <= now) {
+        if self.cuts.get(&link).is_some_and(|(since, _)| *since + PEER_SILENCE_MAX <= now) {
             let ends = (self.sim.lookup(link.0.name()), self.sim.lookup(link.1.name()));
             let severed = self.site.fabric.sever(ends.0, ends.1);
             self.history.note(&format!("{link:?}: {severed} ends given up"));

@@ -130,4 +130,3 @@ fn parse(answer: &str) -> Option<(u16, String)> {
 
 /// Name of the host that the probe runs on.
 pub(super) const HOST: &str = "probe";
-

@@ -33,16 +33,33 @@ const RECORD_BYTES: usize = 16;
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    Create { name: u8, tag: u32 },
-    Unlink { name: u8 },
-    Rename { from: u8, to: u8, no_replace: bool },
-    Lookup { name: u8 },
+    Create {
+        name: u8,
+        tag: u32,
+    },
+    Unlink {
+        name: u8,
+    },
+    Rename {
+        from: u8,
+        to: u8,
+        no_replace: bool,
+    },
+    Lookup {
+        name: u8,
+    },
     List,
     /// Makes all names durable.
     Flush,
-    Write { value: u32, synced: bool },
+    Write {
+        value: u32,
+        synced: bool,
+    },
     Read,
-    Append { value: u32, synced: bool },
+    Append {
+        value: u32,
+        synced: bool,
+    },
     ReadLog,
 }
 
@@ -87,10 +104,8 @@ pub(super) type Task = (Key, Action);
 pub(super) fn draw(dice: &mut Dice, value: u32) -> Task {
     let synced = dice.chance(400);
     let name = dice.below(NAMES.len()) as u8;
-    let block = Key::Block {
-        file: dice.below(FILES.into()) as u8,
-        block: dice.below(BLOCKS.into()) as u8,
-    };
+    let block =
+        Key::Block { file: dice.below(FILES.into()) as u8, block: dice.below(BLOCKS.into()) as u8 };
     match dice.below(100) {
         0..12 => (Key::Names, Action::Create { name, tag: value }),
         12..20 => (Key::Names, Action::Unlink { name }),
@@ -246,12 +261,8 @@ async fn open_or_create(volume: &Volume, name: &str) -> Result<File, Error> {
 }
 
 async fn list(volume: &Volume) -> Result<Outcome, Error> {
-    let read = ReadDirectory {
-        inode: InodeId::ROOT.0,
-        after: 0,
-        entries_max: 100,
-        attributes: true,
-    };
+    let read =
+        ReadDirectory { inode: InodeId::ROOT.0, after: 0, entries_max: 100, attributes: true };
     let page = volume.read_directory(read).await?;
     let mut names = BTreeMap::new();
     for entry in page.entries {
@@ -315,7 +326,11 @@ async fn append(volume: &Volume, value: u32, synced: bool) -> Result<Outcome, Er
     let file = open(volume, LOG).await?;
     let appended = async {
         let at = file.append(value.to_le_bytes().repeat(RECORD_BYTES / 4).into()).await?;
-        if synced { file.sync().await? } else { file.flush().await? }
+        if synced {
+            file.sync().await?
+        } else {
+            file.flush().await?
+        }
         Ok(at)
     };
     let appended: Result<u64, Error> = appended.await;

@@ -2,7 +2,7 @@
 //!
 //! The simulated network underneath never loses part of a connection: a test that cuts a link lets
 //! it *hold* what is sent, as retransmission would. What it cannot do is give a connection up. Real
-//! ones are given up after [`types::limits::UNACKNOWLEDGED_MAX`]: then a test calls
+//! ones are given up after [`types::limits::PEER_SILENCE_MAX`]: then a test calls
 //! [`Fabric::sever`], and both ends find out with an error.
 
 use std::io;
@@ -44,7 +44,8 @@ impl Fabric {
             }
             severed += 1;
             end.severed.store(true, Ordering::Release);
-            wakers.extend(end.waiting.lock().expect("no holder panics").iter_mut().map(Option::take));
+            wakers
+                .extend(end.waiting.lock().expect("no holder panics").iter_mut().map(Option::take));
             false
         });
         drop(lines);

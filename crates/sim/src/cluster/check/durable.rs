@@ -58,9 +58,8 @@ fn until(history: &[Operation], place: u64) -> Vec<Operation> {
 
 /// The history of an object in which whatever a failure of all power may have taken is unknown.
 fn weaken(history: Vec<Operation>, blackout: u64) -> Vec<Operation> {
-    let ended_before = |operation: &Operation| {
-        operation.done.as_ref().is_some_and(|(ended, _)| *ended < blackout)
-    };
+    let ended_before =
+        |operation: &Operation| operation.done.as_ref().is_some_and(|(ended, _)| *ended < blackout);
     let flushed = history
         .iter()
         .filter(|operation| operation.action.is_synced() && ended_before(operation))

@@ -44,9 +44,7 @@ fn act(folder: &Folder, action: Action) -> (Outcome, Folder) {
                 Outcome::Done
             }
         }
-        Action::Unlink { name } => {
-            after.remove(&name).map_or(Outcome::NotFound, |_| Outcome::Done)
-        }
+        Action::Unlink { name } => after.remove(&name).map_or(Outcome::NotFound, |_| Outcome::Done),
         Action::Rename { from, to, no_replace } => match folder.get(&from) {
             None => Outcome::NotFound,
             Some(_) if no_replace && folder.contains_key(&to) => Outcome::Exists,
