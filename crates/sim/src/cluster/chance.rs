@@ -2,7 +2,8 @@
 //!
 //! openraft draws election timeouts, tokio the order of a `select!`, the standard library the keys
 //! of its hash maps. All of it comes from the system's `getrandom`, which this program replaces,
-//! and is kept for each thread: so each run has a thread of its own, and one runs at a time.
+//! and is kept for each thread: so each run has a thread of its own, and one runs at a time. tokio
+//! also counts the runtimes of a process: only the first run of a process can be repeated exactly.
 
 use rand_next::SeedableRng;
 use rand_next::rngs::StdRng;
