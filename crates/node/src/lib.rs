@@ -145,6 +145,12 @@ impl Node {
         &self.context.counters
     }
 
+    /// Has every replica read everything it holds again, and mended where it is damaged. It does so
+    /// by itself every `SCRUB_INTERVAL`.
+    pub fn scrub(&self) {
+        self.context.post(NodeEvent::Scrub);
+    }
+
     /// Stops in order: no new requests, a last checkpoint of every replica.
     pub async fn stop(self) {
         self.hub.remove(&self.address);

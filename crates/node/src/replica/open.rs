@@ -183,6 +183,7 @@ impl Holder {
             clients: Default::default(),
             failed: None,
             damages: Default::default(),
+            scrub: super::scrub::Scrub::new(context.world.now()),
             context,
         })
     }
