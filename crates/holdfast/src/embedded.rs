@@ -128,7 +128,9 @@ async fn start_node(
     metrics: &Arc<Metrics>,
     members: &[String],
 ) -> Result<Node> {
-    let disk = storage(&folder.join("disk"))?;
+    // Reading a long journal takes a while; the nodes do so side by side.
+    let place = folder.join("disk");
+    let disk = world.blocking(move || storage(&place)).await?;
     let config = node::Config {
         world: world.clone(),
         hub: hub.clone(),

@@ -151,6 +151,13 @@ impl Node {
         self.context.post(NodeEvent::Scrub);
     }
 
+    /// What it would tell the control plane now; `None` once its loop has ended.
+    pub async fn report(&self) -> Option<run::Report> {
+        let (answer, report) = oneshot::channel();
+        self.context.post(NodeEvent::Report(answer));
+        report.await.ok()
+    }
+
     /// Stops in order: no new requests, a last checkpoint of every replica.
     pub async fn stop(self) {
         self.hub.remove(&self.address);

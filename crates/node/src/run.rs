@@ -479,6 +479,7 @@ impl NodeLoop {
                 holder.handle(Event::Tick);
                 holder.end_turn();
             }
+            holder.tend_room(now);
             holder.tend(now);
         }
     }

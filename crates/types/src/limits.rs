@@ -213,6 +213,14 @@ pub const FRAME_PAYLOAD_BYTES_MAX: u32 = RECORD_PAYLOAD_BYTES_MAX + (64 << 10);
 const _: () = assert!(PAGE_BYTES * 2 <= FRAME_BODY_BYTES_MAX as usize);
 const _: () = assert!(XATTRS_PER_INODE_MAX as usize * (XATTR_NAME_BYTES_MAX + 1) <= 64 << 10);
 
+/// A replica that ran out of room takes writes again once its disk has this much, and a write of
+/// [`ROOM_PROBE_BYTES`] was tried there and worked; tried this often.
+pub const ROOM_BYTES_MIN: u64 = 16 << 20;
+pub const ROOM_PROBE_BYTES: usize = 4 << 10;
+pub const ROOM_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+// More than two of the largest records, or it would be full again at once.
+const _: () = assert!(ROOM_BYTES_MIN > 2 * RECORD_PAYLOAD_BYTES_MAX as u64);
+
 /// A node's loop looks around at least this often.
 pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
 

@@ -32,6 +32,7 @@ impl File {
             state.unsynced.insert(*partition);
             state.commit.allocated_delta += grown.delta;
             state.commit.recount |= !grown.certain;
+            state.commit.landed = state.commit.landed.max(end);
             used = u64::try_from(grown.delta).unwrap_or(0).min(reserved);
         }
         state.commit.reservation_used += used;
@@ -115,7 +116,7 @@ impl File {
     async fn commit(&self) -> Result<(), Error> {
         let mut pending = {
             let mut state = self.shared.lock();
-            let pending = std::mem::take(&mut state.commit);
+            let pending = state.take_commit();
             state.committing = Some(pending);
             pending
         };
@@ -178,7 +179,7 @@ impl File {
     fn commit_item(&self, pending: &PendingCommit) -> CommitItem {
         CommitItem {
             inode: self.inode().0,
-            size_at_least: pending.wanted.then_some(pending.size),
+            size_at_least: pending.wanted.then_some(pending.landed),
             mtime: pending.wanted.then_some(pending.mtime),
             allocated_delta: pending.allocated_delta,
             reservation_used: pending.reservation_used,

@@ -213,6 +213,7 @@ impl File {
             state.size = state.size.max(size);
             state.commit.wanted = true;
             state.commit.size = state.commit.size.max(size);
+            state.commit.landed = state.commit.landed.max(size);
             state.commit.mtime = now;
         }
         self.flush().await

@@ -89,7 +89,11 @@ struct State {
 #[derive(Clone, Copy, Debug, Default)]
 struct PendingCommit {
     wanted: bool,
+    /// How long the file is for this client.
     size: u64,
+    /// How long it may be said to be: up to where bytes have landed. Were it said to be longer,
+    /// others would read zeros where a write is still on its way, or has failed.
+    landed: u64,
     mtime: i64,
     allocated_delta: i64,
     /// Bytes of this client's reservation that were written.
@@ -103,6 +107,7 @@ impl PendingCommit {
     fn merge(&mut self, older: &PendingCommit) {
         self.wanted |= older.wanted;
         self.size = self.size.max(older.size);
+        self.landed = self.landed.max(older.landed);
         self.mtime = self.mtime.max(older.mtime);
         self.allocated_delta += older.allocated_delta;
         self.reservation_used += older.reservation_used;
@@ -136,6 +141,17 @@ impl State {
             namespace_unsynced: true,
             error: None,
         }
+    }
+
+    /// Takes what can be told now, and leaves what can be told once it has landed.
+    fn take_commit(&mut self) -> PendingCommit {
+        let told = std::mem::take(&mut self.commit);
+        let on_its_way = !self.buffer.is_empty() || !self.in_flight.is_empty();
+        if on_its_way && told.size > told.landed {
+            let PendingCommit { wanted, size, mtime, .. } = told;
+            self.commit = PendingCommit { wanted, size, mtime, ..PendingCommit::default() };
+        }
+        told
     }
 
     fn is_idle(&self) -> bool {
@@ -317,5 +333,30 @@ impl File {
                 files.remove(&file.shared.inode);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use buffer::Segment;
+
+    /// A write that failed, or was still under way, was told to the namespace all the same: the file
+    /// grew, and others read zeros at its end.
+    #[test]
+    fn only_what_has_landed_is_told() {
+        let mut state = State::new(&Attributes::default());
+        let commit = PendingCommit { wanted: true, size: 32, landed: 16, ..Default::default() };
+        state.commit = commit;
+        let told = state.take_commit();
+        assert_eq!((told.wanted, told.landed), (true, 16));
+        assert!(!state.commit.wanted, "what failed is not told later either");
+
+        state.commit = commit;
+        let bytes = Bytes::from_static(&[7; 16]);
+        state.in_flight.depart(vec![Segment { start: 16, bytes, room: None }]);
+        assert_eq!(state.take_commit().landed, 16);
+        assert!(state.commit.wanted, "what is on its way is told once it has landed");
+        assert_eq!((state.commit.size, state.commit.landed), (32, 0));
     }
 }

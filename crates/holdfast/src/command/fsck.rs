@@ -88,7 +88,7 @@ impl Fsck {
 fn verdict(report: &Report) -> Result {
     if !report.findings.is_empty() {
         let message = format!("{} things are wrong with {}", report.findings.len(), report.name);
-        let action = "damaged copies that were found are being mended: run it again; see: holdfast partition show";
+        let action = "read the damaged files, which mends copies; see: holdfast partition list";
         return Err(Failure::new(Exit::Failed, message, action));
     }
     if !report.unknown.is_empty() {

@@ -128,7 +128,8 @@ impl Host {
             [] => vec![config.data.join("disk")],
             disks => disks.to_vec(),
         };
-        let disks: anyhow::Result<Vec<_>> = folders.iter().map(|folder| storage(folder)).collect();
+        let open = |folder: std::path::PathBuf| self.world.blocking(move || storage(&folder));
+        let disks = futures::future::try_join_all(folders.into_iter().map(open)).await;
         let members = config.cluster.members.iter().map(|member| member.wire.clone()).collect();
         let started = node::Node::start(node::Config {
             world: self.world.clone(),

@@ -32,9 +32,6 @@ use types::PartitionId;
 use types::limits::{COMPACTION_BATCH_BYTES, COMPACTION_BYTES_PER_SECOND};
 use world::File;
 
-/// The loop did not want to go on.
-const GIVEN_UP: &str = "it was given up";
-
 /// What is being rewritten, and what must stay for it.
 #[derive(Debug, Default)]
 pub(super) struct Compaction {
@@ -167,9 +164,6 @@ impl Holder {
                 };
                 if let Err(reason) = result {
                     tracing::warn!(partition = %self.partition, segment, reason, "compaction");
-                    if reason != GIVEN_UP {
-                        self.look_for_damage();
-                    }
                 }
                 tracing::debug!(partition = %self.partition, segment, ?left, "segment compacted");
             }
@@ -241,7 +235,7 @@ impl Walk {
             let (go_on, answer) = oneshot::channel();
             post(Progress::Batch(Batch { segment: self.segment, records, go_on }));
             if !answer.await.unwrap_or(false) {
-                return Err(GIVEN_UP.into());
+                return Err("it was given up".into());
             }
             let nanoseconds = bytes as u64 * 1_000_000_000 / COMPACTION_BYTES_PER_SECOND;
             world.sleep(Duration::from_nanos(nanoseconds)).await;

@@ -17,6 +17,7 @@ mod namespace;
 mod open;
 mod read;
 mod reap;
+mod room;
 mod scrub;
 mod snapshot;
 
@@ -76,6 +77,8 @@ pub struct Holder {
     compaction: compact::Compaction,
     snapshots: snapshot::Transfers,
     clients: namespace::Clients,
+    /// When it was last tried whether there is room again, while there is none.
+    room_probed: Option<Moment>,
     /// Why this replica cannot be used, when it cannot.
     pub failed: Option<String>,
     /// What is damaged and not yet mended.

@@ -181,6 +181,7 @@ impl Holder {
             compaction: Default::default(),
             snapshots: snapshot::Transfers::default(),
             clients: Default::default(),
+            room_probed: None,
             failed: None,
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
