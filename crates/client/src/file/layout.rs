@@ -121,14 +121,17 @@ impl File {
                     self.give_way(&failure).await;
                 }
                 Err(error) => {
-                    // What was written before still counts, and what was trimmed is trimmed.
-                    let allocated_delta = change.allocated_delta;
-                    let told = PendingCommit { allocated_delta, reservation_used: 0, ..pending };
-                    self.shared.lock().commit.merge(&told);
+                    self.take_back(change.allocated_delta, pending);
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// A truncate failed: what was written before still counts, and what was trimmed is trimmed.
+    fn take_back(&self, allocated_delta: i64, pending: PendingCommit) {
+        let told = PendingCommit { allocated_delta, reservation_used: 0, ..pending };
+        self.shared.lock().commit.merge(&told);
     }
 
     /// Waits for another client to give back what it holds of this file.
