@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tools work on the real machine")]
 
+mod bench;
 mod check;
 mod lockfile;
 mod mutations;
@@ -32,6 +33,8 @@ enum Task {
     Posix(posix::Posix),
     /// Run simulations from seeds.
     Sim(sim::Sim),
+    /// Measure the system beside its references.
+    Bench(bench::Bench),
     /// Plant known bugs, one at a time, and show that the simulation finds each.
     Mutations(mutations::Mutations),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Test(task) => task.run(),
         Task::Posix(task) => task.run(),
         Task::Sim(task) => task.run(),
+        Task::Bench(task) => task.run(),
         Task::Mutations(task) => task.run(),
     };
     match outcome {
