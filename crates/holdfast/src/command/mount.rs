@@ -48,7 +48,10 @@ impl Mount {
             .build()
             .map_err(|error| failed(error.to_string()))?;
         // A world belongs to the runtime that it is made in.
-        runtime.block_on(async { self.serve(self.direct.world()?, members).await })
+        runtime.block_on(async {
+            let world = self.direct.world()?;
+            self.serve(world, members).await
+        })
     }
 
     async fn serve(self, world: World, members: Vec<String>) -> Result {
