@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tools work on the real machine")]
 
+mod bench;
 mod campaign;
 mod check;
 mod fuzz;
@@ -39,6 +40,8 @@ enum Task {
     Campaign(campaign::Campaign),
     /// Run simulations from seeds.
     Sim(sim::Sim),
+    /// Measure the system beside its references.
+    Bench(bench::Bench),
     /// Plant known bugs, one at a time, and show that the simulation finds each.
     Mutations(mutations::Mutations),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Fuzz(task) => task.run(),
         Task::Campaign(task) => task.run(),
         Task::Sim(task) => task.run(),
+        Task::Bench(task) => task.run(),
         Task::Mutations(task) => task.run(),
     };
     match outcome {

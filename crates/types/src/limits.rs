@@ -194,6 +194,13 @@ pub const COMPACTION_BATCH_BYTES: usize = 256 << 10;
 /// Events a node's loop takes at a time.
 pub const LOOP_BATCH: usize = 256;
 
+/// Turns of loops that a thread runs in a row before it leaves the rest to the node's own task.
+pub const LOOP_GUEST_TURNS_MAX: usize = 64;
+
+/// Events that come with more than this are left to the node's own task, so that the replicas of one
+/// process write side by side.
+pub const LOOP_INLINE_BYTES_MAX: usize = 64 << 10;
+
 /// Log that a namespace replica keeps behind its checkpoint, so that a replica that was away for
 /// a while is brought up with what it missed and not with everything.
 pub const LOG_KEPT_BYTES: u64 = 128 << 20;

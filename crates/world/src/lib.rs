@@ -205,6 +205,24 @@ impl World {
         }
     }
 
+    /// Runs `work`, which may block, and waits for nobody.
+    pub fn detach_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        match &self.inner.runtime {
+            Some(runtime) => drop(runtime.spawn_blocking(work)),
+            None => drop(tokio::spawn(async move { work() })),
+        }
+    }
+
+    /// Runs `work`, which may block, on this very thread. A thread that tasks run on is replaced for
+    /// as long as it takes.
+    pub fn in_place(&self, work: impl FnOnce()) {
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        let replaceable = self.inner.runtime.is_some()
+            && Handle::try_current()
+                .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if replaceable { tokio::task::block_in_place(work) } else { work() }
+    }
+
     /// Whether this is a simulation; for choosing between implementations, never for behaviour.
     #[must_use]
     pub fn is_simulated(&self) -> bool {

@@ -184,7 +184,7 @@ impl File {
             allocated_delta: pending.allocated_delta,
             reservation_used: pending.reservation_used,
             keep_times: !pending.wanted,
-            clear_setid: false,
+            clear_setid: pending.clear_setid,
             ..CommitItem::default()
         }
     }

@@ -103,6 +103,7 @@ impl File {
             pending
         };
         change.allocated_delta = delta + pending.allocated_delta;
+        change.clear_setid |= pending.clear_setid;
         loop {
             match self.volume.command(Command::SetAttributes(change.clone()), caller.clone()).await
             {
