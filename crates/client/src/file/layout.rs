@@ -89,10 +89,8 @@ impl File {
         let known = self.volume.attributes(self.inode()).await?;
         let old = known.size.max(self.shared.lock().size);
         let from = size.min(old);
-        let mut delta = 0;
-        if size < old || size > known.size {
-            delta = self.trim_from(from).await?;
-        }
+        let trims = size < old || size > known.size;
+        let delta = if trims { self.trim_from(from).await? } else { 0 };
         change.inode = self.inode().0;
         change.size = Some(size);
         let pending = {
