@@ -4,6 +4,7 @@
 
 mod bench;
 mod check;
+mod fuzz;
 mod lockfile;
 mod mutations;
 mod posix;
@@ -31,6 +32,8 @@ enum Task {
     Test(test::Test),
     /// Run pjdfstest on a mounted volume.
     Posix(posix::Posix),
+    /// Feed hostile input to everything that is read from a network or a disk.
+    Fuzz(fuzz::Fuzz),
     /// Run simulations from seeds.
     Sim(sim::Sim),
     /// Measure the system beside its references.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Check(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Posix(task) => task.run(),
+        Task::Fuzz(task) => task.run(),
         Task::Sim(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Mutations(task) => task.run(),

@@ -1,12 +1,16 @@
 //! `cargo xtask mutations`: is the simulation worth its time?
 //!
-//! Each file of `crates/sim/mutations` is a small patch that plants a real bug in the engine, with
-//! the reason on top. Every one is applied to a copy of the sources outside the repository, the
-//! simulation is built there, and must fail. A planted bug that survives is an error.
+//! Each file of `crates/sim/mutations` is a small patch that plants a real bug, with the reason on
+//! top. Every one is applied to a copy of the sources outside the repository, the simulation is
+//! built there, and must fail. A planted bug that survives is an error.
+//!
+//! Bugs of the engine are for the engine's simulation. What it cannot see, such as a folder that is
+//! not synced, is for the whole cluster's: those patches lie in `crates/sim/mutations/cluster`.
 
 #![allow(clippy::disallowed_methods, reason = "a tool for people, outside every simulation")]
 
-use crate::run::{cargo, succeed, workspace};
+use crate::run::{succeed, workspace};
+use crate::sim::{Kind, simulator};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::fs;
@@ -18,6 +22,12 @@ pub(crate) struct Mutations {
     /// How many seeds each planted bug may survive.
     #[arg(long, default_value_t = 20_000)]
     seeds: u64,
+    /// How many seeds of the whole cluster each planted bug may survive.
+    #[arg(long, default_value_t = 400)]
+    cluster_seeds: u64,
+    /// Look for bugs of the engine with the whole cluster as well.
+    #[arg(long)]
+    all_by_cluster: bool,
     /// Only those whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -27,12 +37,12 @@ impl Mutations {
     pub(crate) fn run(&self) -> Result<()> {
         let copy = Copy::new()?;
         let mut survivors = Vec::new();
-        for patch in patches(&self.only)? {
+        for (kind, patch) in self.patches()? {
             let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            match self.find(&copy, &patch)? {
-                Some(found) => say(&format!("{name}: {found}")),
+            match self.find(&copy, kind, &patch)? {
+                Some(found) => say(&format!("{name} ({kind:?}): {found}")),
                 None => {
-                    say(&format!("{name}: SURVIVED {} seeds", self.seeds));
+                    say(&format!("{name} ({kind:?}): SURVIVED {} seeds", self.seeds_of(kind)));
                     survivors.push(name);
                 }
             }
@@ -43,15 +53,30 @@ impl Mutations {
         Ok(())
     }
 
+    fn seeds_of(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Engine => self.seeds,
+            Kind::Cluster => self.cluster_seeds,
+        }
+    }
+
+    fn patches(&self) -> Result<Vec<(Kind, PathBuf)>> {
+        let of_engine = patches("crates/sim/mutations", &self.only)?;
+        let of_cluster = patches("crates/sim/mutations/cluster", &self.only)?;
+        let engine = of_engine.iter().map(|patch| (Kind::Engine, patch.clone()));
+        let again = of_engine.iter().filter(|_| self.all_by_cluster);
+        let cluster = of_cluster.iter().chain(again).map(|patch| (Kind::Cluster, patch.clone()));
+        Ok(engine.chain(cluster).collect())
+    }
+
     /// Plants one bug. Returns what the simulation says of it, when it finds it.
-    fn find(&self, copy: &Copy, patch: &Path) -> Result<Option<String>> {
+    fn find(&self, copy: &Copy, kind: Kind, patch: &Path) -> Result<Option<String>> {
         copy.fill()?;
         succeed(Command::new("git").args(["apply", "-p1"]).arg(patch).current_dir(&copy.folder))
             .with_context(|| format!("{} does not fit any more", patch.display()))?;
-        let mut command = cargo();
+        let mut command = simulator(kind);
         command.current_dir(&copy.folder).env("CARGO_TARGET_DIR", copy.target());
-        command.args(["run", "--quiet", "-p", "holdfast-sim", "--no-default-features", "--"]);
-        command.args(["engine", "--failures-max", "1", "--seeds", &self.seeds.to_string()]);
+        command.args(["--failures-max", "1", "--seeds", &self.seeds_of(kind).to_string()]);
         let output = command.output().context("cannot run cargo")?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
@@ -116,10 +141,10 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn patches(only: &str) -> Result<Vec<PathBuf>> {
-    let folder = workspace().join("crates/sim/mutations");
+fn patches(folder: &str, only: &str) -> Result<Vec<PathBuf>> {
     let mut patches = Vec::new();
-    for entry in fs::read_dir(&folder).context("cannot list crates/sim/mutations")? {
+    let listed = fs::read_dir(workspace().join(folder));
+    for entry in listed.with_context(|| format!("cannot list {folder}"))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.ends_with(".patch") && name.contains(only) {

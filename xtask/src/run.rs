@@ -29,8 +29,25 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
 
 /// Whether a program is on the path.
 pub(crate) fn has(program: &str) -> bool {
-    let Some(path) = std::env::var_os("PATH") else { return false };
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    find(program).is_some()
+}
+
+/// Where a program is: on the path, or where cargo installs.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cargo"))
+    });
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(home.map(|home| home.join("bin")));
+    folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Whether this runs with the rights to mount, and to act as others.
+pub(crate) fn is_root() -> Result<bool> {
+    let said = Command::new("id").arg("-u").output().context("cannot run id")?;
+    Ok(said.stdout.trim_ascii() == b"0")
 }
 
 /// Says something to whoever watches.

@@ -17,6 +17,9 @@ pub(crate) struct Test {
     /// Engine seeds to simulate
     #[arg(long, default_value_t = 20_000)]
     engine_seeds: u64,
+    /// Cluster seeds to simulate
+    #[arg(long, default_value_t = 100)]
+    cluster_seeds: u64,
 }
 
 impl Test {
@@ -28,12 +31,16 @@ impl Test {
             tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
             run::succeed(&mut tests)
         })?;
-        step("engine simulation", || {
-            let seeds = self.engine_seeds.to_string();
+        step("posix", || crate::posix::Posix::default().run())?;
+        step("fuzz", || crate::fuzz::Fuzz::short().run())?;
+        // The program that ran as part of the tests is there already, and does both.
+        let simulate = |kind: &str, seeds: u64| {
             let mut sim = run::cargo();
-            sim.args(["run", "--quiet", "-p", "holdfast-sim", "--", "engine", "--seeds", &seeds]);
-            run::succeed(&mut sim)
-        })
+            sim.args(["run", "--quiet", "-p", "holdfast-sim", "--", kind]);
+            run::succeed(sim.args(["--seeds", &seeds.to_string()]))
+        };
+        step("engine simulation", || simulate("engine", self.engine_seeds))?;
+        step("cluster simulation", || simulate("cluster", self.cluster_seeds))
     }
 }
 
@@ -61,5 +68,6 @@ fn install() -> Result<()> {
     if !run::has("cargo-nextest") {
         run::succeed(run::cargo().args(["install", "--locked", "cargo-nextest"]))?;
     }
+    crate::posix::installed()?;
     Ok(())
 }

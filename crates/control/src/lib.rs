@@ -18,6 +18,7 @@ pub mod api;
 pub mod config;
 mod core;
 pub mod detect;
+pub mod http;
 pub mod member;
 pub mod metrics;
 pub mod plan;

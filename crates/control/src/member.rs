@@ -1,14 +1,16 @@
 //! A member of the control plane, from start to stop.
 
-use crate::api::{Admin, ApiServer};
+use crate::api::Admin;
 use crate::config::Config;
 use crate::core::Core;
+use crate::http::HttpServer;
 use crate::metrics::Metrics;
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
 use crate::raft::store::Store;
 use crate::raft::{self, Raft, backend};
 use crate::service::ControlService;
+use futures::FutureExt;
 use openraft::BasicNode;
 use openraft::error::{InitializeError, RaftError};
 use std::collections::BTreeMap;
@@ -55,7 +57,7 @@ pub struct Member {
     /// Kept, because the hub only borrows it.
     _service: Arc<dyn Service>,
     server: Server,
-    api: ApiServer,
+    api: HttpServer,
     reconcile: JoinHandle<()>,
 }
 
@@ -80,7 +82,11 @@ impl Member {
         let wire_metrics = embedding.wire_metrics.clone();
         let server =
             Server::start(world, listener, service.clone(), wire_metrics).map_err(listening)?;
-        let api = ApiServer::start(world, admin_listener, admin).map_err(listening)?;
+        let answer = Arc::new(move |request| {
+            let admin = admin.clone();
+            async move { admin.answer(request).await }.boxed()
+        });
+        let api = HttpServer::start(world, admin_listener, answer).map_err(listening)?;
         embedding.hub.register(&server.address().to_string(), &service);
 
         initialize(&core).await?;

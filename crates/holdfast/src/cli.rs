@@ -4,8 +4,11 @@ use crate::admin::Client;
 use crate::command;
 use crate::exit::{EXIT_CODES, Result};
 use crate::output::Format;
+use crate::tls;
 use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
 use std::path::PathBuf;
+use world::{Net, World};
 
 /// Where the admin API of a cluster on this machine listens.
 pub(crate) const SERVER_DEFAULT: &str = "127.0.0.1:7400";
@@ -37,6 +40,32 @@ pub(crate) struct Remote {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
+}
+
+/// How to reach the nodes of the cluster themselves.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct Direct {
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+
+    /// Certificate of this client, where the cluster speaks TLS (with --ca and --key)
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
+    certificate: Option<PathBuf>,
+
+    /// Private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Members {
+    items: Vec<Member>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Member {
+    wire: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,6 +124,25 @@ impl Remote {
     /// A client of the admin API.
     pub(crate) fn client(&self) -> Result<Client> {
         Client::new(&self.server, self.token.clone(), self.ca.as_deref())
+    }
+}
+
+impl Direct {
+    /// A world that shows the certificate, where there is one.
+    pub(crate) fn world(&self) -> Result<World> {
+        let net = match (&self.remote.ca, &self.certificate, &self.key) {
+            (Some(ca), Some(certificate), Some(key)) => {
+                Net::tls(tls::load(ca, certificate, key)?.mutual)
+            }
+            _ => Net::tcp(),
+        };
+        Ok(World::real(net))
+    }
+
+    /// Where the members of the control plane listen, as any of them says.
+    pub(crate) fn members(&self) -> Result<Vec<String>> {
+        let members: Members = self.remote.client()?.get("/v1/members")?;
+        Ok(members.items.into_iter().map(|member| member.wire).collect())
     }
 }
 

@@ -9,6 +9,7 @@
 //! DATA/node-2/ ...
 //! ```
 
+use crate::metrics::Registry;
 use anyhow::{Context, Result};
 use client::{Client, Options, Volume};
 use control::api::volume::Create;
@@ -40,6 +41,7 @@ pub struct Embedded {
     pub nodes: Vec<Node>,
     pub hub: Hub,
     pub metrics: Arc<Metrics>,
+    pub registry: Registry,
 }
 
 impl Embedded {
@@ -50,14 +52,16 @@ impl Embedded {
     pub async fn start(config: &Config) -> Result<Embedded> {
         let world = World::real(Net::tcp());
         let (hub, metrics) = (Hub::default(), Arc::new(Metrics::default()));
-        let member = start_member(config, &world, &hub, &metrics).await?;
+        let registry = Registry::new(&metrics);
+        let member = start_member(config, &world, &hub, &metrics, &registry).await?;
         let members = vec![member.address().to_string()];
         let starts = (1..=config.nodes).map(|number| {
             let folder = config.data.join(format!("node-{number}"));
             start_node(folder, &world, &hub, &metrics, &members)
         });
         let nodes = futures::future::try_join_all(starts).await?;
-        Ok(Embedded { world, member, nodes, hub, metrics })
+        nodes.iter().for_each(|node| registry.add_node(node));
+        Ok(Embedded { world, member, nodes, hub, metrics, registry })
     }
 
     /// Creates a file volume when there is none of that name.
@@ -98,6 +102,7 @@ async fn start_member(
     world: &World,
     hub: &Hub,
     metrics: &Arc<Metrics>,
+    registry: &Registry,
 ) -> Result<Member> {
     let folder = config.data.join("control");
     let disk = open_disk(&folder)?;
@@ -105,7 +110,7 @@ async fn start_member(
         world: world.clone(),
         disk,
         hub: hub.clone(),
-        metrics: control::Metrics::default(),
+        metrics: registry.control(),
         wire_metrics: metrics.clone(),
     };
     let member = Member::start(embedding, control::Config::alone(&config.admin_listen)).await;
@@ -123,7 +128,9 @@ async fn start_node(
     metrics: &Arc<Metrics>,
     members: &[String],
 ) -> Result<Node> {
-    let disk = storage(&folder.join("disk"))?;
+    // Reading a long journal takes a while; the nodes do so side by side.
+    let place = folder.join("disk");
+    let disk = world.blocking(move || storage(&place)).await?;
     let config = node::Config {
         world: world.clone(),
         hub: hub.clone(),
@@ -149,15 +156,29 @@ pub fn storage(folder: &Path) -> Result<DiskConfig> {
     let index = folder.join("index");
     std::fs::create_dir_all(&index)
         .with_context(|| format!("cannot create {}", index.display()))?;
-    let database = Database::open(&index, Budget::default())
+    let database = open_database(folder, &index)
         .with_context(|| format!("cannot open the index in {}", index.display()))?;
     Ok(DiskConfig { disk, database })
 }
 
-/// Opens a folder as a disk.
+/// Opens the indexes of a disk. A database that is damaged as a whole is set aside: the replicas
+/// whose indexes were in it say so, and are made anew from others.
+fn open_database(folder: &Path, index: &Path) -> Result<Database> {
+    let opened = Database::open(index, Budget::default());
+    let Err(error @ types::kv::Error::Damaged { .. }) = opened else { return Ok(opened?) };
+    let aside = (1..).map(|number| folder.join(format!("index.damaged-{number}")));
+    let aside = aside.into_iter().find(|path| !path.exists()).expect("numbers do not run out");
+    tracing::error!(%error, aside = %aside.display(), "the index is damaged and was set aside");
+    std::fs::rename(index, &aside).context("cannot set a damaged index aside")?;
+    std::fs::create_dir_all(index)?;
+    Ok(Database::open(index, Budget::default())?)
+}
+
+/// Opens a folder as a disk, and keeps other processes from doing the same.
 ///
 /// # Errors
-/// When the folder can be neither found nor made.
+/// When the folder can be neither found nor made, or another process uses it.
 pub fn open_disk(folder: &Path) -> Result<Disk> {
-    Disk::real(folder).with_context(|| format!("cannot use the folder {}", folder.display()))
+    let opened = Disk::real(folder).and_then(|disk| disk.lock().map(|()| disk));
+    opened.with_context(|| format!("cannot use the folder {}", folder.display()))
 }

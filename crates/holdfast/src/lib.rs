@@ -5,3 +5,4 @@
 pub mod embedded;
 pub mod fsck;
 pub mod inspect;
+pub mod metrics;

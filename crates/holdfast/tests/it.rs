@@ -5,10 +5,17 @@
 mod it {
     mod admin;
     mod cluster;
+    mod damage;
     mod embedded;
     mod failover;
+    mod failure;
+    mod fleet;
     mod fsck;
+    mod hosts;
     mod inspect;
+    mod load;
+    mod mounted;
+    mod programs;
     mod run;
     mod semantics;
     mod session;

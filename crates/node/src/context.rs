@@ -3,8 +3,8 @@
 use crate::inbox::Inbox;
 use crate::run::{NodeEvent, NodeLoop};
 use std::collections::BTreeMap;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use types::{BootId, NodeId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
@@ -22,7 +22,7 @@ pub struct Context {
     pub addresses: RwLock<Addresses>,
     /// The way into the node's own loop.
     pub inbox: Inbox<NodeLoop>,
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
 }
 
 /// Where nodes listen, and what volumes may hold: what the control plane said of the newest state.
@@ -34,7 +34,7 @@ pub struct Addresses {
     pub capacities: BTreeMap<VolumeId, u64>,
 }
 
-/// What happened on this node since it started.
+/// What happened on this node since it started, and how it is.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub writes: AtomicU64,
@@ -43,18 +43,42 @@ pub struct Counters {
     pub bytes_read: AtomicU64,
     pub syncs: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub compactions: AtomicU64,
+    pub compacted_bytes: AtomicU64,
     pub damaged_found: AtomicU64,
     pub damaged_mended: AtomicU64,
     pub malformed_messages: AtomicU64,
     pub reaped: AtomicU64,
     pub reaped_bytes: AtomicU64,
     pub reap_failures: AtomicU64,
+    pub replicas: AtomicU64,
+    pub replicas_leading: AtomicU64,
+    pub replicas_unwell: AtomicU64,
+    pub disk_free_bytes: AtomicU64,
+    pub disk_total_bytes: AtomicU64,
 }
 
 impl Counters {
     /// Adds to a counter.
     pub fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Name, help and value of what goes up and down, as of the last heartbeat.
+    #[must_use]
+    pub fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let read = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
+        vec![
+            ("replicas", "Replicas on this node", read(&self.replicas)),
+            ("replicas_leading", "Replicas that lead", read(&self.replicas_leading)),
+            (
+                "replicas_unwell",
+                "Replicas that are full, damaged or failed",
+                read(&self.replicas_unwell),
+            ),
+            ("disk_free_bytes", "Room on this node's disks", read(&self.disk_free_bytes)),
+            ("disk_total_bytes", "Size of this node's disks", read(&self.disk_total_bytes)),
+        ]
     }
 
     /// Name, help and value of each counter, for export.
@@ -68,6 +92,8 @@ impl Counters {
             ("read_bytes", "Bytes of those reads", read(&self.bytes_read)),
             ("syncs", "Syncs of logs", read(&self.syncs)),
             ("checkpoints", "Checkpoints of replicas", read(&self.checkpoints)),
+            ("compactions", "Segments that were rewritten", read(&self.compactions)),
+            ("compacted_bytes", "Bytes copied for that", read(&self.compacted_bytes)),
             ("damaged_found", "Damaged records found", read(&self.damaged_found)),
             ("damaged_mended", "Damaged records mended", read(&self.damaged_mended)),
             ("malformed_messages", "Messages not understood", read(&self.malformed_messages)),

@@ -110,7 +110,7 @@ impl Node {
             boot,
             addresses: RwLock::new(Addresses::default()),
             inbox: inbox.clone(),
-            counters: Counters::default(),
+            counters: Arc::default(),
         });
         let homes = homes(&config, &joined);
         let beat = Arc::new(Notify::new());
@@ -143,8 +143,15 @@ impl Node {
 
     /// What happened on it.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.context.counters
+    }
+
+    /// What it would tell the control plane now; `None` once its loop has ended.
+    pub async fn report(&self) -> Option<run::Report> {
+        let (answer, report) = oneshot::channel();
+        self.context.post(NodeEvent::Report(answer));
+        report.await.ok()
     }
 
     /// Stops in order: no new requests, a last checkpoint of every replica.

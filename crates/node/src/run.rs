@@ -13,14 +13,17 @@ use crate::context::Context;
 use crate::inbox::Turns;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use partition::kv::FlushJob;
-use partition::log::Record;
+use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 use types::limits::LOOP_IDLE_MAX;
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
-use wire::control::{Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport};
+use wire::control::{
+    Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport, ReplicaState, Role,
+};
 use wire::{Operation, Request, Responder, Status};
 
 /// Everything that can happen to a node.
@@ -55,12 +58,36 @@ pub enum NodeEvent {
         damage: replica::Damage,
         good: Record,
     },
+    /// An inspection found damage.
+    DamageFound {
+        replica: ReplicaId,
+        damages: Vec<replica::Damage>,
+    },
+    /// Damaged places were looked at again: some are good, some are not.
+    LookedAgain {
+        replica: ReplicaId,
+        good: Vec<Location>,
+        damages: Vec<replica::Damage>,
+    },
+    /// Damage was met where nothing can be said of what is damaged.
+    DamageMet {
+        replica: ReplicaId,
+    },
+    /// The log had to be given up to here.
+    LogStart {
+        replica: ReplicaId,
+        start: Sequence,
+    },
     SnapshotSent {
         replica: ReplicaId,
         to: ReplicaId,
     },
     Inspected {
         replica: ReplicaId,
+    },
+    Compacted {
+        replica: ReplicaId,
+        progress: replica::Progress,
     },
     Deleted {
         replica: ReplicaId,
@@ -116,6 +143,16 @@ pub struct Report {
     pub replicas: Vec<ReplicaReport>,
 }
 
+/// A replica that cannot be used until it is made anew, or the node starts again.
+#[derive(Debug)]
+struct Broken {
+    found: Found,
+    disk: DiskId,
+    reason: String,
+    /// No other replica was in sync when it was last well.
+    was_alone: bool,
+}
+
 /// What the loop owns.
 #[derive(Debug)]
 pub struct NodeLoop {
@@ -123,8 +160,8 @@ pub struct NodeLoop {
     homes: BTreeMap<DiskId, Home>,
     replicas: BTreeMap<ReplicaId, Holder>,
     by_partition: BTreeMap<PartitionId, ReplicaId>,
-    /// Replicas that are on a disk and cannot be opened, and why.
-    broken: BTreeMap<ReplicaId, (Found, DiskId, String)>,
+    /// Replicas that are on a disk and cannot be used, and why.
+    broken: BTreeMap<ReplicaId, Broken>,
     /// Replicas that were deleted; nothing makes them again.
     deleted: BTreeSet<ReplicaId>,
     heartbeat: Arc<tokio::sync::Notify>,
@@ -168,7 +205,9 @@ impl NodeLoop {
                     partition = %found.partition, replica = %found.replica, %error,
                     "a replica cannot be opened"
                 );
-                let broken = (found, home.disk_id, error.to_string());
+                let reason = error.to_string();
+                let was_alone = replica::was_alone(&home.disk, found);
+                let broken = Broken { found, disk: home.disk_id, reason, was_alone };
                 self.broken.insert(found.replica, broken);
             }
         }
@@ -201,10 +240,23 @@ impl NodeLoop {
             NodeEvent::Mended { replica, damage, good } => {
                 self.with(replica, |holder| holder.mend(&damage, &good));
             }
+            NodeEvent::DamageFound { replica, damages } => {
+                self.with(replica, |holder| holder.mend_all(damages));
+            }
+            NodeEvent::LookedAgain { replica, good, damages } => {
+                self.with(replica, |holder| holder.looked_again(good, damages));
+            }
+            NodeEvent::DamageMet { replica } => self.with(replica, Holder::look_for_damage),
+            NodeEvent::LogStart { replica, start } => {
+                self.with(replica, |holder| holder.handle(Event::LogStart { start }));
+            }
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
             NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
+            NodeEvent::Compacted { replica, progress } => {
+                self.with(replica, |holder| holder.compacted(progress));
+            }
             NodeEvent::Deleted { replica, deleted } => {
                 self.with(replica, |holder| holder.deleted(deleted));
             }
@@ -225,13 +277,27 @@ impl NodeLoop {
 
     fn request(&mut self, request: Request, responder: Responder) {
         let Some(replica) = self.by_partition.get(&request.partition).copied() else {
-            return responder.refuse(Status::NoPartition, "no replica of it is on this node");
+            return self.refuse(&request, responder);
         };
         self.with(replica, |holder| match request.operation {
             Operation::Snapshot => holder.take_piece(&request, responder),
             Operation::Inspect => holder.inspect(&request, responder),
             _ => holder.request(request, responder),
         });
+    }
+
+    /// Answers for a replica that is not here, or cannot be used.
+    fn refuse(&self, request: &Request, responder: Responder) {
+        let broken =
+            self.broken.values().find(|broken| broken.found.partition == request.partition);
+        match broken {
+            // Waiting would be for nothing: no other replica has it all.
+            Some(broken) if broken.was_alone => {
+                let reason = &broken.reason;
+                responder.refuse(Status::Damaged, format!("the only good copy failed: {reason}"));
+            }
+            _ => responder.refuse(Status::NoPartition, "no replica of it is on this node"),
+        }
     }
 
     fn replicate(&mut self, partition: PartitionId, native: Native) {
@@ -326,7 +392,7 @@ impl NodeLoop {
             self.by_partition.remove(&holder.partition);
             tracing::info!(partition = %holder.partition, %replica, "replica deleted");
             holder.destroy()
-        } else if let Some((found, disk, _)) = self.broken.remove(&replica) {
+        } else if let Some(Broken { found, disk, .. }) = self.broken.remove(&replica) {
             let home = &self.homes[&disk];
             let kinds = [
                 types::configuration::PartitionKind::Data,
@@ -346,15 +412,30 @@ impl NodeLoop {
 
     fn report(&self) -> Report {
         let mut replicas: Vec<ReplicaReport> = self.replicas.values().map(Holder::report).collect();
-        replicas.extend(self.broken.iter().map(|(replica, (found, disk, reason))| ReplicaReport {
+        replicas.extend(self.broken.iter().map(|(replica, broken)| ReplicaReport {
             replica: replica.0,
-            partition: found.partition.0,
-            disk: disk.0,
-            state: wire::control::ReplicaState::Failed.into(),
-            reason: reason.clone(),
+            partition: broken.found.partition.0,
+            disk: broken.disk.0,
+            state: ReplicaState::Failed.into(),
+            reason: broken.reason.clone(),
             ..ReplicaReport::default()
         }));
-        Report { disks: self.homes.values().map(disk_report).collect(), replicas }
+        let report = Report { disks: self.homes.values().map(disk_report).collect(), replicas };
+        self.set_gauges(&report);
+        report
+    }
+
+    fn set_gauges(&self, report: &Report) {
+        let counters = &self.context.counters;
+        let count = |wanted: &dyn Fn(&ReplicaReport) -> bool| {
+            report.replicas.iter().filter(|replica| wanted(replica)).count() as u64
+        };
+        let set = |gauge: &AtomicU64, value| gauge.store(value, Ordering::Relaxed);
+        set(&counters.replicas, report.replicas.len() as u64);
+        set(&counters.replicas_leading, count(&|replica| replica.role() == Role::Leader));
+        set(&counters.replicas_unwell, count(&|replica| replica.state() != ReplicaState::Ok));
+        set(&counters.disk_free_bytes, report.disks.iter().map(|disk| disk.free).sum());
+        set(&counters.disk_total_bytes, report.disks.iter().map(|disk| disk.total).sum());
     }
 
     fn end_turn(&mut self) {
@@ -365,6 +446,24 @@ impl NodeLoop {
             }
         }
         self.tick(now);
+        self.give_up_failed();
+    }
+
+    /// A replica that failed takes no further part, so that its leader, or the control plane, sees
+    /// that it is gone and has it made anew.
+    fn give_up_failed(&mut self) {
+        let failed = self.replicas.values().filter(|holder| holder.failed.is_some());
+        let failed: Vec<ReplicaId> = failed.map(|holder| holder.id).collect();
+        for replica in failed {
+            let holder = self.replicas.remove(&replica).expect("it was just seen");
+            self.by_partition.remove(&holder.partition);
+            let found = Found { partition: holder.partition, replica };
+            let reason = holder.failed.clone().unwrap_or_default();
+            let was_alone = !holder.has_others_in_sync();
+            let broken = Broken { found, disk: holder.disk_id, reason, was_alone };
+            self.broken.insert(replica, broken);
+            self.heartbeat.notify_one();
+        }
     }
 
     /// Lets time pass for every replica that waits for it.
@@ -374,6 +473,7 @@ impl NodeLoop {
                 holder.handle(Event::Tick);
                 holder.end_turn();
             }
+            holder.tend_room(now);
             holder.tend(now);
         }
     }

@@ -159,6 +159,14 @@ pub const SERVER_SESSIONS_MAX: usize = 4096;
 /// A connection attempt is given up after this long.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
+/// A connection whose other end acknowledges nothing for this long is given up, so that whoever
+/// waits for an answer of a machine that lost its power is told. An idle one is probed this often.
+pub const PEER_SILENCE_MAX: Duration = Duration::from_millis(2500);
+pub const PEER_PROBE_INTERVAL: Duration = Duration::from_millis(1000);
+
+const _: () = assert!(2 * PEER_PROBE_INTERVAL.as_millis() < PEER_SILENCE_MAX.as_millis());
+const _: () = assert!(PEER_SILENCE_MAX.as_millis() + 1500 < FAILOVER_BOUND.as_millis());
+
 /// After a failed connection attempt, further ones wait this long.
 pub const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 
@@ -173,6 +181,15 @@ pub const CHECKPOINT_INDEX_BYTES: usize = 16 << 20;
 
 /// ... or this long after the first change.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A segment is rewritten elsewhere once at most this share of it is alive. Percent.
+pub const COMPACTION_LIVE_PERCENT_MAX: u64 = 50;
+
+/// One replica copies at most this much in a second while it rewrites segments. Bytes.
+pub const COMPACTION_BYTES_PER_SECOND: u64 = 32 << 20;
+
+/// Records that are copied at a time, while nothing else is done with the replica. Bytes.
+pub const COMPACTION_BATCH_BYTES: usize = 256 << 10;
 
 /// Events a node's loop takes at a time.
 pub const LOOP_BATCH: usize = 256;
@@ -202,6 +219,14 @@ pub const FRAME_PAYLOAD_BYTES_MAX: u32 = RECORD_PAYLOAD_BYTES_MAX + (64 << 10);
 // A page may pass its limit by one entry.
 const _: () = assert!(PAGE_BYTES * 2 <= FRAME_BODY_BYTES_MAX as usize);
 const _: () = assert!(XATTRS_PER_INODE_MAX as usize * (XATTR_NAME_BYTES_MAX + 1) <= 64 << 10);
+
+/// A replica that ran out of room takes writes again once its disk has this much, and a write of
+/// [`ROOM_PROBE_BYTES`] was tried there and worked; tried this often.
+pub const ROOM_BYTES_MIN: u64 = 16 << 20;
+pub const ROOM_PROBE_BYTES: usize = 4 << 10;
+pub const ROOM_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+// More than two of the largest records, or it would be full again at once.
+const _: () = assert!(ROOM_BYTES_MIN > 2 * RECORD_PAYLOAD_BYTES_MAX as u64);
 
 /// A node's loop looks around at least this often.
 pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
@@ -260,6 +285,22 @@ pub const INSPECT_FILES_MAX: usize = 4096;
 /// Findings that one inspection of a namespace lists, and damages it lists of one chunk.
 pub const INSPECT_FINDINGS_MAX: usize = 256;
 pub const INSPECT_DAMAGES_MAX: usize = 4;
+
+/// Damaged places of one replica that are remembered until they are mended.
+pub const DAMAGES_REMEMBERED_MAX: usize = 1024;
+
+/// Damaged places that could not be mended are looked at again after this long, and later less and
+/// less often.
+pub const DAMAGES_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+pub const DAMAGES_RETRY_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// How often other replicas are asked for a record that is damaged here, and how far apart: they may
+/// be a little behind, or away for a moment.
+pub const MEND_ATTEMPTS: u32 = 10;
+pub const MEND_PAUSE: Duration = Duration::from_millis(200);
+
+/// Damaged places that are mended at a time after an inspection found them.
+pub const MEND_BATCH: usize = 64;
 
 /// An inspection that reads much is given this long.
 pub const INSPECT_DEADLINE: Duration = Duration::from_secs(600);

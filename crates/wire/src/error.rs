@@ -51,6 +51,14 @@ impl Error {
     }
 }
 
+impl Ended {
+    /// Whether the peer does not keep to the protocol, rather than being gone.
+    #[must_use]
+    pub fn is_violation(&self) -> bool {
+        !matches!(self, Ended::ByPeer | Ended::Broken(_) | Ended::Mismatch(_))
+    }
+}
+
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
@@ -64,6 +72,8 @@ pub enum Ended {
     Mismatch(u64),
     #[error("the peer sent a {0:?} frame where none is allowed")]
     Unexpected(crate::frame::Kind),
+    #[error("the peer repeats request {0} while it is in flight")]
+    Repeated(u64),
     #[error("the peer has more than {0} requests in flight")]
     TooMany(usize),
 }

@@ -9,6 +9,7 @@ use crate::session::write_all;
 use crate::status::Status;
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +22,9 @@ use types::limits::{
 use types::{Epoch, PartitionId};
 use world::net::Incoming;
 use world::{Listener, Stream, World};
+
+/// How often to look whether a peer has read enough of its answers.
+const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// One request, as both ends see it.
 #[derive(Clone, Debug)]
@@ -384,22 +388,33 @@ async fn serve(incoming: Incoming, service: Arc<dyn Service>, metrics: Arc<Metri
         queued_bytes: AtomicUsize::new(0),
         in_flight: Mutex::default(),
     });
+    let _leave = Leave { session: session.clone(), metrics: metrics.clone() };
     let (reader, writer) = tokio::io::split(stream);
     let reason = tokio::select! {
         biased;
         reason = read_all(&session, reader, service.as_ref()) => reason,
         reason = write_all(queue, writer, &session.queued_bytes) => reason,
     };
-    Metrics::count(&metrics.sessions_closed);
-    if matches!(reason, Ended::Malformed(_) | Ended::Unexpected(_) | Ended::TooMany(_)) {
+    if reason.is_violation() {
         Metrics::count(&metrics.frames_malformed);
         tracing::warn!(peer, %reason, "session ended");
     } else {
         tracing::debug!(peer, %reason, "session ended");
     }
-    // Callers that are still being served are gone.
-    for cancelled in session.in_flight.lock().expect("no holder panics").values() {
-        cancelled.store(true, Ordering::Relaxed);
+}
+
+/// Ends a session however it ends: callers that are still being served are gone.
+struct Leave {
+    session: Arc<Accepted>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        Metrics::count(&self.metrics.sessions_closed);
+        for cancelled in self.session.in_flight.lock().expect("no holder panics").values() {
+            cancelled.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -411,6 +426,10 @@ async fn read_all(
     let credits = Arc::new(Semaphore::new(SESSION_IN_FLIGHT_MAX));
     let bytes = Arc::new(Semaphore::new(SESSION_BYTES_MAX));
     loop {
+        // Who does not read answers gets to ask nothing more.
+        while session.queued_bytes.load(Ordering::Relaxed) > SESSION_BYTES_MAX {
+            tokio::time::sleep(DRAIN_PAUSE).await;
+        }
         let frame = match codec::read(&mut reader).await {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ended::ByPeer,
@@ -432,7 +451,9 @@ async fn read_all(
                 // Waiting here stops reading, which stops the peer.
                 let size = u32::try_from(frame.wire_bytes()).expect("frames have a limit");
                 let room = bytes.clone().acquire_many_owned(size).await.expect("never closed");
-                let responder = accept(session, frame.header, credit, room);
+                let Some(responder) = accept(session, frame.header, credit, room) else {
+                    return Ended::Repeated(frame.header.request_id);
+                };
                 service.handle(Request::from_frame(frame), responder);
             }
         }
@@ -444,12 +465,15 @@ fn accept(
     header: Header,
     credit: OwnedSemaphorePermit,
     room: OwnedSemaphorePermit,
-) -> Responder {
+) -> Option<Responder> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let mut in_flight = session.in_flight.lock().expect("no holder panics");
-    in_flight.insert(header.request_id, cancelled.clone());
+    match in_flight.entry(header.request_id) {
+        Entry::Occupied(_) => return None,
+        Entry::Vacant(place) => drop(place.insert(cancelled.clone())),
+    }
     drop(in_flight);
     let session = session.clone();
     let remote = Remote { header, session, cancelled, _credit: credit, _bytes: room };
-    Responder { way: Some(Way::Remote(remote)) }
+    Some(Responder { way: Some(Way::Remote(remote)) })
 }

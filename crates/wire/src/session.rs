@@ -220,7 +220,7 @@ impl Shared {
     fn end(&self, reason: &Ended) {
         self.ended.store(true, Ordering::Release);
         Metrics::count(&self.metrics.sessions_closed);
-        if matches!(reason, Ended::Malformed(_)) {
+        if reason.is_violation() {
             Metrics::count(&self.metrics.frames_malformed);
         }
         let calls = {

@@ -15,6 +15,8 @@
 pub mod real;
 pub mod sim;
 
+pub use real::LOCK_FILE;
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
@@ -53,6 +55,19 @@ impl Disk {
     #[must_use]
     pub fn simulated(disk: sim::SimDisk) -> Disk {
         Disk { kind: DiskKind::Simulated(disk) }
+    }
+
+    /// Keeps every other process from using this disk, for as long as a handle to it lives here.
+    /// What only looks (an inspection) needs no lock.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when another process has it; otherwise what the operating system says.
+    pub fn lock(&self) -> io::Result<()> {
+        match &self.kind {
+            DiskKind::Real(root) => root.lock(),
+            // One simulated host is one process.
+            DiskKind::Simulated(_) => Ok(()),
+        }
     }
 
     /// Where this disk is, for messages to people.

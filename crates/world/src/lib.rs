@@ -43,6 +43,23 @@ struct Inner {
     simulated: bool,
     net: Net,
     os_boot: u64,
+    /// Longest time that work which may block takes in a simulation.
+    work_max: Duration,
+}
+
+/// What a simulated world is made from.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    /// Everything random follows from it.
+    pub seed: u64,
+    pub net: Net,
+    /// Plays the part of the machine's boot identity: a simulation changes it when the machine,
+    /// and not just the process, has been restarted.
+    pub os_boot: u64,
+    /// The date at which this world begins.
+    pub date: Timestamp,
+    /// Work that may block, such as a sync, takes up to this long, half of it before it is done.
+    pub work_max: Duration,
 }
 
 #[derive(Debug)]
@@ -72,25 +89,24 @@ impl World {
                 simulated: false,
                 net,
                 os_boot: os_boot(),
+                work_max: Duration::ZERO,
             }),
         }
     }
 
-    /// A world that follows from `seed`: simulated time, and whatever network it is given.
-    ///
-    /// `os_boot` plays the part of the machine's boot identity: a simulation changes it when the
-    /// machine, and not just the process, has been restarted.
+    /// A world that follows from a seed: simulated time, and whatever network it is given.
     #[must_use]
-    pub fn simulated(seed: u64, net: Net, os_boot: u64) -> World {
+    pub fn simulated(simulation: Simulation) -> World {
         World {
             inner: Arc::new(Inner {
                 origin: Instant::now(),
-                clock: WallClock::Simulated { at_origin: Timestamp::from_parts(1_900_000_000, 0) },
-                dice: Mutex::new(StdRng::seed_from_u64(seed)),
+                clock: WallClock::Simulated { at_origin: simulation.date },
+                dice: Mutex::new(StdRng::seed_from_u64(simulation.seed)),
                 runtime: None,
                 simulated: true,
-                net,
-                os_boot,
+                net: simulation.net,
+                os_boot: simulation.os_boot,
+                work_max: simulation.work_max,
             }),
         }
     }
@@ -173,7 +189,19 @@ impl World {
                 Ok(result) => result,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            None => work(),
+            None => {
+                self.dawdle().await;
+                let result = work();
+                self.dawdle().await;
+                result
+            }
+        }
+    }
+
+    /// Lets simulated time pass, so that what takes long can be overtaken or cut short.
+    async fn dawdle(&self) {
+        if !self.inner.work_max.is_zero() {
+            tokio::time::sleep(self.inner.work_max.mul_f64(self.fraction() / 2.0)).await;
         }
     }
 
@@ -181,17 +209,22 @@ impl World {
     pub fn detach_blocking(&self, work: impl FnOnce() + Send + 'static) {
         match &self.inner.runtime {
             Some(runtime) => drop(runtime.spawn_blocking(work)),
-            None => drop(tokio::spawn(async move { work() })),
+            None => {
+                let world = self.clone();
+                drop(tokio::spawn(async move { world.blocking(work).await }));
+            }
         }
     }
 
     /// Runs `work`, which may block, on this very thread. A thread that tasks run on is replaced for
-    /// as long as it takes.
-    pub fn in_place(&self, work: impl FnOnce()) {
+    /// as long as it takes. In a simulation it takes its time elsewhere.
+    pub fn in_place(&self, work: impl FnOnce() + Send + 'static) {
         use tokio::runtime::{Handle, RuntimeFlavor};
-        let replaceable = self.inner.runtime.is_some()
-            && Handle::try_current()
-                .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if self.inner.runtime.is_none() {
+            return self.detach_blocking(work);
+        }
+        let replaceable = Handle::try_current()
+            .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         if replaceable { tokio::task::block_in_place(work) } else { work() }
     }
 

@@ -1,13 +1,19 @@
 //! Byte streams between processes: TCP, TLS over TCP, or a simulated network.
 //!
-//! Addresses are `host:port` text. Nothing here frames, retries or times out; see the `wire` crate.
+//! Addresses are `host:port` text. A peer that has vanished ends its connections within
+//! `PEER_SILENCE_MAX`. Nothing here frames or retries; see the `wire` crate.
 
+#[cfg(feature = "simulated")]
+pub mod fabric;
+
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use types::limits::{PEER_PROBE_INTERVAL, PEER_SILENCE_MAX};
 
 /// How to reach other processes.
 #[derive(Clone, Debug)]
@@ -16,11 +22,11 @@ pub struct Net {
     tls: Option<Tls>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     Tcp,
     #[cfg(feature = "simulated")]
-    Simulated,
+    Simulated(fabric::Fabric),
 }
 
 /// Both sides of mutual TLS. Every peer must show a certificate of the cluster's own authority.
@@ -55,14 +61,14 @@ impl Net {
     /// The network of the simulation that is running.
     #[cfg(feature = "simulated")]
     #[must_use]
-    pub fn simulated() -> Net {
-        Net { kind: Kind::Simulated, tls: None }
+    pub fn simulated(fabric: fabric::Fabric) -> Net {
+        Net { kind: Kind::Simulated(fabric), tls: None }
     }
 
     /// The same network without TLS.
     #[must_use]
     pub fn plain(&self) -> Net {
-        Net { kind: self.kind, tls: None }
+        Net { kind: self.kind.clone(), tls: None }
     }
 
     /// Starts to listen on `address`; port 0 picks a free one.
@@ -70,11 +76,12 @@ impl Net {
     /// # Errors
     /// When the address is in use, malformed, or not ours.
     pub async fn listen(&self, address: &str) -> io::Result<Listener> {
-        let socket = match self.kind {
+        let socket = match &self.kind {
             Kind::Tcp => Socket::Tcp(tokio::net::TcpListener::bind(address).await?),
             #[cfg(feature = "simulated")]
-            Kind::Simulated => {
-                Socket::Simulated(turmoil::net::TcpListener::bind(address.to_string()).await?)
+            Kind::Simulated(fabric) => {
+                let listener = turmoil::net::TcpListener::bind(address.to_string()).await?;
+                Socket::Simulated(listener, fabric.clone())
             }
         };
         Ok(Listener { socket, tls: self.tls.clone() })
@@ -85,14 +92,16 @@ impl Net {
     /// # Errors
     /// When nobody answers there, or the peer's certificate is not of this cluster.
     pub async fn connect(&self, address: &str) -> io::Result<Stream> {
-        let stream = match self.kind {
+        let stream = match &self.kind {
             Kind::Tcp => {
                 let stream = tokio::net::TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
+                tune(&stream)?;
                 Stream::new(stream)
             }
             #[cfg(feature = "simulated")]
-            Kind::Simulated => Stream::new(turmoil::net::TcpStream::connect(address).await?),
+            Kind::Simulated(fabric) => {
+                Stream::new(fabric.lay(turmoil::net::TcpStream::connect(address).await?)?)
+            }
         };
         let Some(tls) = &self.tls else { return Ok(stream) };
         let name = rustls::pki_types::ServerName::try_from(SERVER_NAME)
@@ -100,6 +109,17 @@ impl Net {
         let connector = TlsConnector::from(tls.client.clone());
         Ok(Stream::new(connector.connect(name, stream).await?))
     }
+}
+
+/// Small frames leave at once, and a peer that is gone without a word is noticed: what is sent to
+/// it is not acknowledged, and while nothing is sent the kernel probes it.
+fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes =
+        TcpKeepalive::new().with_time(PEER_PROBE_INTERVAL).with_interval(PEER_PROBE_INTERVAL);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(PEER_SILENCE_MAX))
 }
 
 /// Accepts connections.
@@ -112,7 +132,7 @@ pub struct Listener {
 enum Socket {
     Tcp(tokio::net::TcpListener),
     #[cfg(feature = "simulated")]
-    Simulated(turmoil::net::TcpListener),
+    Simulated(turmoil::net::TcpListener, fabric::Fabric),
 }
 
 impl std::fmt::Debug for Socket {
@@ -153,13 +173,13 @@ impl Listener {
         let (stream, peer) = match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                stream.set_nodelay(true)?;
+                tune(&stream)?;
                 (Stream::new(stream), peer.to_string())
             }
             #[cfg(feature = "simulated")]
-            Socket::Simulated(socket) => {
+            Socket::Simulated(socket, fabric) => {
                 let (stream, peer) = socket.accept().await?;
-                (Stream::new(stream), peer.to_string())
+                (Stream::new(fabric.lay(stream)?), peer.to_string())
             }
         };
         Ok(Incoming { stream, tls: self.tls.clone(), peer })
@@ -173,7 +193,7 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr(),
             #[cfg(feature = "simulated")]
-            Socket::Simulated(socket) => socket.local_addr(),
+            Socket::Simulated(socket, _) => socket.local_addr(),
         }
     }
 }
@@ -235,5 +255,19 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_confirms_is_given_up_in_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tune(&stream).unwrap();
+        let limit = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
+        assert_eq!(limit, Some(types::limits::PEER_SILENCE_MAX));
     }
 }

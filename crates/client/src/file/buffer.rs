@@ -43,6 +43,11 @@ impl Buffer {
         self.segments.is_empty()
     }
 
+    /// How much is buffered.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Puts bytes over whatever is buffered in their range.
     pub(super) fn write(&mut self, mut offset: u64, mut bytes: Bytes, room: OwnedSemaphorePermit) {
         let mut room = Some(room);
@@ -153,8 +158,9 @@ impl Buffer {
         starts.into_iter().map(|start| self.take(start)).collect()
     }
 
-    /// Drops what is buffered past `size`.
-    pub(super) fn truncate(&mut self, size: u64) {
+    /// Drops what is buffered past `size`; returns how much that was.
+    pub(super) fn truncate(&mut self, size: u64) -> usize {
+        let before = self.bytes;
         for segment in self.take_all() {
             if segment.start >= size {
                 continue;
@@ -166,6 +172,7 @@ impl Buffer {
             let bytes = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
             self.segments.insert(segment.start, Dirty { bytes, room: segment.room });
         }
+        before - self.bytes
     }
 
     /// Whether anything of a range is buffered.
@@ -210,6 +217,7 @@ mod tests {
                 let room = semaphore.clone().try_acquire_many_owned(permit).unwrap();
                 buffer.write(base + offset, vec![tag; length].into(), room);
                 model[offset as usize..offset as usize + length].fill(tag);
+                prop_assert_eq!(buffer.bytes(), model.iter().filter(|tag| **tag > 0).count());
             }
             let (mut seen, mut end) = ([0u8; 400], 0);
             for segment in buffer.take_all() {

@@ -30,6 +30,7 @@ impl File {
         if let Ok((partition, delta)) = &result {
             state.unsynced.insert(*partition);
             state.commit.allocated_delta += delta;
+            state.commit.landed = state.commit.landed.max(end);
             used = u64::try_from(*delta).unwrap_or(0).min(reserved);
         }
         state.commit.reservation_used += used;
@@ -113,7 +114,7 @@ impl File {
     async fn commit(&self) -> Result<(), Error> {
         let pending = {
             let mut state = self.shared.lock();
-            let pending = std::mem::take(&mut state.commit);
+            let pending = state.take_commit();
             state.committing = Some(pending);
             pending
         };
@@ -139,7 +140,10 @@ impl File {
             Some(Ok(attributes)) => state.note_attributes(&attributes),
             // Deleted for good: there is nothing left that could be committed.
             Some(Err(Error::Gone)) => {}
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) => {
+                state.commit.merge(&pending);
+                return Err(error);
+            }
             None => return Err(Error::Invalid("a commit without a result".into())),
         }
         Ok(())
@@ -148,7 +152,7 @@ impl File {
     fn commit_item(&self, pending: &PendingCommit) -> CommitItem {
         CommitItem {
             inode: self.inode().0,
-            size_at_least: pending.wanted.then_some(pending.size),
+            size_at_least: pending.wanted.then_some(pending.landed),
             mtime: pending.wanted.then_some(pending.mtime),
             allocated_delta: pending.allocated_delta,
             reservation_used: pending.reservation_used,
@@ -164,6 +168,8 @@ impl File {
     /// As [`File::flush`]; nothing may be assumed durable then.
     pub async fn sync(&self) -> Result<(), Error> {
         self.flush().await?;
+        // Whoever finds nothing left to sync must not return before the one who took it is done.
+        let _one_at_a_time = self.shared.syncing.lock().await;
         let (partitions, namespace) = {
             let mut state = self.shared.lock();
             (std::mem::take(&mut state.unsynced), std::mem::take(&mut state.namespace_unsynced))

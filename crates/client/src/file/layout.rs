@@ -1,6 +1,6 @@
 //! Where chunks live, and changes of a file's shape: truncate, punch, seek.
 
-use super::File;
+use super::{File, PendingCommit};
 use crate::Error;
 use types::PartitionId;
 use types::limits::CHUNK_BYTES;
@@ -83,7 +83,8 @@ impl File {
         caller: Caller,
     ) -> Result<Attributes, Error> {
         let _one_at_a_time = self.shared.flushing.lock().await;
-        self.shared.lock().buffer.truncate(size);
+        let dropped = self.shared.lock().buffer.truncate(size);
+        self.volume.inner.budget.give_back(dropped as u64);
         self.land_all().await;
         let known = self.volume.attributes(self.inode()).await?;
         let old = known.size.max(self.shared.lock().size);
@@ -119,7 +120,13 @@ impl File {
                 Err(Error::Refused(failure)) if failure.kind() == FailureKind::Busy => {
                     self.give_way(&failure).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What was written before still counts, and what was trimmed is trimmed.
+                    let allocated_delta = change.allocated_delta;
+                    let told = PendingCommit { allocated_delta, reservation_used: 0, ..pending };
+                    self.shared.lock().commit.merge(&told);
+                    return Err(error);
+                }
             }
         }
     }
@@ -191,6 +198,7 @@ impl File {
             state.size = state.size.max(size);
             state.commit.wanted = true;
             state.commit.size = state.commit.size.max(size);
+            state.commit.landed = state.commit.landed.max(size);
             state.commit.mtime = now;
         }
         self.flush().await

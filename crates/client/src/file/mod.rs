@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     landed: Notify,
     /// One flush at a time, so that commits are in order.
     flushing: tokio::sync::Mutex<()>,
+    /// One sync at a time; the next one syncs for all who waited.
+    syncing: tokio::sync::Mutex<()>,
     append: tokio::sync::Mutex<append::Hold>,
 }
 
@@ -89,7 +91,11 @@ struct State {
 #[derive(Clone, Copy, Debug, Default)]
 struct PendingCommit {
     wanted: bool,
+    /// How long the file is for this client.
     size: u64,
+    /// How long it may be said to be: up to where bytes have landed. Were it said to be longer,
+    /// others would read zeros where a write is still on its way, or has failed.
+    landed: u64,
     mtime: i64,
     /// Somebody wrote who may not keep suid and sgid.
     clear_setid: bool,
@@ -104,6 +110,7 @@ impl PendingCommit {
         self.wanted |= older.wanted;
         self.clear_setid |= older.clear_setid;
         self.size = self.size.max(older.size);
+        self.landed = self.landed.max(older.landed);
         self.mtime = self.mtime.max(older.mtime);
         self.allocated_delta += older.allocated_delta;
         self.reservation_used += older.reservation_used;
@@ -137,6 +144,17 @@ impl State {
             namespace_unsynced: true,
             error: None,
         }
+    }
+
+    /// Takes what can be told now, and leaves what can be told once it has landed.
+    fn take_commit(&mut self) -> PendingCommit {
+        let told = std::mem::take(&mut self.commit);
+        let on_its_way = !self.buffer.is_empty() || !self.in_flight.is_empty();
+        if on_its_way && told.size > told.landed {
+            let PendingCommit { wanted, size, mtime, .. } = told;
+            self.commit = PendingCommit { wanted, size, mtime, ..PendingCommit::default() };
+        }
+        told
     }
 
     fn is_idle(&self) -> bool {
@@ -175,6 +193,7 @@ impl Volume {
                 state: Mutex::new(State::new(attributes)),
                 landed: Notify::new(),
                 flushing: tokio::sync::Mutex::default(),
+                syncing: tokio::sync::Mutex::default(),
                 append: tokio::sync::Mutex::default(),
             })
         });
@@ -285,17 +304,22 @@ impl File {
         let room = self.volume.inner.budget.take(bytes.len()).await;
         let now = self.volume.client().world.timestamp().0;
         let end = offset + bytes.len() as u64;
-        let ready = {
+        let length = bytes.len();
+        let (ready, overwritten) = {
             let mut state = self.shared.lock();
+            let before = state.buffer.bytes();
             state.buffer.write(offset, bytes, room);
+            let overwritten = before + length - state.buffer.bytes();
             state.size = state.size.max(end);
             let commit = &mut state.commit;
             commit.wanted = true;
             commit.size = commit.size.max(end);
             commit.mtime = now;
             let ready = state.buffer.take_ready();
-            state.in_flight.depart(ready)
+            (state.in_flight.depart(ready), overwritten)
         };
+        // What never leaves the buffer needs no space.
+        self.volume.inner.budget.give_back(overwritten as u64);
         for segment in ready {
             let file = self.clone();
             self.volume.client().world.spawn("write-back", async move {
@@ -332,5 +356,30 @@ impl File {
                 files.remove(&file.shared.inode);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use buffer::Segment;
+
+    /// A write that failed, or was still under way, was told to the namespace all the same: the file
+    /// grew, and others read zeros at its end.
+    #[test]
+    fn only_what_has_landed_is_told() {
+        let mut state = State::new(&Attributes::default());
+        let commit = PendingCommit { wanted: true, size: 32, landed: 16, ..Default::default() };
+        state.commit = commit;
+        let told = state.take_commit();
+        assert_eq!((told.wanted, told.landed), (true, 16));
+        assert!(!state.commit.wanted, "what failed is not told later either");
+
+        state.commit = commit;
+        let bytes = Bytes::from_static(&[7; 16]);
+        state.in_flight.depart(vec![Segment { start: 16, bytes, room: None }]);
+        assert_eq!(state.take_commit().landed, 16);
+        assert!(state.commit.wanted, "what is on its way is told once it has landed");
+        assert_eq!((state.commit.size, state.commit.landed), (32, 0));
     }
 }

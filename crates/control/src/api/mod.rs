@@ -20,12 +20,10 @@
 
 pub mod error;
 mod relay;
-mod server;
 mod view;
 pub mod volume;
 
 pub use error::ApiError;
-pub(crate) use server::ApiServer;
 
 use crate::core::Core;
 use axum::Router;

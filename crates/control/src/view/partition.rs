@@ -5,14 +5,14 @@ use crate::detect::{ReplicaState, Role};
 use crate::state::Partition;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use types::{Configuration, Member, configuration::PartitionKind};
+use types::{Configuration, Member, ReplicaId, configuration::PartitionKind};
 
 status! {
     /// What a partition can do, from best to worst.
     PartitionStatus {
         /// Its leader leads, and as many replicas are in sync as were asked for.
         Healthy => "healthy",
-        /// It serves, with fewer replicas than were asked for.
+        /// It serves, with fewer good replicas than were asked for.
         Degraded => "degraded",
         /// Too few replicas are in sync for writes; reads go on.
         ReadOnly => "read-only",
@@ -119,11 +119,25 @@ fn serving(sight: &Sight<'_>, configuration: &Configuration) -> PartitionStatus 
     let wanted = sight.state.volumes.get(&configuration.volume).map_or(0, |v| v.replicas);
     if !configuration.accepts_writes() {
         PartitionStatus::ReadOnly
-    } else if configuration.in_sync.len() < usize::from(wanted) {
+    } else if good(sight, configuration) < usize::from(wanted) {
         PartitionStatus::Degraded
     } else {
         PartitionStatus::Healthy
     }
+}
+
+/// How many replicas are in sync and do not say that something is wrong with them.
+fn good(sight: &Sight<'_>, configuration: &Configuration) -> usize {
+    let is_bad = |replica: &ReplicaId| {
+        let node = configuration.member(*replica).map(|member| member.node);
+        let report = node.and_then(|node| sight.fresh(node)).map(|(report, _)| report);
+        let report = report.and_then(|report| report.replicas.get(replica));
+        report.is_some_and(|report| {
+            let bad = [ReplicaState::Damaged, ReplicaState::Failed, ReplicaState::Full];
+            bad.contains(&report.state)
+        })
+    };
+    configuration.in_sync.iter().filter(|replica| !is_bad(replica)).count()
 }
 
 fn replica(sight: &Sight<'_>, partition: &Partition, member: &Member) -> ReplicaView {

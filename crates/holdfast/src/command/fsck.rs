@@ -1,7 +1,6 @@
 //! `holdfast fsck`
 
-use super::mount::members;
-use crate::cli::Remote;
+use crate::cli::Direct;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{self, Format};
 use crate::size;
@@ -10,6 +9,7 @@ use holdfast::fsck::{self, Finding, Report};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::Arc;
 use std::time::Duration;
+use world::World;
 
 #[derive(Debug, Args)]
 pub(crate) struct Fsck {
@@ -17,24 +17,23 @@ pub(crate) struct Fsck {
     #[arg(value_name = "VOLUME")]
     volume: String,
     #[command(flatten)]
-    remote: Remote,
+    direct: Direct,
 }
 
 impl Fsck {
     pub(crate) fn run(self) -> Result {
-        let members = members(&self.remote)?;
+        let (world, members) = (self.direct.world()?, self.direct.members()?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .worker_threads(1)
             .build()
             .map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?;
-        let report = runtime.block_on(self.check(members))?;
+        let report = runtime.block_on(self.check(world, members))?;
         self.print(&report)?;
         verdict(&report)
     }
 
-    async fn check(&self, members: Vec<String>) -> Result<Report> {
-        let world = world::World::real(world::net::Net::tcp());
+    async fn check(&self, world: World, members: Vec<String>) -> Result<Report> {
         let metrics = Arc::new(wire::Metrics::default());
         let client = client::Client::new(world.clone(), wire::Hub::default(), metrics, members);
         // Draws nothing unless standard error is a terminal.
@@ -58,7 +57,7 @@ impl Fsck {
     }
 
     fn print(&self, report: &Report) -> Result {
-        if self.remote.output == Format::Json {
+        if self.direct.remote.output == Format::Json {
             return output::json(report);
         }
         let verified = size::show(report.verified_bytes);

@@ -1,14 +1,14 @@
 //! `holdfast mount` and `holdfast unmount`.
 
 use super::up::{mount_name, wait_for_signal};
-use crate::cli::Remote;
+use crate::cli::Direct;
 use crate::exit::{Exit, Failure, Result};
 use crate::{logging, output};
 use clap::Args;
 use mount::{Mount as Mounted, MountOptions};
-use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use world::World;
 
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
@@ -24,14 +24,8 @@ pub(crate) struct Mount {
     /// Stay in the foreground until unmounted or interrupted (what a supervisor runs)
     #[arg(long)]
     foreground: bool,
-    /// Certificate of this client, where the cluster speaks TLS (with --ca and --key)
-    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
-    certificate: Option<PathBuf>,
-    /// Private key of that certificate
-    #[arg(long, value_name = "FILE", requires = "certificate")]
-    key: Option<PathBuf>,
     #[command(flatten)]
-    remote: Remote,
+    direct: Direct,
 }
 
 #[derive(Debug, Args)]
@@ -41,42 +35,22 @@ pub(crate) struct Unmount {
     folder: PathBuf,
 }
 
-#[derive(Debug, Deserialize)]
-struct Members {
-    items: Vec<Member>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Member {
-    wire: String,
-}
-
 impl Mount {
     pub(crate) fn run(self) -> Result {
         if !self.foreground {
             return self.run_behind();
         }
         logging::init("warn");
-        let members = members(&self.remote)?;
+        let (world, members) = (self.direct.world()?, self.direct.members()?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("holdfast-mount")
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        runtime.block_on(self.serve(members))
+        runtime.block_on(self.serve(world, members))
     }
 
-    fn net(&self) -> Result<world::Net> {
-        match (&self.remote.ca, &self.certificate, &self.key) {
-            (Some(ca), Some(certificate), Some(key)) => {
-                Ok(world::Net::tls(crate::tls::load(ca, certificate, key)?.mutual))
-            }
-            _ => Ok(world::Net::tcp()),
-        }
-    }
-
-    async fn serve(self, members: Vec<String>) -> Result {
-        let world = world::World::real(self.net()?);
+    async fn serve(self, world: World, members: Vec<String>) -> Result {
         let metrics = Arc::new(wire::Metrics::default());
         let client = client::Client::new(world, wire::Hub::default(), metrics, members);
         let options = client::Options { name: mount_name(&self.folder), ..Default::default() };
@@ -124,12 +98,6 @@ impl Mount {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
-}
-
-/// Where the members of the control plane listen.
-pub(super) fn members(remote: &Remote) -> Result<Vec<String>> {
-    let members: Members = remote.client()?.get("/v1/members")?;
-    Ok(members.items.into_iter().map(|member| member.wire).collect())
 }
 
 /// The device of the file system that a folder is on; changes when something is mounted there.

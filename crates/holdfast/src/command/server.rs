@@ -5,8 +5,11 @@ use crate::config::{self, Config, Role};
 use crate::exit::{Exit, Failure, Result};
 use crate::tls::Identity;
 use crate::{file, logging, output};
+use anyhow::Context;
 use clap::Args;
+use control::http::HttpServer;
 use holdfast::embedded::{open_disk, storage};
+use holdfast::metrics::Registry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wire::Hub;
@@ -55,11 +58,10 @@ impl Server {
 /// Runs the roles of this host until it is told to stop.
 async fn serve(config: &Config, identity: Option<Identity>, token: Option<String>) -> Result {
     let net = identity.as_ref().map_or_else(Net::tcp, |identity| Net::tls(identity.mutual.clone()));
-    let host = Host {
-        world: World::real(net),
-        hub: Hub::default(),
-        metrics: Arc::new(wire::Metrics::default()),
-    };
+    let metrics = Arc::new(wire::Metrics::default());
+    let registry = Registry::new(&metrics);
+    let host = Host { world: World::real(net), hub: Hub::default(), metrics, registry };
+    let _listening = host.metrics_server(config).await.map_err(|error| failed(&error))?;
     let admin_tls = identity.map(|identity| identity.admin);
     let member = match config.has(Role::Control) {
         true => {
@@ -95,9 +97,17 @@ struct Host {
     world: World,
     hub: Hub,
     metrics: Arc<wire::Metrics>,
+    registry: Registry,
 }
 
 impl Host {
+    /// Answers Prometheus, where the configuration says so.
+    async fn metrics_server(&self, config: &Config) -> anyhow::Result<Option<HttpServer>> {
+        let Some(address) = &config.node.metrics_listen else { return Ok(None) };
+        let started = self.registry.serve(&self.world, address).await;
+        Ok(Some(started.with_context(|| format!("cannot listen on {address}"))?))
+    }
+
     async fn member(
         &self,
         config: &Config,
@@ -107,7 +117,7 @@ impl Host {
             world: self.world.clone(),
             disk: open_disk(&config.data.join("control"))?,
             hub: self.hub.clone(),
-            metrics: control::Metrics::default(),
+            metrics: self.registry.control(),
             wire_metrics: self.metrics.clone(),
         };
         Ok(control::Member::start(embedding, control).await?)
@@ -118,7 +128,8 @@ impl Host {
             [] => vec![config.data.join("disk")],
             disks => disks.to_vec(),
         };
-        let disks: anyhow::Result<Vec<_>> = folders.iter().map(|folder| storage(folder)).collect();
+        let open = |folder: std::path::PathBuf| self.world.blocking(move || storage(&folder));
+        let disks = futures::future::try_join_all(folders.into_iter().map(open)).await;
         let members = config.cluster.members.iter().map(|member| member.wire.clone()).collect();
         let started = node::Node::start(node::Config {
             world: self.world.clone(),
@@ -131,7 +142,9 @@ impl Host {
             members,
             zone: config.node.zone.clone(),
         });
-        Ok(started.await?)
+        let node = started.await?;
+        self.registry.add_node(&node);
+        Ok(node)
     }
 }
 

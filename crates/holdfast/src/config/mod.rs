@@ -79,6 +79,7 @@ pub(crate) struct Node {
     pub(crate) listen: String,
     /// Where others reach it; as `listen` unless said.
     pub(crate) address: Option<String>,
+    pub(crate) metrics_listen: Option<String>,
     pub(crate) zone: String,
     /// Folders; `disk` within `data` unless said.
     pub(crate) disks: Vec<PathBuf>,
@@ -128,6 +129,7 @@ impl Default for Node {
         Node {
             listen: "127.0.0.1:7402".to_owned(),
             address: None,
+            metrics_listen: None,
             zone: String::new(),
             disks: Vec::new(),
         }
@@ -168,6 +170,9 @@ impl Config {
         }
         if self.has(Role::Node) {
             listen::check(Door::Wire, &self.node.listen, Guard { tls, token: false })?;
+            if let Some(address) = &self.node.metrics_listen {
+                listen::check(Door::Wire, address, Guard { tls, token: false })?;
+            }
             if self.cluster.members.is_empty() {
                 return Err("cluster.members is empty: a node must find a control plane".to_owned());
             }
@@ -245,7 +250,7 @@ mod tests {
         let parsed: std::result::Result<Config, _> = toml::from_str(&text.join("\n"));
         let config = parsed.unwrap();
         assert!(config.tls.is_some() && config.control.admin_token_file.is_some());
-        assert!(config.node.address.is_some());
+        assert!(config.node.address.is_some() && config.node.metrics_listen.is_some());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// What a file holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspected {
-    /// `segment`, `state`, `checkpoint`, `node`, `disk`, `index`, `raft`.
+    /// `segment`, `state`, `checkpoint`, `node`, `disk`, `index`, `raft`, `lock`.
     pub kind: &'static str,
     pub path: PathBuf,
     /// What the file says about itself.
@@ -94,7 +94,20 @@ pub fn inspect(path: &Path, limit: usize) -> Result<Inspected, Error> {
     if content.starts_with(b"redb") || name.ends_with(".redb") {
         return raft(path, content);
     }
+    if name == world::disk::LOCK_FILE {
+        return Ok(lock(path, &content));
+    }
     Err(Error::Unknown { path: path.to_path_buf() })
+}
+
+/// The file whose lock keeps a folder for one process; it names the last one.
+fn lock(path: &Path, content: &[u8]) -> Inspected {
+    let mut inspected = Inspected::new("lock", path);
+    match std::str::from_utf8(content).ok().and_then(|text| text.parse::<u32>().ok()) {
+        Some(process) => drop(inspected.head.insert("process".into(), process.into())),
+        None => inspected.damage(0, "holds no process number"),
+    }
+    inspected
 }
 
 fn raft(path: &Path, content: Vec<u8>) -> Result<Inspected, Error> {

@@ -301,7 +301,7 @@ impl Log {
     }
 
     /// The log is not whole in this segment any more: it begins with the next one.
-    fn begin_after(&mut self, number: u32) {
+    pub fn begin_after(&mut self, number: u32) {
         let is_log = |segment: &Segment| segment.kind() == SegmentKind::Log;
         if !self.segments.get(&number).is_some_and(is_log) {
             return;
@@ -380,9 +380,23 @@ impl Log {
         self.segment(at.segment)?.read_header(at.offset, self.partition)
     }
 
+    /// Which record begins at `at`, be it damaged or not; `None` when that cannot be told.
+    #[must_use]
+    pub fn sequence_at(&self, at: Location) -> Option<Sequence> {
+        self.segments.get(&at.segment)?.sequence_at(at.offset, self.partition)
+    }
+
     fn segment(&self, number: u32) -> Result<&Segment, Error> {
         let missing = || Error::DamagedSegment { number, reason: "the file is missing".into() };
         self.segments.get(&number).ok_or_else(missing)
+    }
+
+    /// The base segment that copies are appended to, unless it is full.
+    #[must_use]
+    pub fn open_base(&self) -> Option<u32> {
+        let mut segments = self.segments.values();
+        let newest = segments.rfind(|segment| segment.kind() == SegmentKind::Base)?;
+        (u64::from(newest.length()) < SEGMENT_BYTES).then(|| newest.number())
     }
 
     /// Writes records that stand in no order (copies from elsewhere) into a base segment.
@@ -392,11 +406,9 @@ impl Log {
     pub fn append_base(&mut self, records: &[Record]) -> Result<Vec<Location>, Error> {
         let mut locations = Vec::with_capacity(records.len());
         for record in records {
-            let mut bases = self.segments.values();
-            let open = bases.rfind(|segment| segment.kind() == SegmentKind::Base);
-            let number = match open {
-                Some(segment) if u64::from(segment.length()) < SEGMENT_BYTES => segment.number(),
-                _ => self.create_segment(SegmentKind::Base, Sequence::ZERO)?,
+            let number = match self.open_base() {
+                Some(number) => number,
+                None => self.create_segment(SegmentKind::Base, Sequence::ZERO)?,
             };
             let segment = self.segments.get_mut(&number).expect("it was just found or made");
             let offset = segment.length();

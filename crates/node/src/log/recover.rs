@@ -138,6 +138,12 @@ impl Walk {
         });
         let numbers: Vec<u32> = numbers.by_ref().collect();
         for number in numbers {
+            // Segments are synced in order, so only a loss of power leaves a hole by itself.
+            let first = self.log.segments[&number].first();
+            if !self.cut && first > self.log.end.next() && !self.start.power_lost {
+                let reason = format!("it begins at {first}, and the log ends at {}", self.log.end);
+                return Err(Error::DamagedSegment { number, reason });
+            }
             // After a cut, whatever comes later continues nothing.
             if self.cut || self.log.segments[&number].first() > self.log.end.next() {
                 self.drop_segment(number)?;

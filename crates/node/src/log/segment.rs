@@ -179,6 +179,25 @@ impl Segment {
         Ok(offset)
     }
 
+    /// Which record begins at `offset`, be it damaged or not; `None` when that cannot be told.
+    pub(super) fn sequence_at(&self, offset: u32, partition: PartitionId) -> Option<Sequence> {
+        if let Ok(header) = self.read_header(offset, partition) {
+            return Some(header.sequence);
+        }
+        if self.head.kind != SegmentKind::Log {
+            return None;
+        }
+        // Log segments are runs without holes: those before tell.
+        let after = self.marks.partition_point(|(_, marked)| *marked <= offset);
+        let start = (self.head.first, SEGMENT_HEADER_BYTES);
+        let (mut sequence, mut at) = if after == 0 { start } else { self.marks[after - 1] };
+        while at < offset {
+            at += self.read_header(at, partition).ok()?.record_bytes();
+            sequence = sequence.next();
+        }
+        (at == offset).then_some(sequence)
+    }
+
     pub(super) fn read_header(
         &self,
         offset: u32,

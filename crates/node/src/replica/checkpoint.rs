@@ -11,7 +11,7 @@
 
 use super::{Holder, Machine};
 use crate::context::Counters;
-use crate::log::{self, Log};
+use crate::log::{self, Log, Segment};
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
 use partition::extent::Index;
@@ -61,6 +61,11 @@ impl Checkpointing {
 
     pub(super) fn note_appended(&mut self, bytes: usize, now: Moment) {
         self.log_bytes += bytes as u64 + 64;
+        self.changed_at.get_or_insert(now);
+    }
+
+    /// Something changed that is in no log.
+    pub(super) fn note_moved(&mut self, now: Moment) {
         self.changed_at.get_or_insert(now);
     }
 
@@ -147,6 +152,7 @@ impl Holder {
         };
         self.checkpointing.log_bytes = 0;
         self.checkpointing.changed_at = None;
+        self.compaction.checkpoint_begun();
         Some((checkpoint, self.kv.freeze()))
     }
 
@@ -156,6 +162,7 @@ impl Holder {
         match result {
             Ok(()) => {
                 self.kv.forget_frozen(flush);
+                self.compaction.checkpoint_durable();
                 self.checkpointing.durable = flushing.checkpoint;
                 self.reclaim();
             }
@@ -184,12 +191,15 @@ impl Holder {
 
     /// Gives back the room of what nobody needs: whole segments, and dead runs within others.
     fn reclaim(&mut self) {
-        if self.snapshots.are_reading() {
+        if self.snapshots.are_busy() {
             return;
         }
         let oldest_kept = self.oldest_segment_kept();
+        let pinned = |segment| self.compaction.pins(segment);
         let removed = match &mut self.machine {
-            Machine::Data(index) => reclaim_data(&mut self.log, index, oldest_kept, &mut self.dead),
+            Machine::Data(index) => {
+                reclaim_data(&mut self.log, index, oldest_kept, &pinned, &mut self.dead)
+            }
             Machine::Namespace(_) => reclaim_namespace(&mut self.log, oldest_kept),
         };
         if let Err(error) = removed {
@@ -197,6 +207,7 @@ impl Holder {
         }
         let start = self.log.start();
         self.handle(Event::LogStart { start });
+        self.compact_if_due(oldest_kept);
     }
 
     /// The log from here on is kept whole: recovery reads it, and replicas that were away for a
@@ -228,14 +239,21 @@ fn reclaim_data(
     log: &mut Log,
     index: &mut Index,
     oldest_kept: u32,
+    pinned: &dyn Fn(u32) -> bool,
     dead: &mut BTreeMap<u32, Vec<(u64, u64)>>,
 ) -> Result<(), log::Error> {
     for extent in index.take_dead() {
         let run = (extent.file_offset(), u64::from(extent.length));
         dead.entry(extent.at.segment).or_default().push(run);
     }
-    let old: Vec<u32> =
-        log.segments().keys().copied().take_while(|number| *number < oldest_kept).collect();
+    // Base segments are no log: nothing but the index needs them.
+    let open_base = log.open_base();
+    let may_go = |segment: &&Segment| match segment.kind() {
+        SegmentKind::Log => segment.number() < oldest_kept,
+        SegmentKind::Base => Some(segment.number()) != open_base,
+    };
+    let old = log.segments().values().filter(may_go).map(Segment::number);
+    let old: Vec<u32> = old.filter(|number| !pinned(*number)).collect();
     for number in old {
         let runs = dead.remove(&number).unwrap_or_default();
         if index.segments().get(&number).is_none_or(|live| *live == 0) {

@@ -156,7 +156,7 @@ impl Holder {
             let entries = match self.log.read(sent.next(), REPLICATION_MESSAGE_BYTES_MAX) {
                 Ok(entries) => entries,
                 Err(error) => {
-                    self.note_damage(&error);
+                    self.give_up_log(&error);
                     break;
                 }
             };
@@ -172,12 +172,32 @@ impl Holder {
         sent
     }
 
+    /// The log cannot be read back where a follower needs it. It counts as beginning after the
+    /// damage from now on, so that whoever needs more gets a snapshot instead.
+    fn give_up_log(&mut self, error: &log::Error) {
+        let number = match error {
+            log::Error::Damaged { at, .. } => at.segment,
+            log::Error::DamagedSegment { number, .. } => *number,
+            error => return self.note_damage(error),
+        };
+        let is_tail = self.log.tail().is_some_and(|tail| tail.segment == number);
+        if is_tail {
+            // What is not yet committed may be in it; another replica has it whole.
+            return self.fail(format!("the newest segment of the log: {error}"));
+        }
+        self.note_damage(error);
+        self.log.begin_after(number);
+        // The index of data points into the log too; that of names does not.
+        self.look_for_damage();
+        let start = self.log.start();
+        self.context.post(NodeEvent::LogStart { replica: self.id, start });
+    }
+
     /// Notes damage that was found in passing.
     pub(super) fn note_damage(&mut self, error: &log::Error) {
         tracing::warn!(partition = %self.partition, replica = %self.id, %error, "damage found");
         if matches!(error, log::Error::Damaged { .. } | log::Error::DamagedSegment { .. }) {
             Counters::add(&self.context.counters.damaged_found, 1);
-            self.damaged.get_or_insert_with(|| error.to_string());
         }
     }
 

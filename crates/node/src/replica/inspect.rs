@@ -2,9 +2,10 @@
 //!
 //! Leaders and followers answer alike, from a frozen view of what they have applied. The reading
 //! goes on away from the loop; meanwhile no room is given back, so that what the view points to
-//! stays where it is. Who asks sets the pace: a page at a time.
+//! stays where it is. Who asks sets the pace: a page at a time. Damage that is met is told to who
+//! asked, and mended.
 
-use super::read::read_piece;
+use super::read::{Damage, read_piece};
 use super::{Holder, Machine};
 use crate::log;
 use crate::run::NodeEvent;
@@ -14,11 +15,12 @@ use partition::namespace::{check, digest, files};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 use types::PartitionId;
 use types::checksum::Digest64;
 use types::limits::{
-    CHUNK_BYTES, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX, INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX,
-    INSPECT_FINDINGS_MAX,
+    CHUNK_BYTES, COMPACTION_BYTES_PER_SECOND, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX,
+    INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX, INSPECT_FINDINGS_MAX, MEND_BATCH,
 };
 use wire::inspect::{
     Ask, AskChunks, AskFiles, AskNamespace, ChunkBytes, Chunks, FileBytes, Files, Head, Namespace,
@@ -52,12 +54,43 @@ impl Holder {
         self.snapshots.begin_reading();
         let (context, replica) = (self.context.clone(), self.id);
         self.context.world.spawn("inspect", async move {
-            let answer = context.world.blocking(move || view.answer(what)).await;
+            let (answer, found) = context.world.blocking(move || view.answer(what)).await;
             context.post(NodeEvent::Inspected { replica });
+            if !found.is_empty() {
+                context.post(NodeEvent::DamageFound { replica, damages: found });
+            }
             match answer {
                 Ok(reply) => responder.reply(reply),
                 Err(reason) => responder.refuse(Status::Damaged, reason),
             }
+        });
+    }
+
+    /// Looks at every byte of this replica, away from the loop, and mends what is damaged.
+    pub fn look_for_damage(&mut self) {
+        if !matches!(self.machine, Machine::Data(_)) {
+            return;
+        }
+        let Ok(view) = self.view() else { return };
+        self.snapshots.begin_reading();
+        let (context, replica) = (self.context.clone(), self.id);
+        self.context.world.spawn("inspect", async move {
+            let view = Arc::new(view);
+            let mut next = AskChunks { chunks_max: 64, ..AskChunks::default() };
+            loop {
+                let (view, ask) = (view.clone(), next);
+                let (answer, found) = context.world.blocking(move || view.chunks(ask)).await;
+                if !found.is_empty() {
+                    context.post(NodeEvent::DamageFound { replica, damages: found });
+                }
+                let Some(page) = answer.ok().filter(|page| !page.end) else { break };
+                let Some(last) = page.chunks.last() else { break };
+                (next.object, next.chunk) = (last.object, last.chunk);
+                let bytes: u64 = page.chunks.iter().map(|chunk| chunk.bytes).sum();
+                let nanoseconds = bytes * 1_000_000_000 / COMPACTION_BYTES_PER_SECOND;
+                context.world.sleep(Duration::from_nanos(nanoseconds)).await;
+            }
+            context.post(NodeEvent::Inspected { replica });
         });
     }
 
@@ -82,11 +115,17 @@ impl Holder {
 }
 
 impl View {
-    fn answer(&self, what: What) -> Result<Reply, String> {
+    /// The answer, and what damage was met on the way.
+    fn answer(&self, what: What) -> (Result<Reply, String>, Vec<Damage>) {
         match what {
-            What::Namespace(ask) => self.namespace(ask).map(|answer| Reply::message(&answer)),
-            What::Files(ask) => self.files(ask).map(|answer| Reply::message(&answer)),
-            What::Chunks(ask) => self.chunks(ask).map(|answer| Reply::message(&answer)),
+            What::Namespace(ask) => {
+                (self.namespace(ask).map(|answer| Reply::message(&answer)), Vec::new())
+            }
+            What::Files(ask) => (self.files(ask).map(|answer| Reply::message(&answer)), Vec::new()),
+            What::Chunks(ask) => {
+                let (answer, found) = self.chunks(ask);
+                (answer.map(|answer| Reply::message(&answer)), found)
+            }
         }
     }
 
@@ -126,7 +165,12 @@ impl View {
         Ok(Files { head: Some(self.head), files, next: page.next.unwrap_or(0) })
     }
 
-    fn chunks(&self, ask: AskChunks) -> Result<Chunks, String> {
+    fn chunks(&self, ask: AskChunks) -> (Result<Chunks, String>, Vec<Damage>) {
+        let mut found = Vec::new();
+        (self.chunks_finding(ask, &mut found), found)
+    }
+
+    fn chunks_finding(&self, ask: AskChunks, found: &mut Vec<Damage>) -> Result<Chunks, String> {
         let chunks_max = (ask.chunks_max as usize).clamp(1, INSPECT_CHUNKS_MAX);
         let first = (ask.object, ask.chunk) == (0, 0);
         let after = (!first).then_some((ask.object, ask.chunk));
@@ -141,12 +185,19 @@ impl View {
             ControlFlow::Continue(())
         })
         .map_err(|error| error.to_string())?;
-        let chunks = maps.iter().map(|(object, chunk, map)| self.chunk(*object, *chunk, map));
+        let chunks =
+            maps.iter().map(|(object, chunk, map)| self.chunk(*object, *chunk, map, found));
         Ok(Chunks { head: Some(self.head), chunks: chunks.collect(), end })
     }
 
     /// Reads and verifies all that is held of one chunk.
-    fn chunk(&self, object: u64, chunk: u64, map: &ChunkMap) -> ChunkBytes {
+    fn chunk(
+        &self,
+        object: u64,
+        chunk: u64,
+        map: &ChunkMap,
+        found: &mut Vec<Damage>,
+    ) -> ChunkBytes {
         let mut digest = Digest64::default();
         let (mut bytes, mut run_end) = (0, None);
         let mut damages = Vec::new();
@@ -164,6 +215,11 @@ impl View {
                 Some(Err(reason)) => Err(reason.clone()),
                 None => Err("the segment's file is missing".into()),
             };
+            if let Err(reason) = &read
+                && found.len() < MEND_BATCH
+            {
+                found.push(Damage { object, piece, reason: reason.clone() });
+            }
             match read {
                 Ok(()) => digest.update(&out),
                 Err(reason) if damages.len() < INSPECT_DAMAGES_MAX => {

@@ -6,6 +6,8 @@
 //! other nodes) runs elsewhere and comes back as an event.
 
 mod checkpoint;
+mod compact;
+mod damages;
 mod data;
 mod delete;
 mod effects;
@@ -15,10 +17,12 @@ mod namespace;
 mod open;
 mod read;
 mod reap;
+mod room;
 mod snapshot;
 
+pub use compact::Progress;
 pub use machine::Machine;
-pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy};
+pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy, was_alone};
 pub use read::{Damage, Damaged};
 pub use reap::Deleted;
 
@@ -68,12 +72,15 @@ pub struct Holder {
     checkpointing: Checkpointing,
     /// Dead runs of segments that are still kept as log: offset and length in the file.
     dead: std::collections::BTreeMap<u32, Vec<(u64, u64)>>,
+    compaction: compact::Compaction,
     snapshots: snapshot::Transfers,
     clients: namespace::Clients,
+    /// When it was last tried whether there is room again, while there is none.
+    room_probed: Option<Moment>,
     /// Why this replica cannot be used, when it cannot.
     pub failed: Option<String>,
-    /// What is damaged and not yet mended, for people.
-    pub damaged: Option<String>,
+    /// What is damaged and not yet mended.
+    damages: damages::Damages,
 }
 
 /// A record that is in the log and not yet in the index.
@@ -219,10 +226,10 @@ impl Holder {
         };
         let failure = self.failed.clone().or(status.failure.map(|f| format!("{f:?}")));
         let full = self.failed.is_none() && status.failure == Some(Failure::NoSpace);
-        let (state, reason) = match (failure, &self.damaged) {
+        let (state, reason) = match (failure, self.damages.describe()) {
             (Some(reason), _) if full => (Health::Full, reason),
             (Some(reason), _) => (Health::Failed, reason),
-            (None, Some(reason)) => (Health::Damaged, reason.clone()),
+            (None, Some(reason)) => (Health::Damaged, reason),
             (None, None) => (Health::Ok, String::new()),
         };
         ReplicaReport {
@@ -240,6 +247,13 @@ impl Holder {
             reason,
             bytes: self.log.bytes(),
         }
+    }
+
+    /// Whether others are in sync, so that what is lost here is lost nowhere else.
+    #[must_use]
+    pub fn has_others_in_sync(&self) -> bool {
+        let others = |c: &Configuration| c.in_sync.iter().any(|replica| *replica != self.id);
+        self.configuration.as_ref().is_some_and(others)
     }
 
     /// Gives up: nothing can be served from here until the replica is made anew.

@@ -66,6 +66,12 @@ pub enum Error {
     NoState,
     #[error("the state file says nothing of the kind of partition")]
     NoKind,
+    #[error("the index knows records up to {applied} and the checkpoint speaks of {checkpoint}")]
+    IndexBehind { applied: Sequence, checkpoint: Sequence },
+    #[error("the log ends at {end} and was on disk up to {synced}")]
+    LogShort { end: Sequence, synced: Sequence },
+    #[error("the file of segment {0}, which the index refers to, is missing")]
+    NoSegment(u32),
     #[error("the disk failed: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -127,6 +133,10 @@ impl Holder {
         let kv = home.database.handle(space_of(kind), index_prefix(found, stored.generation));
         let kv = Arc::new(Buffered::new(Arc::new(kv)));
         let machine = Machine::open(kind, kv.clone())?;
+        let known = Sequence(checkpoint.sequence);
+        if machine.applied() < known {
+            return Err(Error::IndexBehind { applied: machine.applied(), checkpoint: known });
+        }
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
         let mut recovery = Recovery::new(&machine, &checkpoint);
         let (log, recovered) = Log::recover(
@@ -136,6 +146,7 @@ impl Holder {
             start_of(&checkpoint, power_lost),
             &mut |entry, at| recovery.take(&entry, at),
         )?;
+        check_whole(&machine, &log, Sequence(checkpoint.synced))?;
         let persisted = recovery.persisted(&stored, &log, recovered, power_lost, &checkpoint);
         stored.life += 1;
         stored.clean = false;
@@ -167,10 +178,12 @@ impl Holder {
             results: VecDeque::new(),
             checkpointing: Checkpointing::new(&checkpoint),
             dead: Default::default(),
+            compaction: Default::default(),
             snapshots: snapshot::Transfers::default(),
             clients: Default::default(),
+            room_probed: None,
             failed: None,
-            damaged: None,
+            damages: Default::default(),
             context,
         })
     }
@@ -209,6 +222,15 @@ pub fn destroy(
     while kv.remove_prefix(&prefix, 4096)? == Remaining::Some {}
     disk.remove_tree(&found.folder())?;
     Ok(disk.sync_folder(REPLICAS_FOLDER)?)
+}
+
+/// Whether a replica that cannot be opened was the only one in sync, as far as its state file says.
+#[must_use]
+pub fn was_alone(disk: &Disk, found: Found) -> bool {
+    let state = store::read::<ReplicaState>(disk, &format!("{}/state", found.folder()));
+    let Ok(Some(state)) = state else { return false };
+    let configuration = state.configuration.as_ref().and_then(|c| Configuration::try_from(c).ok());
+    configuration.is_some_and(|c| c.in_sync.iter().all(|replica| *replica == found.replica))
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
@@ -250,6 +272,20 @@ fn start_of(checkpoint: &Checkpoint, power_lost: bool) -> Start {
     };
     let segment_min = checkpoint.segment_min;
     Start { sequence, epoch: Epoch::ZERO, at, segment_min, power_lost }
+}
+
+/// Checks that nothing of the log is missing that certainly was there: to serve, and worse to lead,
+/// with less would turn damage into loss.
+fn check_whole(machine: &Machine, log: &Log, synced: Sequence) -> Result<(), Error> {
+    if log.end() < synced {
+        return Err(Error::LogShort { end: log.end(), synced });
+    }
+    let Machine::Data(index) = machine else { return Ok(()) };
+    let live = index.segments().iter().filter(|(_, bytes)| **bytes > 0);
+    match live.map(|(number, _)| *number).find(|number| !log.segments().contains_key(number)) {
+        Some(number) => Err(Error::NoSegment(number)),
+        None => Ok(()),
+    }
 }
 
 /// What is gathered while the log is read.

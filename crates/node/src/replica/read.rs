@@ -5,7 +5,9 @@
 //! of this object and place, and not only some bytes with a good checksum.
 //!
 //! Damage is answered from another in-sync replica, and the damaged record is overwritten with the
-//! very bytes that belong there. When no replica has them, the read fails as damaged.
+//! very bytes that belong there: those of the same sequence, because another replica may not have
+//! applied the newest write of a place yet, or may be ahead. When no replica has them, the read
+//! fails as damaged. When it cannot be told which record is damaged, the whole replica is given up.
 
 use super::{Holder, Machine};
 use crate::context::{Context, Counters};
@@ -17,8 +19,8 @@ use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
 use std::collections::HashMap;
 use std::sync::Arc;
 use types::checksum::crc32c;
-use types::limits::CHECKSUM_BLOCK_BYTES;
-use types::{PartitionId, ReplicaId};
+use types::limits::{CHECKSUM_BLOCK_BYTES, MEND_ATTEMPTS, MEND_PAUSE};
+use types::{PartitionId, ReplicaId, Sequence};
 use wire::{Class, Operation, Reply, Request, Responder, Status, data};
 use world::File;
 
@@ -72,9 +74,24 @@ impl Holder {
         });
     }
 
-    /// A read found damage: get the bytes elsewhere.
+    /// A read found damage: get the bytes elsewhere. What was overwritten or moved since the read
+    /// began, and whose room was given back, is not damaged: then the read begins anew.
     pub fn read_damaged(&mut self, damaged: Damaged) {
         let Damaged { bytes, key, damages, responder } = damaged;
+        let mut pieces = Vec::new();
+        if let Machine::Data(index) = &mut self.machine
+            && index.find(&key, &mut pieces).is_ok()
+        {
+            let is_here = |damage: &Damage| {
+                pieces.iter().any(|piece| {
+                    piece.offset == damage.piece.offset && piece.extent.at == damage.piece.extent.at
+                })
+            };
+            if !damages.iter().all(is_here) {
+                let wanted = Wanted { key, pieces };
+                return self.start_read(ReadJob { wanted, responder });
+            }
+        }
         self.mend_and_reply(bytes, key, damages, responder);
     }
 
@@ -85,18 +102,18 @@ impl Holder {
         damages: Vec<Damage>,
         responder: Responder,
     ) {
-        for damage in &damages {
-            Counters::add(&self.context.counters.damaged_found, 1);
-            let at = damage.piece.extent.at;
-            let text = format!("segment {} offset {}: {}", at.segment, at.offset, damage.reason);
-            tracing::warn!(partition = %self.partition, replica = %self.id, text, "damage found");
-            self.damaged.get_or_insert(text);
-        }
+        self.note_damages(&damages);
+        let Some(damages) = self.identify(damages) else {
+            let alone = !self.has_others_in_sync();
+            let status = if alone { Status::Damaged } else { Status::NotLeader };
+            return responder.refuse(status, "a record is damaged, and which one cannot be told");
+        };
         let sources = self.mend_sources();
         let (context, partition, replica) = (self.context.clone(), self.partition, self.id);
         self.context.world.spawn("mend", async move {
-            for damage in damages {
-                let Some(good) = fetch(&context, partition, &sources, &damage).await else {
+            for (damage, sequence) in damages {
+                let wanted = (&damage, sequence);
+                let Some(good) = fetch(&context, partition, &sources, wanted).await else {
                     let text = format!("no replica has good bytes: {}", damage.reason);
                     return responder.refuse(Status::Damaged, text);
                 };
@@ -104,6 +121,55 @@ impl Holder {
                 context.post(NodeEvent::Mended { replica, damage, good });
             }
             responder.reply(Reply { body: Bytes::new(), payload: bytes.freeze() });
+        });
+    }
+
+    fn note_damages(&mut self, damages: &[Damage]) {
+        for damage in damages {
+            let at = damage.piece.extent.at;
+            if self.damages.note(damage, self.context.world.now()) {
+                Counters::add(&self.context.counters.damaged_found, 1);
+                tracing::warn!(
+                    partition = %self.partition, replica = %self.id, segment = at.segment,
+                    offset = at.offset, reason = damage.reason, "damage found"
+                );
+                self.context.post(NodeEvent::HeartbeatNow);
+            }
+        }
+    }
+
+    /// Finds out which records are damaged. When one cannot be told, this replica gives up, unless
+    /// it is the only one.
+    fn identify(&mut self, damages: Vec<Damage>) -> Option<Vec<(Damage, Sequence)>> {
+        let mut identified = Vec::with_capacity(damages.len());
+        for damage in damages {
+            let Some(sequence) = self.log.sequence_at(damage.piece.extent.at) else {
+                if self.has_others_in_sync() {
+                    self.fail(format!("a record cannot be identified: {}", damage.reason));
+                }
+                return None;
+            };
+            identified.push((damage, sequence));
+        }
+        Some(identified)
+    }
+
+    /// Mends what was found while nobody waited for the bytes.
+    pub fn mend_all(&mut self, damages: Vec<Damage>) {
+        self.note_damages(&damages);
+        let Some(damages) = self.identify(damages) else { return };
+        let sources = self.mend_sources();
+        let (context, partition, replica) = (self.context.clone(), self.partition, self.id);
+        self.context.world.spawn("mend", async move {
+            for (damage, sequence) in damages {
+                match fetch(&context, partition, &sources, (&damage, sequence)).await {
+                    Some(good) => context.post(NodeEvent::Mended { replica, damage, good }),
+                    None => tracing::error!(
+                        %partition, %replica, object = damage.object, offset = damage.piece.offset,
+                        "no replica has good bytes"
+                    ),
+                }
+            }
         });
     }
 
@@ -119,14 +185,21 @@ impl Holder {
         let mut pieces = Vec::new();
         let still = index.find(&key, &mut pieces).is_ok()
             && pieces.iter().any(|piece| piece.extent.at == extent.at);
-        if !still || good.header.payload_bytes != extent.payload_bytes {
+        if !still {
+            // Overwritten or deleted meanwhile: nobody reads that place any more.
+            return self.damages.mended(extent.at);
+        }
+        // The log may have been cut and written again since.
+        let same = self.log.sequence_at(extent.at) == Some(good.header.sequence);
+        if !same || good.header.payload_bytes != extent.payload_bytes {
             return;
         }
         match self.log.mend(extent.at, good) {
             Ok(()) => {
                 Counters::add(&self.context.counters.damaged_mended, 1);
                 tracing::info!(partition = %self.partition, at = ?extent.at, "damage mended");
-                self.damaged = None;
+                self.damages.mended(extent.at);
+                self.context.post(NodeEvent::HeartbeatNow);
             }
             Err(error) => self.note_damage(&error),
         }
@@ -157,8 +230,11 @@ impl Holder {
         let record = match self.log.read_at(piece.extent.at) {
             Ok(record) => record,
             Err(error) => {
-                self.note_damage(&error);
-                return responder.refuse(Status::Damaged, error.to_string());
+                let reason = error.to_string();
+                let damage = Damage { object: mend.object, piece: *piece, reason: reason.clone() };
+                // Mended by itself, later: whoever asks has the same place damaged.
+                self.note_damages(&[damage]);
+                return responder.refuse(Status::Damaged, reason);
             }
         };
         let ours = DataKey::decode(&record.key).ok();
@@ -272,7 +348,7 @@ async fn fetch(
     context: &Arc<Context>,
     partition: PartitionId,
     sources: &[String],
-    damage: &Damage,
+    (damage, sequence): (&Damage, Sequence),
 ) -> Option<Record> {
     let extent = &damage.piece.extent;
     let mend = data::Mend {
@@ -281,18 +357,27 @@ async fn fetch(
         length: extent.payload_bytes,
         at: damage.piece.offset,
     };
-    for source in sources {
-        let request = Request::new(Operation::Mend)
-            .partition(partition)
-            .class(Class::Foreground)
-            .message(&mend);
-        match context.peers.call(source, request).await {
-            Ok(reply) => match record_of(&reply, partition) {
-                Some(record) => return Some(record),
-                None => tracing::warn!(source, "the record offered for mending is not sound"),
-            },
-            Err(error) => tracing::warn!(source, %error, "cannot get a record for mending"),
+    for _ in 0..MEND_ATTEMPTS {
+        let mut passing = false;
+        for source in sources {
+            let request = Request::new(Operation::Mend).partition(partition).message(&mend);
+            match context.peers.call(source, request.class(Class::Foreground)).await {
+                Ok(reply) => match record_of(&reply, partition) {
+                    Some(record) if record.header.sequence == sequence => return Some(record),
+                    // It has not applied the newest write yet, or we have not.
+                    Some(_) => passing = true,
+                    None => tracing::warn!(source, "the record offered for mending is not sound"),
+                },
+                Err(error) => {
+                    passing |= error.status() != Some(Status::Damaged);
+                    tracing::warn!(source, %error, "cannot get a record for mending");
+                }
+            }
         }
+        if !passing {
+            break;
+        }
+        context.world.sleep(MEND_PAUSE).await;
     }
     None
 }

@@ -41,6 +41,11 @@ impl Transfers {
         self.sending + self.reading > 0
     }
 
+    /// Whether anything needs segments that the index does not point to.
+    pub(super) fn are_busy(&self) -> bool {
+        self.are_reading() || self.staging.is_some()
+    }
+
     pub(super) fn begin_reading(&mut self) {
         self.reading += 1;
     }
@@ -258,6 +263,7 @@ impl Holder {
         self.unapplied.clear();
         self.results.clear();
         self.dead.clear();
+        self.compaction.forget();
         self.checkpointing = Checkpointing::new(&checkpoint);
         let old = super::checkpoint::path(&self.folder, generation - 1);
         self.disk.remove_if_present(&old).map_err(|error| error.to_string())?;
@@ -414,6 +420,10 @@ impl Source {
         for (at, live) in records {
             let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
             let record = read_record(file, at.offset)?;
+            if let Err(reason) = Record::decode(&record, self.partition) {
+                self.context.post(NodeEvent::DamageMet { replica: ReplicaId(self.head.from) });
+                return Err(format!("segment {} offset {}: {reason}", at.segment, at.offset));
+            }
             if payload.len() + record.len() > RECORD_PAYLOAD_BYTES_MAX as usize
                 && !payload.is_empty()
             {
@@ -431,11 +441,11 @@ impl Source {
     }
 }
 
-fn read_record(file: &File, offset: u32) -> Result<Vec<u8>, String> {
+fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {
     let mut head = [0; 64];
     file.read_at(offset.into(), &mut head).map_err(|error| error.to_string())?;
     let header = RecordHeader::decode(&head).map_err(|error| error.to_string())?;
     let mut bytes = vec![0; header.record_bytes() as usize];
     file.read_at(offset.into(), &mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    Ok(bytes.into())
 }

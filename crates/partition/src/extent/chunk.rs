@@ -109,6 +109,12 @@ impl ChunkMap {
             .map(move |extent| extent.part(&range))
     }
 
+    /// The runs that overlap `range`, whole.
+    pub fn find_whole(&self, range: Range<u32>) -> impl Iterator<Item = Extent> + '_ {
+        let first = self.extents.partition_point(|extent| extent.end() <= range.start);
+        self.extents[first..].iter().take_while(move |extent| extent.start < range.end).copied()
+    }
+
     /// Every extent, ascending.
     #[must_use]
     pub fn extents(&self) -> &[Extent] {

@@ -270,9 +270,9 @@ impl Index {
         let mut batch = Batch::default();
         for (key, cached) in self.chunks.iter().filter(|(_, cached)| cached.changed) {
             if cached.map.is_empty() {
-                batch.remove(chunk_key(*key));
+                batch.remove(chunk_key(key.object, key.chunk));
             } else {
-                batch.put(chunk_key(*key), cached.map.encode());
+                batch.put(chunk_key(key.object, key.chunk), cached.map.encode());
             }
         }
         for segment in &self.segments_changed {
@@ -324,7 +324,7 @@ impl Index {
         let from = match after {
             None => b"c".to_vec(),
             Some((object, chunk)) => {
-                let mut key = chunk_key(ChunkKey { object, chunk });
+                let mut key = chunk_key(object, chunk);
                 key.push(0);
                 key
             }
@@ -388,8 +388,8 @@ impl Index {
         let first = key.offset >> CHUNK_BITS;
         let last = (key.end().expect("ranges were checked") - 1) >> CHUNK_BITS;
         let mut chunks = BTreeSet::new();
-        let from = chunk_key(ChunkKey { object: key.object, chunk: first });
-        let until = kv::prefix_end(&chunk_key(ChunkKey { object: key.object, chunk: last }));
+        let from = chunk_key(key.object, first);
+        let until = kv::prefix_end(&chunk_key(key.object, last));
         self.kv.scan(&from, until.as_deref(), &mut |key, _| {
             chunks.extend(decode_chunk_key(key).map(|key| key.chunk));
             ControlFlow::Continue(())
@@ -416,7 +416,7 @@ impl Index {
                 Ok(cached)
             }
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let map = match self.kv.get(&chunk_key(key))? {
+                let map = match self.kv.get(&chunk_key(key.object, key.chunk))? {
                     None => ChunkMap::default(),
                     Some(value) => {
                         ChunkMap::decode(&value).map_err(|error| damaged(&error.to_string()))?
@@ -455,7 +455,7 @@ impl Index {
 }
 
 /// The chunks that a range touches, with the part of each.
-fn chunks_of(key: &DataKey) -> impl Iterator<Item = (u64, Range<u32>)> + use<> {
+pub(super) fn chunks_of(key: &DataKey) -> impl Iterator<Item = (u64, Range<u32>)> + use<> {
     let (start, end) = (key.offset, key.offset.saturating_add(key.length));
     let chunks = (start >> CHUNK_BITS)..end.div_ceil(CHUNK_BYTES);
     chunks.map(move |chunk| {
@@ -469,11 +469,11 @@ fn clip(position: u64, base: u64) -> u32 {
     u32::try_from(position.saturating_sub(base).min(CHUNK_BYTES)).expect("a chunk is short")
 }
 
-fn chunk_key(key: ChunkKey) -> Vec<u8> {
+pub(super) fn chunk_key(object: u64, chunk: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(18);
     bytes.push(b'c');
-    bytes.extend_from_slice(&key.object.to_be_bytes());
-    bytes.extend_from_slice(&key.chunk.to_be_bytes());
+    bytes.extend_from_slice(&object.to_be_bytes());
+    bytes.extend_from_slice(&chunk.to_be_bytes());
     bytes
 }
 
@@ -546,6 +546,6 @@ fn decode_numbers<const N: usize>(bytes: &[u8]) -> Result<[u64; N], kv::Error> {
     Ok(numbers)
 }
 
-fn damaged(detail: &str) -> kv::Error {
+pub(super) fn damaged(detail: &str) -> kv::Error {
     kv::Error::Damaged { doing: "reading the extent index", detail: detail.to_string() }
 }

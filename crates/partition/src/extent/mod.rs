@@ -13,8 +13,11 @@
 
 pub mod chunk;
 pub mod command;
+pub mod compact;
+pub mod frozen;
 pub mod index;
 
 pub use chunk::{ChunkMap, Extent};
 pub use command::{Command, DataKey};
+pub use frozen::Frozen;
 pub use index::{Applied, Index, Piece};

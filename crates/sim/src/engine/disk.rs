@@ -7,7 +7,7 @@
 //! fails makes nothing durable, then or later. Small files (epoch, configuration, life) are
 //! replaced atomically and synced before they are reported.
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use partition::replica::{Entry, Failure, Persisted, Position};
 use types::{Configuration, Epoch, Sequence};
 

@@ -1,7 +1,7 @@
 //! One machine: its clock, its disk, and the process that drives a replica on it.
 
-use super::dice::Dice;
 use super::disk::Disk;
+use crate::dice::Dice;
 use partition::replica::{Effect, Replica};
 use types::{Moment, ReplicaId, Sequence};
 

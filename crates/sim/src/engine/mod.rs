@@ -8,7 +8,6 @@ mod check;
 mod clients;
 mod control;
 mod coverage;
-mod dice;
 mod disk;
 mod driver;
 mod healing;
@@ -22,6 +21,6 @@ mod tests;
 mod trace;
 mod world;
 
-pub use check::Violation;
+pub use crate::verdict::Violation;
 pub use coverage::{Coverage, Sight};
 pub use runner::{Campaign, Failure, Run, replay, run};

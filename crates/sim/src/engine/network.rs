@@ -1,6 +1,6 @@
 //! The network between machines and to the control plane: drops, doubles, delays, reorders, cuts.
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// Place of the control plane in the tables of links.
 pub(super) const CONTROL: usize = 7;

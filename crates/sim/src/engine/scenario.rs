@@ -3,8 +3,8 @@
 //! Each run switches on a random part of the troubles only. Runs with everything at once seldom
 //! get anywhere; a run with two troubles finds what those two do to each other.
 
-use super::dice::Dice;
 use super::network::Weather;
+use crate::dice::Dice;
 use types::volume::Durability;
 
 const MS: u64 = 1_000_000;

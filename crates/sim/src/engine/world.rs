@@ -7,12 +7,12 @@
 use super::check::{Oracle, Verdict, Violation};
 use super::control::Control;
 use super::coverage::{Coverage, Sight};
-use super::dice::Dice;
 use super::disk::Mark;
 use super::machine::Machine;
 use super::network::{CONTROL, Network, Weather};
 use super::scenario::Scenario;
 use super::trace::Trace;
+use crate::dice::Dice;
 use partition::replica::{Append, Change, Event, Message, Position, Status};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -3,21 +3,47 @@
 use super::Space;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::fs;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// The file whose lock says that a process uses the folder. It holds that process's number.
+pub const LOCK_FILE: &str = "lock";
 
 /// The folder that holds a disk.
 #[derive(Clone, Debug)]
 pub struct Root {
     path: Arc<PathBuf>,
+    lock: Arc<OnceLock<fs::File>>,
 }
 
 impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Root> {
         fs::create_dir_all(path)?;
-        Ok(Root { path: Arc::new(fs::canonicalize(path)?) })
+        Ok(Root { path: Arc::new(fs::canonicalize(path)?), lock: Arc::default() })
+    }
+
+    /// Held until the last handle is dropped or the process ends, however it ends.
+    pub(super) fn lock(&self) -> io::Result<()> {
+        let path = self.path.join(LOCK_FILE);
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder)?;
+                let message = format!("in use by process {}", holder.trim());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        // The number is for people; the lock holds without it.
+        file.set_len(0)?;
+        file.write_all(std::process::id().to_string().as_bytes())?;
+        let _ = self.lock.set(file);
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {

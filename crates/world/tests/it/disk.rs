@@ -45,6 +45,19 @@ fn a_real_disk_keeps_the_contract() {
 }
 
 #[test]
+fn a_folder_is_used_by_one_process_at_a_time() {
+    let root = std::env::temp_dir().join(format!("holdfast-lock-{}", std::process::id()));
+    let (first, second) = (Disk::real(&root).unwrap(), Disk::real(&root).unwrap());
+    first.lock().unwrap();
+    let error = second.lock().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy);
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    drop(first);
+    second.lock().unwrap();
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
 fn a_simulated_disk_keeps_the_contract() {
     contract(&Disk::simulated(SimDisk::new("d", 1, MIB)));
 }

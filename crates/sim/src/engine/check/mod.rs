@@ -18,26 +18,8 @@ use partition::replica::{Entry, Position, Refusal};
 use reads::Reads;
 use types::{Epoch, Kind, ReplicaId, Sequence};
 
-/// A promise that was broken, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Name of the invariant.
-    pub invariant: &'static str,
-    pub what: String,
-}
-
-impl std::fmt::Display for Violation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.invariant, self.what)
-    }
-}
-
-pub(super) type Verdict = Result<(), Violation>;
-
-/// Builds a verdict: fine, or the named violation.
-fn demand(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Verdict {
-    if holds { Ok(()) } else { Err(Violation { invariant, what: what() }) }
-}
+use crate::verdict::demand;
+pub(super) use crate::verdict::{Verdict, Violation};
 
 /// All checkers together.
 #[derive(Debug, Default)]

@@ -1,8 +1,10 @@
 //! Listens for people: HTTP/1 over the world's network, with TLS when it has a certificate.
+//!
+//! It knows nothing of what is asked: who starts it hands it a function that answers.
 
-use super::Admin;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
+use futures::future::BoxFuture;
 use hyper::body::Incoming as HttpBody;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,28 +23,37 @@ const CONNECTIONS_MAX: usize = 256;
 /// How long somebody may take to say what they want.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A listening admin API. Dropping it ends its connections.
+/// Answers a request.
+pub type Answer = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
+/// A listening HTTP server. Dropping it ends its connections.
 #[derive(Debug)]
-pub(crate) struct ApiServer {
+pub struct HttpServer {
     address: SocketAddr,
     stop: watch::Sender<bool>,
 }
 
-impl ApiServer {
-    pub(crate) fn start(world: &World, listener: Listener, admin: Admin) -> std::io::Result<Self> {
+impl HttpServer {
+    /// Answers what comes in on `listener`.
+    ///
+    /// # Errors
+    /// When the listener does not know its own address.
+    pub fn start(world: &World, listener: Listener, answer: Answer) -> std::io::Result<Self> {
         let address = listener.local_address()?;
         let (stop, stopped) = watch::channel(false);
-        let accept = accept_all(world.clone(), listener, admin, stopped);
-        world.spawn("api-accept", accept);
-        Ok(ApiServer { address, stop })
+        let accept = accept_all(world.clone(), listener, answer, stopped);
+        world.spawn("http-accept", accept);
+        Ok(HttpServer { address, stop })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for ApiServer {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.stop.send_replace(true);
     }
@@ -51,7 +62,7 @@ impl Drop for ApiServer {
 async fn accept_all(
     world: World,
     listener: Listener,
-    admin: Admin,
+    answer: Answer,
     mut stopped: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -65,24 +76,24 @@ async fn accept_all(
         let incoming = match accepted {
             Ok(incoming) => incoming,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to the admin API");
+                tracing::warn!(%error, "cannot accept an HTTP connection");
                 world.sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let (admin, mut stopped) = (admin.clone(), stopped.clone());
-        world.spawn("api-connection", async move {
+        let (answer, mut stopped) = (answer.clone(), stopped.clone());
+        world.spawn("http-connection", async move {
             let _place = place;
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => {}
-                () = serve(incoming, admin) => {}
+                () = serve(incoming, answer) => {}
             }
         });
     }
 }
 
-async fn serve(incoming: Incoming, admin: Admin) {
+async fn serve(incoming: Incoming, answer: Answer) {
     let peer = incoming.peer.clone();
     let stream = match tokio::time::timeout(CONNECT_TIMEOUT, incoming.establish()).await {
         Ok(Ok(stream)) => stream,
@@ -90,14 +101,14 @@ async fn serve(incoming: Incoming, admin: Admin) {
         Err(_) => return tracing::debug!(peer, "handshake took too long"),
     };
     let answer = service_fn(move |request: Request<HttpBody>| {
-        let admin = admin.clone();
-        async move { Ok::<_, Infallible>(admin.answer(request.map(Body::new)).await) }
+        let answered = answer(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), answer);
     if let Err(error) = connection.await {
-        tracing::debug!(peer, %error, "a connection to the admin API ended badly");
+        tracing::debug!(peer, %error, "an HTTP connection ended badly");
     }
 }

@@ -1,0 +1,174 @@
+//! What is damaged in one replica and not yet mended.
+//!
+//! Kept so that a damaged replica shows as one until the last place of it is well again, and no
+//! longer. Places that could not be mended at once (no other replica had good bytes, or none could
+//! be asked) are looked at again, less and less often. All of it is in memory only: after a restart
+//! damage is found again by whoever meets it.
+
+use super::read::{Damage, read_piece};
+use super::{Holder, Machine};
+use crate::run::NodeEvent;
+use partition::log::Location;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use types::Moment;
+use types::limits::{
+    DAMAGES_REMEMBERED_MAX, DAMAGES_RETRY_INTERVAL, DAMAGES_RETRY_INTERVAL_MAX, MEND_BATCH,
+};
+
+/// Damaged places by their records.
+#[derive(Debug, Default)]
+pub(super) struct Damages {
+    places: BTreeMap<Location, Damage>,
+    /// There were more than are remembered: only a new start tells whether all are mended.
+    overflowed: bool,
+    /// When to look again, and how long to wait after that.
+    retry: Option<(Moment, Duration)>,
+}
+
+impl Damages {
+    /// Remembers a damaged place. Says whether it is news.
+    pub(super) fn note(&mut self, damage: &Damage, now: Moment) -> bool {
+        let at = damage.piece.extent.at;
+        if self.places.contains_key(&at) {
+            return false;
+        }
+        if self.places.len() >= DAMAGES_REMEMBERED_MAX {
+            self.overflowed = true;
+            return false;
+        }
+        self.places.insert(at, damage.clone());
+        self.retry = Some((now + DAMAGES_RETRY_INTERVAL, DAMAGES_RETRY_INTERVAL));
+        true
+    }
+
+    /// The place is well again, or nobody needs what was there.
+    pub(super) fn mended(&mut self, at: Location) {
+        self.places.remove(&at);
+    }
+
+    /// What to look at again now.
+    fn due(&mut self, now: Moment) -> Vec<Damage> {
+        let Some((at, wait)) = self.retry.filter(|(at, _)| *at <= now) else { return Vec::new() };
+        if self.places.is_empty() {
+            self.retry = None;
+            return Vec::new();
+        }
+        let wait = (wait * 2).min(DAMAGES_RETRY_INTERVAL_MAX);
+        self.retry = Some((at.max(now) + wait, wait));
+        self.places.values().take(MEND_BATCH).cloned().collect()
+    }
+
+    /// Whether anything is known to be damaged.
+    pub(super) fn are_there(&self) -> bool {
+        self.overflowed || !self.places.is_empty()
+    }
+
+    /// What to tell people; `None` when nothing is damaged.
+    pub(super) fn describe(&self) -> Option<String> {
+        let more = if self.overflowed { " or more" } else { "" };
+        match self.places.first_key_value() {
+            Some((at, damage)) => {
+                let (segment, offset, count) = (at.segment, at.offset, self.places.len());
+                let first = format!("segment {segment} offset {offset}: {}", damage.reason);
+                Some(match count {
+                    1 => first,
+                    _ => format!("{count}{more} places; {first}"),
+                })
+            }
+            None if self.overflowed => Some("places that are not remembered".to_owned()),
+            None => None,
+        }
+    }
+}
+
+impl Holder {
+    /// Looks again at what is damaged, when it is time.
+    pub(super) fn tend_damages(&mut self, now: Moment) {
+        let due = self.damages.due(now);
+        if due.is_empty() || !matches!(self.machine, Machine::Data(_)) {
+            return;
+        }
+        let numbers = due.iter().map(|damage| damage.piece.extent.at.segment);
+        let files: HashMap<_, _> =
+            numbers.filter_map(|number| Some((number, self.log.file(number).ok()?))).collect();
+        let (context, partition, replica) = (self.context.clone(), self.partition, self.id);
+        self.context.world.spawn("look again", async move {
+            let look = move || {
+                due.into_iter().partition(|damage: &Damage| {
+                    let mut out = vec![0; damage.piece.extent.length as usize];
+                    let file = files.get(&damage.piece.extent.at.segment);
+                    let read = |file| {
+                        read_piece(partition, damage.object, &damage.piece, file, &mut out).is_ok()
+                    };
+                    file.is_some_and(read)
+                })
+            };
+            let (good, damages): (Vec<Damage>, Vec<Damage>) = context.world.blocking(look).await;
+            let good = good.iter().map(|damage| damage.piece.extent.at).collect();
+            context.post(NodeEvent::LookedAgain { replica, good, damages });
+        });
+    }
+
+    /// Some places may be well again; the others may be mended now.
+    pub fn looked_again(&mut self, good: Vec<Location>, damages: Vec<Damage>) {
+        good.into_iter().for_each(|at| self.damages.mended(at));
+        self.mend_all(damages);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use partition::extent::{Extent, Piece};
+
+    fn at(offset: u32) -> Location {
+        Location { segment: 7, offset }
+    }
+
+    fn damage(offset: u32, reason: &str) -> Damage {
+        let extent = Extent { start: 0, length: 1, at: at(offset), skip: 0, payload_bytes: 1 };
+        Damage { object: 1, piece: Piece { offset: 0, extent }, reason: reason.to_owned() }
+    }
+
+    fn second(second: u64) -> Moment {
+        Moment(second * 1_000_000_000)
+    }
+
+    #[test]
+    fn damaged_until_the_last_place_is_mended() {
+        let mut damages = Damages::default();
+        assert_eq!(damages.describe(), None);
+        assert!(damages.note(&damage(64, "a block's checksum is wrong"), second(0)));
+        assert!(!damages.note(&damage(64, "again"), second(0)));
+        assert!(damages.note(&damage(128, "cut off"), second(0)));
+        let said = damages.describe().unwrap();
+        assert_eq!(said, "2 places; segment 7 offset 64: a block's checksum is wrong");
+        damages.mended(at(64));
+        damages.mended(at(64));
+        assert_eq!(damages.describe().unwrap(), "segment 7 offset 128: cut off");
+        damages.mended(at(128));
+        assert_eq!(damages.describe(), None);
+    }
+
+    #[test]
+    fn what_stays_damaged_is_looked_at_less_and_less_often() {
+        let mut damages = Damages::default();
+        damages.note(&damage(64, "x"), second(0));
+        let looks = (0..3600).filter(|s| !damages.due(second(*s)).is_empty()).count();
+        assert!((60..80).contains(&looks), "{looks} looks in an hour");
+        damages.mended(at(64));
+        assert!((3600..7200).all(|s| damages.due(second(s)).is_empty()));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_says_so() {
+        let mut damages = Damages::default();
+        let count = u32::try_from(DAMAGES_REMEMBERED_MAX).unwrap() + 1;
+        for offset in 0..count {
+            damages.note(&damage(offset, "x"), second(0));
+        }
+        (0..count).for_each(|offset| damages.mended(at(offset)));
+        assert!(damages.describe().is_some());
+    }
+}

@@ -1,0 +1,141 @@
+//! What kind of run a seed gives: how many hosts, which weather, which troubles.
+//!
+//! Each run switches on a few of the troubles only: a run with two of them finds what those two do
+//! to each other.
+
+use crate::dice::Dice;
+use std::time::Duration;
+use types::volume::Durability;
+
+/// After everything has healed, all partitions are whole and all operations succeed within this.
+pub(super) const SETTLE_MAX: Duration = Duration::from_secs(40);
+
+/// A kind of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// The process of a node, a member or a client dies.
+    KillNode,
+    KillControl,
+    KillClient,
+    /// ... of whichever member leads the control plane.
+    KillControlLeader,
+    /// ... of everybody at once.
+    KillAll,
+    /// The power of a host fails: what was not synced is gone, in part or in whole.
+    LosePowerNode,
+    LosePowerControl,
+    /// The power of all hosts fails at once.
+    Blackout,
+    /// A link between two hosts is cut.
+    Cut,
+    /// A node, or a member, is cut off from everybody else of the cluster.
+    IsolateNode,
+    IsolateControl,
+    /// The hosts fall into two halves.
+    Split,
+    /// A link becomes slow.
+    SlowLink,
+    /// A disk of a node is full for a while.
+    FillDisk,
+    /// A disk of a node fails now and then, for a while.
+    FailWrites,
+    FailSyncs,
+    FailReads,
+    /// A bit of a node's log flips.
+    Rot,
+}
+
+impl Trouble {
+    const ALL: &[Trouble] = &[
+        Trouble::KillNode,
+        Trouble::KillControl,
+        Trouble::KillClient,
+        Trouble::KillControlLeader,
+        Trouble::KillAll,
+        Trouble::LosePowerNode,
+        Trouble::LosePowerControl,
+        Trouble::Blackout,
+        Trouble::Cut,
+        Trouble::IsolateNode,
+        Trouble::IsolateControl,
+        Trouble::Split,
+        Trouble::SlowLink,
+        Trouble::FillDisk,
+        Trouble::FailWrites,
+        Trouble::FailSyncs,
+        Trouble::FailReads,
+        Trouble::Rot,
+    ];
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Scenario {
+    pub(super) members: usize,
+    pub(super) nodes: usize,
+    pub(super) clients: usize,
+    pub(super) durability: Durability,
+    pub(super) troubles: Vec<Trouble>,
+    /// How long there is trouble.
+    pub(super) trouble: Duration,
+    /// Time between two troubles, at most.
+    pub(super) gap: Duration,
+    /// Time between two operations of a client, at most.
+    pub(super) pause: Duration,
+    pub(super) latency_min: Duration,
+    pub(super) latency_max: Duration,
+    /// Longest time that a sync, or other work that may block, takes.
+    pub(super) work_max: Duration,
+    /// After how long a silent node's replicas, and broken ones, are made anew.
+    pub(super) replace_after: Duration,
+    /// The one node whose power may fail in a run where an acknowledged write need not be on any
+    /// disk: were it two, writes could be lost that nobody promised to keep.
+    pub(super) powerless: usize,
+}
+
+impl Scenario {
+    pub(super) fn draw(dice: &mut Dice) -> Scenario {
+        let nodes = *dice.pick(&[3, 3, 4]);
+        let few = *dice.pick(&[120, 250, 500]);
+        let mut troubles: Vec<Trouble> =
+            Trouble::ALL.iter().copied().filter(|_| dice.chance(few)).collect();
+        if troubles.is_empty() {
+            troubles.push(*dice.pick(Trouble::ALL));
+        }
+        let durability = *dice.pick(&[Durability::Replicated, Durability::Synced]);
+        if durability == Durability::Replicated && troubles.contains(&Trouble::LosePowerNode) {
+            troubles.retain(|trouble| !thins_out(*trouble));
+        }
+        let latency_max = *dice.pick(&[2, 5, 20]);
+        Scenario {
+            members: 3,
+            nodes,
+            clients: dice.between(2, 5) as usize,
+            durability,
+            troubles,
+            trouble: Duration::from_millis(dice.between(5_000, 12_000)),
+            gap: Duration::from_millis(dice.between(400, 3_000)),
+            pause: Duration::from_millis(dice.between(60, 250)),
+            latency_min: Duration::from_micros(200),
+            latency_max: Duration::from_millis(latency_max),
+            work_max: Duration::from_millis(*dice.pick(&[0, 4, 20])),
+            replace_after: Duration::from_secs(*dice.pick(&[4, 15])),
+            powerless: dice.below(nodes),
+        }
+    }
+}
+
+/// Whether a trouble may leave the one replica whose power fails as the only one in sync: then
+/// what was acknowledged may be lost with it, and nobody promised otherwise.
+fn thins_out(trouble: Trouble) -> bool {
+    !matches!(
+        trouble,
+        Trouble::KillControl
+            | Trouble::KillClient
+            | Trouble::KillControlLeader
+            | Trouble::LosePowerNode
+            | Trouble::LosePowerControl
+            | Trouble::Blackout
+            | Trouble::IsolateControl
+            | Trouble::Rot
+    )
+}
