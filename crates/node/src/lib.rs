@@ -147,6 +147,12 @@ impl Node {
         &self.context.counters
     }
 
+    /// Has every replica read everything it holds again, and mended where it is damaged. It does so
+    /// by itself every `SCRUB_INTERVAL`.
+    pub fn scrub(&self) {
+        self.context.post(NodeEvent::Scrub);
+    }
+
     /// What it would tell the control plane now; `None` once its loop has ended.
     pub async fn report(&self) -> Option<run::Report> {
         let (answer, report) = oneshot::channel();

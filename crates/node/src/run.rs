@@ -69,6 +69,13 @@ pub enum NodeEvent {
         good: Vec<Location>,
         damages: Vec<replica::Damage>,
     },
+    /// A page of a scrub was read.
+    Scrubbed {
+        replica: ReplicaId,
+        page: Result<replica::Page, String>,
+    },
+    /// Every replica shall be read again.
+    Scrub,
     /// Damage was met where nothing can be said of what is damaged.
     DamageMet {
         replica: ReplicaId,
@@ -246,6 +253,10 @@ impl NodeLoop {
             NodeEvent::LookedAgain { replica, good, damages } => {
                 self.with(replica, |holder| holder.looked_again(good, damages));
             }
+            NodeEvent::Scrubbed { replica, page } => {
+                self.with(replica, |holder| holder.scrubbed(page));
+            }
+            NodeEvent::Scrub => self.replicas.values_mut().for_each(Holder::look_for_damage),
             NodeEvent::DamageMet { replica } => self.with(replica, Holder::look_for_damage),
             NodeEvent::LogStart { replica, start } => {
                 self.with(replica, |holder| holder.handle(Event::LogStart { start }));

@@ -121,14 +121,20 @@ fn in_a_process(seed: u64) -> Result<(u64, Option<String>)> {
     Ok((operations.unwrap_or(0), Some(failure)))
 }
 
-/// Lets hosts say what they do, each line with its host and the simulated time.
+/// Lets hosts say what they do, each line with its host and the simulated time, when `RUST_LOG`
+/// says what of it.
+///
+/// What is logged may shift the chance that libraries take from their thread, and with it the run:
+/// so nothing is logged unless it is asked for, and `--trace` alone shows the very run that failed.
 fn log_to_stderr() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let Ok(wanted) = std::env::var("RUST_LOG") else { return };
+    let filter: Targets = wanted.parse().unwrap_or_default();
+    let lines = tracing_subscriber::fmt::layer()
         .with_timer(sim::cluster::SimulatedTime)
         .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+        .with_ansi(false);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }

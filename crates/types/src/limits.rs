@@ -286,6 +286,12 @@ pub const INSPECT_FILES_MAX: usize = 4096;
 pub const INSPECT_FINDINGS_MAX: usize = 256;
 pub const INSPECT_DAMAGES_MAX: usize = 4;
 
+/// Every replica reads all of its data again this often, at most so fast; the first time this long
+/// after its node started.
+pub const SCRUB_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+pub const SCRUB_BYTES_PER_SECOND: u64 = 32 << 20;
+pub const SCRUB_DELAY: Duration = Duration::from_secs(600);
+
 /// Damaged places of one replica that are remembered until they are mended.
 pub const DAMAGES_REMEMBERED_MAX: usize = 1024;
 

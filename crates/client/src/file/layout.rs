@@ -99,6 +99,7 @@ impl File {
             let mut state = self.shared.lock();
             let pending = std::mem::take(&mut state.commit);
             state.commit.reservation_used = pending.reservation_used;
+            state.commit.recount = pending.recount;
             pending
         };
         change.allocated_delta = delta + pending.allocated_delta;
@@ -137,6 +138,19 @@ impl File {
         self.volume.client().world.sleep(std::time::Duration::from_millis(5)).await;
     }
 
+    /// What the file really holds, less what the namespace believes.
+    pub(super) async fn recount(&self) -> Result<i64, Error> {
+        let mut held = 0;
+        for placement in self.placed_from(0).await? {
+            let partition = PartitionId(placement.partition);
+            let start = placement.chunk * CHUNK_BYTES;
+            let runs = self.volume.chunk_extents(partition, self.inode(), start).await?;
+            held += runs.iter().map(|(_, length)| *length).sum::<u64>();
+        }
+        let known = self.volume.attributes(self.inode()).await?.allocated;
+        Ok(held.cast_signed() - known.cast_signed())
+    }
+
     async fn trim_from(&self, from: u64) -> Result<i64, Error> {
         let mut delta = 0;
         for placement in self.placed_from(from / CHUNK_BYTES).await? {
@@ -154,9 +168,11 @@ impl File {
         length: u64,
     ) -> Result<i64, Error> {
         let partition = PartitionId(placement.partition);
-        let delta = self.volume.trim_record(partition, self.inode(), start, length).await?;
-        self.shared.lock().unsynced.insert(partition);
-        Ok(delta)
+        let grown = self.volume.trim_record(partition, self.inode(), start, length).await?;
+        let mut state = self.shared.lock();
+        state.unsynced.insert(partition);
+        state.commit.recount |= !grown.certain;
+        Ok(grown.delta)
     }
 
     /// Makes a range a hole; the length stays.

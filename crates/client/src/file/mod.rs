@@ -102,6 +102,8 @@ struct PendingCommit {
     allocated_delta: i64,
     /// Bytes of this client's reservation that were written.
     reservation_used: u64,
+    /// It is not certain what was written: count anew what the file holds.
+    recount: bool,
 }
 
 impl PendingCommit {
@@ -114,6 +116,7 @@ impl PendingCommit {
         self.mtime = self.mtime.max(older.mtime);
         self.allocated_delta += older.allocated_delta;
         self.reservation_used += older.reservation_used;
+        self.recount |= older.recount;
     }
 }
 

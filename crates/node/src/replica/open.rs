@@ -184,6 +184,7 @@ impl Holder {
             room_probed: None,
             failed: None,
             damages: Default::default(),
+            scrub: super::scrub::Scrub::new(context.world.now()),
             context,
         })
     }

@@ -112,13 +112,13 @@ impl Scenario {
             clients: dice.between(2, 5) as usize,
             durability,
             troubles,
-            trouble: Duration::from_millis(dice.between(5_000, 12_000)),
-            gap: Duration::from_millis(dice.between(400, 3_000)),
-            pause: Duration::from_millis(dice.between(60, 250)),
+            trouble: Duration::from_millis(dice.between(4_000, 9_000)),
+            gap: Duration::from_millis(dice.between(150, 1_500)),
+            pause: Duration::from_millis(dice.between(30, 150)),
             latency_min: Duration::from_micros(200),
             latency_max: Duration::from_millis(latency_max),
             work_max: Duration::from_millis(*dice.pick(&[0, 4, 20])),
-            replace_after: Duration::from_secs(*dice.pick(&[4, 15])),
+            replace_after: Duration::from_secs(*dice.pick(&[3, 3, 10])),
             powerless: dice.below(nodes),
         }
     }
