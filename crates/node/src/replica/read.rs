@@ -74,9 +74,24 @@ impl Holder {
         });
     }
 
-    /// A read found damage: get the bytes elsewhere.
+    /// A read found damage: get the bytes elsewhere. What was overwritten or moved since the read
+    /// began, and whose room was given back, is not damaged: then the read begins anew.
     pub fn read_damaged(&mut self, damaged: Damaged) {
         let Damaged { bytes, key, damages, responder } = damaged;
+        let mut pieces = Vec::new();
+        if let Machine::Data(index) = &mut self.machine
+            && index.find(&key, &mut pieces).is_ok()
+        {
+            let is_here = |damage: &Damage| {
+                pieces.iter().any(|piece| {
+                    piece.offset == damage.piece.offset && piece.extent.at == damage.piece.extent.at
+                })
+            };
+            if !damages.iter().all(is_here) {
+                let wanted = Wanted { key, pieces };
+                return self.start_read(ReadJob { wanted, responder });
+            }
+        }
         self.mend_and_reply(bytes, key, damages, responder);
     }
 

@@ -227,7 +227,7 @@ mod tests {
 
     fn store() -> Store {
         let database = Database::simulated();
-        Store::new(Arc::new(database.handle(Space::Metadata, b"store")))
+        Store::new(Arc::new(database.handle(Space::Metadata, &b"store"[..])))
     }
 
     fn waiting(store: &Store) -> Vec<&[u8]> {
