@@ -2,9 +2,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "tools work on the real machine")]
 
+mod bench;
+mod campaign;
 mod check;
 mod fuzz;
 mod lockfile;
+mod mounted;
 mod mutations;
 mod posix;
 mod ratchet;
@@ -33,8 +36,12 @@ enum Task {
     Posix(posix::Posix),
     /// Feed hostile input to everything that is read from a network or a disk.
     Fuzz(fuzz::Fuzz),
+    /// What takes too long for every change: faults, and real programs.
+    Campaign(campaign::Campaign),
     /// Run simulations from seeds.
     Sim(sim::Sim),
+    /// Measure the system beside its references.
+    Bench(bench::Bench),
     /// Plant known bugs, one at a time, and show that the simulation finds each.
     Mutations(mutations::Mutations),
 }
@@ -45,7 +52,9 @@ fn main() -> ExitCode {
         Task::Test(task) => task.run(),
         Task::Posix(task) => task.run(),
         Task::Fuzz(task) => task.run(),
+        Task::Campaign(task) => task.run(),
         Task::Sim(task) => task.run(),
+        Task::Bench(task) => task.run(),
         Task::Mutations(task) => task.run(),
     };
     match outcome {

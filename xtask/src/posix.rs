@@ -4,15 +4,14 @@
 //! the list below is exact: a test that fails, or is not run without being listed, is an error, and
 //! so is one that passes although it is listed.
 
+use crate::mounted::{Build, Mounted};
 use crate::run;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Posix {
@@ -69,21 +68,6 @@ naptime = 0.005
 allow_remount = false
 "#;
 
-/// A cluster that is mounted, and gone when this is.
-struct Mounted {
-    process: Child,
-    folder: PathBuf,
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let pid = self.process.id().to_string();
-        let _ = Command::new("kill").args(["-INT", &pid]).status();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
 impl Posix {
     pub(crate) fn run(self) -> Result<()> {
         if !run::is_root()? {
@@ -94,8 +78,8 @@ impl Posix {
         let local = folder.join("local");
         fs::create_dir_all(&local)?;
         fs::write(folder.join("pjdfstest.toml"), CONFIG)?;
-        let mounted = mount(&folder)?;
-        let ours = self.suite(&suite, &mounted.folder.join("mount"))?;
+        let mounted = Mounted::start(folder.clone(), Build::Debug)?;
+        let ours = self.suite(&suite, &mounted.path())?;
         if self.verbose {
             run::say(&ours.text);
         }
@@ -203,34 +187,6 @@ impl Outcome {
         let first: Vec<&str> = failures.take(20).collect();
         bail!("pjdfstest:\n{}\n{}", wrong.join("\n"), first.join("\n"))
     }
-}
-
-fn mount(folder: &Path) -> Result<Mounted> {
-    run::succeed(run::cargo().args(["build", "--quiet", "-p", "holdfast"]))?;
-    let mount = folder.join("mount");
-    fs::create_dir_all(&mount)?;
-    let log = fs::File::create(folder.join("log"))?;
-    let process = Command::new(run::workspace().join("target/debug/holdfast"))
-        .args(["up", "--listen", "127.0.0.1:0", "--data"])
-        .arg(folder.join("data"))
-        .arg("--mount")
-        .arg(&mount)
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("cannot run holdfast up")?;
-    let mut mounted = Mounted { process, folder: folder.to_owned() };
-    for _ in 0..600 {
-        let text = fs::read_to_string(folder.join("log")).unwrap_or_default();
-        if text.contains("mounted on") {
-            return Ok(mounted);
-        }
-        if let Some(status) = mounted.process.try_wait()? {
-            bail!("holdfast up ended: {status}\n{text}");
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    bail!("holdfast up did not mount within 30 s")
 }
 
 #[cfg(test)]

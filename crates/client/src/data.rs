@@ -7,6 +7,15 @@ use types::limits::{CHUNK_BYTES, RECORD_PAYLOAD_BYTES_MAX};
 use types::{InodeId, PartitionId};
 use wire::{Operation, Request, data};
 
+/// By how many bytes an object grew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grown {
+    pub(crate) delta: i64,
+    /// An earlier attempt may have been carried out as well: then the answer to the last one says
+    /// nothing of what the first one did.
+    pub(crate) certain: bool,
+}
+
 impl Volume {
     /// Writes bytes that lie within one chunk and fit into one record; returns how many more bytes
     /// the object holds.
@@ -16,7 +25,7 @@ impl Volume {
         inode: InodeId,
         offset: u64,
         payload: Bytes,
-    ) -> Result<i64, Error> {
+    ) -> Result<Grown, Error> {
         assert!(payload.len() <= RECORD_PAYLOAD_BYTES_MAX as usize, "callers split");
         let sums = block_checksums(&payload);
         let checksums: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
@@ -32,16 +41,17 @@ impl Volume {
         inode: InodeId,
         offset: u64,
         length: u64,
-    ) -> Result<i64, Error> {
+    ) -> Result<Grown, Error> {
         let trim = data::Trim { object: inode.0, offset, length };
         let request = Request::new(Operation::DataTrim).message(&trim);
         self.written(partition, request).await
     }
 
-    async fn written(&self, partition: PartitionId, request: Request) -> Result<i64, Error> {
-        let reply = self.call(partition, request).await?;
+    async fn written(&self, partition: PartitionId, request: Request) -> Result<Grown, Error> {
+        let mut uncertain = false;
+        let reply = self.call_noting(partition, request, &mut uncertain).await?;
         let written: data::Written = decode(&reply)?;
-        Ok(written.allocated_delta)
+        Ok(Grown { delta: written.allocated_delta, certain: !uncertain })
     }
 
     /// Reads part of one chunk into `out`; holes read as zeros.

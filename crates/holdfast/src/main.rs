@@ -19,6 +19,11 @@ mod tls;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// A request is taken apart and answered with many small allocations, often on one thread and freed
+/// on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match cli.run() {

@@ -20,5 +20,6 @@ mod it {
     mod semantics;
     mod session;
     mod space;
+    mod strangers;
     mod usage;
 }

@@ -1,10 +1,10 @@
 //! What every part of a node may use.
 
-use crate::run::NodeEvent;
+use crate::inbox::Inbox;
+use crate::run::{NodeEvent, NodeLoop};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
-use tokio::sync::mpsc;
 use types::{BootId, NodeId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
@@ -21,7 +21,7 @@ pub struct Context {
     /// Where other nodes listen, as the control plane last said.
     pub addresses: RwLock<Addresses>,
     /// The way into the node's own loop.
-    pub inbox: mpsc::UnboundedSender<NodeEvent>,
+    pub inbox: Inbox<NodeLoop>,
     pub counters: Arc<Counters>,
 }
 
@@ -119,7 +119,6 @@ impl Context {
 
     /// Puts an event into the node's own loop.
     pub fn post(&self, event: NodeEvent) {
-        // Fails only when the loop has ended, and then nothing matters any more.
-        let _ = self.inbox.send(event);
+        self.inbox.post(event);
     }
 }

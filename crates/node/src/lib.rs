@@ -1,11 +1,12 @@
 //! A storage node: one loop that owns its replicas, on its disks.
 //!
-//! Where to look: [`run`] is the loop, [`replica`] one replica with its log and index, [`log`] the
+//! Where to look: [`run`] is the loop, [`inbox`] the way into it, [`replica`] one replica with its log and index, [`log`] the
 //! files, [`heartbeat`] what the control plane hears, [`service`] where requests come in.
 
 pub mod codec;
 pub mod context;
 pub mod heartbeat;
+pub mod inbox;
 pub mod log;
 pub mod replica;
 pub mod run;
@@ -13,13 +14,14 @@ pub mod service;
 pub mod store;
 
 use context::{Addresses, Context, Counters};
+use inbox::Inbox;
 use replica::Home;
 use run::{NodeEvent, NodeLoop};
 use service::NodeService;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use store::Identity;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use types::{BootId, DiskId, NodeId};
 use wire::control::{DiskOffer, Join, JoinReply};
@@ -98,7 +100,7 @@ impl Node {
         let members = Members::new(peers.clone(), config.members.clone());
         let boot = BootId(world.random());
         let joined = join(&config, &members, boot, &address).await?;
-        let (inbox, events) = mpsc::unbounded_channel();
+        let inbox = Inbox::new(world.clone());
         let context = Arc::new(Context {
             world: world.clone(),
             peers,
@@ -107,7 +109,7 @@ impl Node {
             cluster: joined.cluster,
             boot,
             addresses: RwLock::new(Addresses::default()),
-            inbox,
+            inbox: inbox.clone(),
             counters: Arc::default(),
         });
         let homes = homes(&config, &joined);
@@ -121,7 +123,7 @@ impl Node {
         let server = Server::start(&world, listener, service.clone(), config.metrics.clone())
             .map_err(listen)?;
         tracing::info!(node = %context.node, address, "node started");
-        let running = world.spawn("node", node_loop.run(events));
+        let running = world.spawn("node", inbox.keep(node_loop));
         let beating = world.spawn("heartbeat", heartbeat::run(context.clone(), beat));
         let hub = config.hub.clone();
         Ok(Node { context, address, server, hub, _service: service, running, beating })
@@ -143,6 +145,12 @@ impl Node {
     #[must_use]
     pub fn counters(&self) -> &Arc<Counters> {
         &self.context.counters
+    }
+
+    /// Has every replica read everything it holds again, and mended where it is damaged. It does so
+    /// by itself every `SCRUB_INTERVAL`.
+    pub fn scrub(&self) {
+        self.context.post(NodeEvent::Scrub);
     }
 
     /// What it would tell the control plane now; `None` once its loop has ended.

@@ -5,19 +5,21 @@
 //! has come, hands each event to the replica that it concerns, and lets every touched replica end
 //! its turn: so requests that arrive together become one append and one message per follower.
 //!
-//! We gave up one task per replica: on few cores their wake-ups cost more than they bring.
+//! We gave up one task per replica: on few cores their wake-ups cost more than they bring. Who runs
+//! the loop is told in [`crate::inbox`].
 
 use crate::codec::Native;
 use crate::context::Context;
+use crate::inbox::Turns;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use partition::kv::FlushJob;
 use partition::log::{Location, Record};
-use partition::replica::Event;
+use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{mpsc, oneshot};
-use types::limits::{LOOP_BATCH, LOOP_IDLE_MAX};
+use tokio::sync::oneshot;
+use types::limits::LOOP_IDLE_MAX;
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
 use wire::control::{
     Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport, ReplicaState, Role,
@@ -67,6 +69,13 @@ pub enum NodeEvent {
         good: Vec<Location>,
         damages: Vec<replica::Damage>,
     },
+    /// A page of a scrub was read.
+    Scrubbed {
+        replica: ReplicaId,
+        page: Result<replica::Page, String>,
+    },
+    /// Every replica shall be read again.
+    Scrub,
     /// Damage was met where nothing can be said of what is damaged.
     DamageMet {
         replica: ReplicaId,
@@ -96,6 +105,42 @@ pub enum NodeEvent {
     /// What to say in the next heartbeat?
     Report(oneshot::Sender<Report>),
     Stop(oneshot::Sender<()>),
+}
+
+impl Turns for NodeLoop {
+    type Event = NodeEvent;
+
+    fn turn(&mut self, events: impl Iterator<Item = NodeEvent>) -> bool {
+        for event in events {
+            if let NodeEvent::Stop(done) = event {
+                self.close();
+                let _ = done.send(());
+                return false;
+            }
+            self.handle(event);
+        }
+        self.end_turn();
+        true
+    }
+
+    fn wait(&self) -> std::time::Duration {
+        let now = self.context.world.now();
+        let wake = self.replicas.values().filter_map(|holder| holder.wake(now)).min();
+        wake.map_or(LOOP_IDLE_MAX, |wake| wake.since(now).min(LOOP_IDLE_MAX))
+    }
+
+    fn bytes(event: &NodeEvent) -> usize {
+        match event {
+            NodeEvent::Request { request, .. } => request.payload.len(),
+            NodeEvent::Replicate { native, .. } => match &native.message {
+                Message::Append(append) => {
+                    append.entries.iter().map(|entry| entry.body.payload.len()).sum()
+                }
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
 }
 
 /// The node's condition, for a heartbeat.
@@ -180,39 +225,6 @@ impl NodeLoop {
         self.replicas.insert(holder.id, holder);
     }
 
-    /// Runs until it is told to stop.
-    pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<NodeEvent>) {
-        let mut events = Vec::with_capacity(LOOP_BATCH);
-        loop {
-            let wait = self.wait();
-            tokio::select! {
-                biased;
-                count = inbox.recv_many(&mut events, LOOP_BATCH) => {
-                    if count == 0 {
-                        return;
-                    }
-                }
-                () = self.context.world.sleep(wait) => {}
-            }
-            for event in events.drain(..) {
-                if let NodeEvent::Stop(done) = event {
-                    self.close();
-                    let _ = done.send(());
-                    return;
-                }
-                self.handle(event);
-            }
-            self.end_turn();
-        }
-    }
-
-    /// How long nothing needs to be done unless something happens.
-    fn wait(&self) -> std::time::Duration {
-        let now = self.context.world.now();
-        let wake = self.replicas.values().filter_map(|holder| holder.wake(now)).min();
-        wake.map_or(LOOP_IDLE_MAX, |wake| wake.since(now).min(LOOP_IDLE_MAX))
-    }
-
     fn handle(&mut self, event: NodeEvent) {
         match event {
             NodeEvent::Request { request, responder } => self.request(request, responder),
@@ -229,22 +241,6 @@ impl NodeLoop {
             NodeEvent::Checkpointed { replica, flush, result } => {
                 self.with(replica, |holder| holder.checkpointed(&flush, result));
             }
-            NodeEvent::ReadDamaged { replica, damaged } => {
-                self.with(replica, |holder| holder.read_damaged(damaged));
-            }
-            NodeEvent::Mended { replica, damage, good } => {
-                self.with(replica, |holder| holder.mend(&damage, &good));
-            }
-            NodeEvent::DamageFound { replica, damages } => {
-                self.with(replica, |holder| holder.mend_all(damages));
-            }
-            NodeEvent::LookedAgain { replica, good, damages } => {
-                self.with(replica, |holder| holder.looked_again(good, damages));
-            }
-            NodeEvent::DamageMet { replica } => self.with(replica, Holder::look_for_damage),
-            NodeEvent::LogStart { replica, start } => {
-                self.with(replica, |holder| holder.handle(Event::LogStart { start }));
-            }
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
@@ -260,6 +256,34 @@ impl NodeLoop {
                 let _ = answer.send(self.report());
             }
             NodeEvent::Stop(_) => unreachable!("the loop itself takes it"),
+            event => self.handle_damage(event),
+        }
+    }
+
+    /// What has to do with damage, and with looking for it.
+    fn handle_damage(&mut self, event: NodeEvent) {
+        match event {
+            NodeEvent::ReadDamaged { replica, damaged } => {
+                self.with(replica, |holder| holder.read_damaged(damaged));
+            }
+            NodeEvent::Mended { replica, damage, good } => {
+                self.with(replica, |holder| holder.mend(&damage, &good));
+            }
+            NodeEvent::DamageFound { replica, damages } => {
+                self.with(replica, |holder| holder.mend_all(damages));
+            }
+            NodeEvent::LookedAgain { replica, good, damages } => {
+                self.with(replica, |holder| holder.looked_again(good, damages));
+            }
+            NodeEvent::Scrubbed { replica, page } => {
+                self.with(replica, |holder| holder.scrubbed(page));
+            }
+            NodeEvent::Scrub => self.replicas.values_mut().for_each(Holder::look_for_damage),
+            NodeEvent::DamageMet { replica } => self.with(replica, Holder::look_for_damage),
+            NodeEvent::LogStart { replica, start } => {
+                self.with(replica, |holder| holder.handle(Event::LogStart { start }));
+            }
+            event => unreachable!("{event:?} has nothing to do with damage"),
         }
     }
 

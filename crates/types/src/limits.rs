@@ -194,6 +194,13 @@ pub const COMPACTION_BATCH_BYTES: usize = 256 << 10;
 /// Events a node's loop takes at a time.
 pub const LOOP_BATCH: usize = 256;
 
+/// Turns of loops that a thread runs in a row before it leaves the rest to the node's own task.
+pub const LOOP_GUEST_TURNS_MAX: usize = 64;
+
+/// Events that come with more than this are left to the node's own task, so that the replicas of one
+/// process write side by side.
+pub const LOOP_INLINE_BYTES_MAX: usize = 64 << 10;
+
 /// Log that a namespace replica keeps behind its checkpoint, so that a replica that was away for
 /// a while is brought up with what it missed and not with everything.
 pub const LOG_KEPT_BYTES: u64 = 128 << 20;
@@ -278,6 +285,12 @@ pub const INSPECT_FILES_MAX: usize = 4096;
 /// Findings that one inspection of a namespace lists, and damages it lists of one chunk.
 pub const INSPECT_FINDINGS_MAX: usize = 256;
 pub const INSPECT_DAMAGES_MAX: usize = 4;
+
+/// Every replica reads all of its data again this often, at most so fast; the first time this long
+/// after its node started.
+pub const SCRUB_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+pub const SCRUB_BYTES_PER_SECOND: u64 = 32 << 20;
+pub const SCRUB_DELAY: Duration = Duration::from_secs(600);
 
 /// Damaged places of one replica that are remembered until they are mended.
 pub const DAMAGES_REMEMBERED_MAX: usize = 1024;

@@ -205,6 +205,29 @@ impl World {
         }
     }
 
+    /// Runs `work`, which may block, and waits for nobody.
+    pub fn detach_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        match &self.inner.runtime {
+            Some(runtime) => drop(runtime.spawn_blocking(work)),
+            None => {
+                let world = self.clone();
+                drop(tokio::spawn(async move { world.blocking(work).await }));
+            }
+        }
+    }
+
+    /// Runs `work`, which may block, on this very thread. A thread that tasks run on is replaced for
+    /// as long as it takes. In a simulation it takes its time elsewhere.
+    pub fn in_place(&self, work: impl FnOnce() + Send + 'static) {
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        if self.inner.runtime.is_none() {
+            return self.detach_blocking(work);
+        }
+        let replaceable = Handle::try_current()
+            .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if replaceable { tokio::task::block_in_place(work) } else { work() }
+    }
+
     /// Whether this is a simulation; for choosing between implementations, never for behaviour.
     #[must_use]
     pub fn is_simulated(&self) -> bool {

@@ -4,6 +4,7 @@ use super::buffer::Segment;
 use super::flight::Departed;
 use super::{File, PendingCommit, State};
 use crate::Error;
+use crate::data::Grown;
 use futures::stream::{FuturesUnordered, StreamExt};
 use types::PartitionId;
 use types::limits::CHUNK_BYTES;
@@ -27,11 +28,12 @@ impl File {
         state.in_flight.land(ticket);
         let reserved = segment.bytes.len() as u64;
         let mut used = 0;
-        if let Ok((partition, delta)) = &result {
+        if let Ok((partition, grown)) = &result {
             state.unsynced.insert(*partition);
-            state.commit.allocated_delta += delta;
+            state.commit.allocated_delta += grown.delta;
+            state.commit.recount |= !grown.certain;
             state.commit.landed = state.commit.landed.max(end);
-            used = u64::try_from(*delta).unwrap_or(0).min(reserved);
+            used = u64::try_from(grown.delta).unwrap_or(0).min(reserved);
         }
         state.commit.reservation_used += used;
         drop(state);
@@ -56,11 +58,11 @@ impl File {
         }
     }
 
-    async fn send(&self, segment: &Segment) -> Result<(PartitionId, i64), Error> {
+    async fn send(&self, segment: &Segment) -> Result<(PartitionId, Grown), Error> {
         let partition = self.partition_for_write(segment.start / CHUNK_BYTES).await?;
         let bytes = segment.bytes.clone();
-        let delta = self.volume.write_record(partition, self.inode(), segment.start, bytes).await?;
-        Ok((partition, delta))
+        let grown = self.volume.write_record(partition, self.inode(), segment.start, bytes).await?;
+        Ok((partition, grown))
     }
 
     /// Writes back all that is buffered and waits for what is in flight.
@@ -112,12 +114,15 @@ impl File {
 
     /// Tells the namespace what was written.
     async fn commit(&self) -> Result<(), Error> {
-        let pending = {
+        let mut pending = {
             let mut state = self.shared.lock();
             let pending = state.take_commit();
             state.committing = Some(pending);
             pending
         };
+        if pending.recount {
+            self.count_anew(&mut pending).await?;
+        }
         if !pending.wanted && pending.allocated_delta == 0 && pending.reservation_used == 0 {
             self.shared.lock().committing = None;
             return Ok(());
@@ -149,6 +154,28 @@ impl File {
         Ok(())
     }
 
+    /// Replaces what is believed to have been written by what is there.
+    async fn count_anew(&self, pending: &mut PendingCommit) -> Result<(), Error> {
+        let counted = self.recount().await;
+        let mut state = self.shared.lock();
+        match counted {
+            Ok(delta) => {
+                tracing::debug!(inode = %self.inode(), delta, believed = pending.allocated_delta, "recounted");
+                pending.allocated_delta = delta;
+                pending.recount = false;
+                state.committing = Some(*pending);
+                // What landed meanwhile may be counted twice; the next commit puts that right.
+                state.commit.recount |= state.commit.allocated_delta != 0;
+                Ok(())
+            }
+            Err(error) => {
+                state.committing = None;
+                state.commit.merge(pending);
+                Err(error)
+            }
+        }
+    }
+
     fn commit_item(&self, pending: &PendingCommit) -> CommitItem {
         CommitItem {
             inode: self.inode().0,
@@ -157,7 +184,7 @@ impl File {
             allocated_delta: pending.allocated_delta,
             reservation_used: pending.reservation_used,
             keep_times: !pending.wanted,
-            clear_setid: false,
+            clear_setid: pending.clear_setid,
             ..CommitItem::default()
         }
     }
@@ -197,7 +224,9 @@ impl File {
 
 impl State {
     fn nothing_to_flush(&self) -> bool {
-        let accounted = self.commit.allocated_delta == 0 && self.commit.reservation_used == 0;
+        let accounted = self.commit.allocated_delta == 0
+            && self.commit.reservation_used == 0
+            && !self.commit.recount;
         self.is_idle() && self.error.is_none() && accounted
     }
 

@@ -89,19 +89,19 @@ impl File {
         let known = self.volume.attributes(self.inode()).await?;
         let old = known.size.max(self.shared.lock().size);
         let from = size.min(old);
-        let mut delta = 0;
-        if size < old || size > known.size {
-            delta = self.trim_from(from).await?;
-        }
+        let trims = size < old || size > known.size;
+        let delta = if trims { self.trim_from(from).await? } else { 0 };
         change.inode = self.inode().0;
         change.size = Some(size);
         let pending = {
             let mut state = self.shared.lock();
             let pending = std::mem::take(&mut state.commit);
             state.commit.reservation_used = pending.reservation_used;
+            state.commit.recount = pending.recount;
             pending
         };
         change.allocated_delta = delta + pending.allocated_delta;
+        change.clear_setid |= pending.clear_setid;
         loop {
             match self.volume.command(Command::SetAttributes(change.clone()), caller.clone()).await
             {
@@ -120,20 +120,36 @@ impl File {
                     self.give_way(&failure).await;
                 }
                 Err(error) => {
-                    // What was written before still counts, and what was trimmed is trimmed.
-                    let allocated_delta = change.allocated_delta;
-                    let told = PendingCommit { allocated_delta, reservation_used: 0, ..pending };
-                    self.shared.lock().commit.merge(&told);
+                    self.take_back(change.allocated_delta, pending);
                     return Err(error);
                 }
             }
         }
     }
 
+    /// A truncate failed: what was written before still counts, and what was trimmed is trimmed.
+    fn take_back(&self, allocated_delta: i64, pending: PendingCommit) {
+        let told = PendingCommit { allocated_delta, reservation_used: 0, ..pending };
+        self.shared.lock().commit.merge(&told);
+    }
+
     /// Waits for another client to give back what it holds of this file.
     pub(super) async fn give_way(&self, failure: &Failure) {
         tracing::debug!(inode = %self.inode(), holder = failure.holder, "waiting for a delegation");
         self.volume.client().world.sleep(std::time::Duration::from_millis(5)).await;
+    }
+
+    /// What the file really holds, less what the namespace believes.
+    pub(super) async fn recount(&self) -> Result<i64, Error> {
+        let mut held = 0;
+        for placement in self.placed_from(0).await? {
+            let partition = PartitionId(placement.partition);
+            let start = placement.chunk * CHUNK_BYTES;
+            let runs = self.volume.chunk_extents(partition, self.inode(), start).await?;
+            held += runs.iter().map(|(_, length)| *length).sum::<u64>();
+        }
+        let known = self.volume.attributes(self.inode()).await?.allocated;
+        Ok(held.cast_signed() - known.cast_signed())
     }
 
     async fn trim_from(&self, from: u64) -> Result<i64, Error> {
@@ -153,9 +169,11 @@ impl File {
         length: u64,
     ) -> Result<i64, Error> {
         let partition = PartitionId(placement.partition);
-        let delta = self.volume.trim_record(partition, self.inode(), start, length).await?;
-        self.shared.lock().unsynced.insert(partition);
-        Ok(delta)
+        let grown = self.volume.trim_record(partition, self.inode(), start, length).await?;
+        let mut state = self.shared.lock();
+        state.unsynced.insert(partition);
+        state.commit.recount |= !grown.certain;
+        Ok(grown.delta)
     }
 
     /// Makes a range a hole; the length stays.

@@ -64,6 +64,8 @@ pub(crate) struct Shared {
 struct State {
     /// How many handles there are.
     opens: usize,
+    /// The file had suid or sgid when its attributes were last seen here.
+    setid: bool,
     /// Of the attributes that were last seen here; `None` once somebody else may have changed them.
     version: Option<u64>,
     /// As far as this client knows, what is buffered included.
@@ -95,20 +97,26 @@ struct PendingCommit {
     /// others would read zeros where a write is still on its way, or has failed.
     landed: u64,
     mtime: i64,
+    /// Somebody wrote who may not keep suid and sgid.
+    clear_setid: bool,
     allocated_delta: i64,
     /// Bytes of this client's reservation that were written.
     reservation_used: u64,
+    /// It is not certain what was written: count anew what the file holds.
+    recount: bool,
 }
 
 impl PendingCommit {
     /// Takes back what could not be told.
     fn merge(&mut self, older: &PendingCommit) {
         self.wanted |= older.wanted;
+        self.clear_setid |= older.clear_setid;
         self.size = self.size.max(older.size);
         self.landed = self.landed.max(older.landed);
         self.mtime = self.mtime.max(older.mtime);
         self.allocated_delta += older.allocated_delta;
         self.reservation_used += older.reservation_used;
+        self.recount |= older.recount;
     }
 }
 
@@ -126,6 +134,7 @@ impl State {
         }
         State {
             opens: 0,
+            setid: is_setid(attributes),
             version: Some(attributes.version),
             size: attributes.size,
             placements,
@@ -163,8 +172,16 @@ impl State {
         if self.is_idle() && attributes.version >= self.version_seen {
             self.size = attributes.size;
         }
+        if attributes.version >= self.version_seen {
+            self.setid = is_setid(attributes);
+        }
         self.version_seen = self.version_seen.max(attributes.version);
     }
+}
+
+fn is_setid(attributes: &Attributes) -> bool {
+    const SETUID_OR_SETGID: u32 = 0o6000;
+    attributes.mode & SETUID_OR_SETGID != 0
 }
 
 impl Volume {
@@ -263,6 +280,18 @@ impl File {
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.shared.lock().version
+    }
+
+    /// The write that follows is by somebody who may not keep the file's suid and sgid: they go with
+    /// the next flush.
+    pub fn clear_setid(&self) {
+        self.shared.lock().commit.clear_setid = true;
+    }
+
+    /// Whether the file had suid or sgid when its attributes were last seen here.
+    #[must_use]
+    pub fn may_be_setid(&self) -> bool {
+        self.shared.lock().setid
     }
 
     /// Buffers a write. Waits while this client has too much buffered.

@@ -22,13 +22,14 @@ pub(crate) struct Fsck {
 
 impl Fsck {
     pub(crate) fn run(self) -> Result {
-        let (world, members) = (self.direct.world()?, self.direct.members()?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .worker_threads(1)
             .build()
             .map_err(|error| Failure::new(Exit::Failed, error.to_string(), ""))?;
-        let report = runtime.block_on(self.check(world, members))?;
+        let members = self.direct.members()?;
+        // A world belongs to the runtime that it is made in.
+        let report = runtime.block_on(async { self.check(self.direct.world()?, members).await })?;
         self.print(&report)?;
         verdict(&report)
     }

@@ -41,13 +41,17 @@ impl Mount {
             return self.run_behind();
         }
         logging::init("warn");
-        let (world, members) = (self.direct.world()?, self.direct.members()?);
+        let members = self.direct.members()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("holdfast-mount")
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        runtime.block_on(self.serve(world, members))
+        // A world belongs to the runtime that it is made in.
+        runtime.block_on(async {
+            let world = self.direct.world()?;
+            self.serve(world, members).await
+        })
     }
 
     async fn serve(self, world: World, members: Vec<String>) -> Result {

@@ -138,6 +138,32 @@ async fn damage_in_a_running_cluster_is_mended_and_never_read() {
     read_all(&hosts).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_finds_and_mends_what_nobody_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = super::cluster::start_with(folder.path(), "v", 1 << 30).await;
+    let volume = super::cluster::open(&cluster, "v").await;
+    write_all(&volume).await;
+    let good = content(2);
+    let nodes = [1, 2, 3].map(|node| folder.path().join(format!("node-{node}")));
+    let places: Vec<_> = nodes.iter().map(|node| find(node, &good[4000..4016])).collect();
+    // Two of three, so that at least one is of a follower.
+    for (segment, place) in &places[..2] {
+        flip(segment, place + 3);
+    }
+    cluster.nodes.iter().for_each(node::Node::scrub);
+    eventually("both are mended", SOON, || async {
+        let byte = |(segment, place): &(PathBuf, u64)| {
+            let mut bytes = [0; 16];
+            std::fs::File::open(segment).unwrap().read_exact_at(&mut bytes, *place).unwrap();
+            bytes
+        };
+        places.iter().all(|place| byte(place) == good[4000..4016])
+    })
+    .await;
+    cluster.stop().await;
+}
+
 /// Damages what a stopped host keeps of its four partitions, in a way for each, and starts it again.
 async fn damage_stopped(hosts: &mut Hosts, host: usize, harm: [fn(&Path); 4]) {
     hosts.hosts[host].stop();

@@ -53,6 +53,10 @@ impl Host {
         self.process = Host::start(&self.config);
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it has logged.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.config.with_extension("log")).unwrap_or_default()
@@ -73,6 +77,8 @@ pub(super) struct Hosts {
     pub(super) members: Vec<String>,
     /// The admin API of the first.
     pub(super) admin: String,
+    /// Of each: its member of the control plane, its admin API, its node.
+    pub(super) addresses: Vec<[String; 3]>,
 }
 
 /// Ports that were free a moment ago.
@@ -111,7 +117,9 @@ impl Hosts {
             Host { config, data, process }
         };
         let hosts = (0..3).map(start).collect();
-        Hosts { hosts, members: (0..3).map(wire).collect(), admin: admin(0) }
+        let node = |host: usize| format!("127.0.0.1:{}", ports[host * 3 + 2]);
+        let addresses = (0..3).map(|host| [wire(host), admin(host), node(host)]).collect();
+        Hosts { hosts, members: (0..3).map(wire).collect(), admin: admin(0), addresses }
     }
 
     /// Runs a command of a person.

@@ -16,18 +16,20 @@ mkfifo pipe && mknod device c 1 3
 for mode in 000 400 644 755 1777 2755 4755; do touch mode/$mode; chmod $mode mode/$mode; done
 chown 1000:1001 mode/644 && chown -h 1000:1001 dangling
 touch -d '1970-01-01 00:00:01.000000001 UTC' old && touch -d '2038-01-20 03:14:08.123456789 UTC' late
-truncate -s 5G sparse && printf middle | dd of=sparse bs=1 seek=3000000000 conv=notrunc status=none
+truncate -s 100M sparse && printf middle | dd of=sparse bs=1 seek=70000000 conv=notrunc status=none
 head -c 3000000 /dev/urandom > random && head -c 4096 /dev/zero > zeros && : > nothing
 setfattr -n user.colour -v blue random && setfacl -m u:1000:rw zeros
 name=$(printf 'n%.0s' $(seq 255)); echo long > "$name"
 printf 'odd' > $'new\nline and "quotes" \xff'
 "#;
 
-/// Everything about every file of a folder but its inode and where its blocks are.
+/// Everything about every file of a folder but its inode and where its blocks are. How long a folder
+/// is, is up to each file system.
 const DESCRIBE: &str = r#"
-find . -mindepth 1 -printf '%P\0%y %m %U %G %s %T@ %l %n\n' | sort -z
+find . -mindepth 1 \( -type d -printf '%P\td %m %U %G %T@\0' \) -o \
+  -printf '%P\t%y %m %U %G %s %T@ %l %n\0' | sort -z | tr '\0' '\n'
 find . -type f ! -name sparse -print0 | sort -z | xargs -0 sha256sum
-cmp -n 6 -i 3000000000:0 sparse <(printf middle)
+cmp -n 6 -i 70000000:0 sparse <(printf middle)
 getfattr -d --absolute-names random && getfacl -pn zeros
 "#;
 
@@ -50,7 +52,7 @@ fn trees_come_back_as_they_went() {
     let mounted = Mounted::start(folder.path());
     let mount = mounted.path();
     let all = [
-        "tar -C ../tree --xattrs --acls -cf archive.tar . && mkdir tar \
+        "tar -C ../tree --xattrs --acls -Scf archive.tar . && mkdir tar \
          && tar -C tar --xattrs --acls -xpf archive.tar",
         "cp -a ../tree copy && cp -a copy copy-of-copy",
         "rsync -aHAXS ../tree/ rsynced/",
@@ -61,7 +63,7 @@ fn trees_come_back_as_they_went() {
     }
     assert_eq!(shell(&mount, "rsync -aHAXSc --itemize-changes ../tree/ rsynced/"), "");
     let blocks = shell(&mount, "stat -c %b copy/sparse").trim().parse::<u64>().unwrap();
-    assert!(blocks < 1 << 15, "holes take no space: {blocks} blocks");
+    assert!(blocks < 1 << 10, "holes take no space: {blocks} blocks");
     // Changes go over, and what is gone goes.
     shell(
         &mount,
@@ -77,7 +79,7 @@ fn trees_come_back_as_they_went() {
     let mounted = Mounted::start(folder.path());
     shell(
         folder.path(),
-        "cp -a mount/copy back && tar -C mount/tar --xattrs --acls -cf back.tar . \
+        "cp -a mount/copy back && tar -C mount/tar --xattrs --acls -Scf back.tar . \
                           && mkdir untarred && tar -C untarred --xattrs --acls -xpf back.tar",
     );
     assert_same(&tree, &folder.path().join("back"));

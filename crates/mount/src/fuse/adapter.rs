@@ -31,7 +31,7 @@ use types::namespace::{
 };
 
 /// What the kernel is asked to do for us, where it can.
-const WANTED: [InitFlags; 12] = [
+const WANTED: [InitFlags; 13] = [
     InitFlags::FUSE_ASYNC_READ,
     InitFlags::FUSE_BIG_WRITES,
     InitFlags::FUSE_PARALLEL_DIROPS,
@@ -44,6 +44,8 @@ const WANTED: [InitFlags; 12] = [
     InitFlags::FUSE_DONT_MASK,
     InitFlags::FUSE_POSIX_ACL,
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+    // Without it every write is preceded by a question for `security.capability`.
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
 ];
 
 /// Entries of a folder that are asked for at a time.
@@ -171,6 +173,9 @@ impl Shared {
         if size > FILE_BYTES_MAX {
             return refuse(FailureKind::FileTooLarge);
         }
+        // The kernel leaves this to us, and `fuser` does not say for which callers. Root may keep
+        // the bits; whoever else changes the length loses them.
+        change.clear_setid = caller.uid != 0;
         let open = handle.and_then(|handle| self.handles.file(handle.0));
         if let Some(open) = open {
             return open.file.truncate(size, change, caller).await;
@@ -195,15 +200,29 @@ impl Shared {
         Ok(self.handles.open(file, &found, flags.0))
     }
 
-    async fn write(&self, handle: FileHandle, offset: u64, data: Bytes) -> Result<()> {
+    async fn write(
+        &self,
+        handle: FileHandle,
+        offset: u64,
+        data: Bytes,
+        clear_setid: bool,
+    ) -> Result<()> {
         let open = self.file(handle)?;
-        if open.append {
-            open.file.append(data).await.map(drop)
-        } else if open.direct {
-            open.file.write_through(offset, data).await
-        } else {
-            open.file.write(offset, data).await
+        if clear_setid {
+            open.file.clear_setid();
         }
+        if open.append {
+            open.file.append(data).await?;
+        } else if open.direct {
+            open.file.write_through(offset, data).await?;
+        } else {
+            open.file.write(offset, data).await?;
+        }
+        if clear_setid && open.file.may_be_setid() {
+            // Nobody shall execute with these rights what was written without them.
+            return self.flush(&open).await;
+        }
+        Ok(())
     }
 
     /// Writes back what a handle's file has buffered, and keeps count of its version.
@@ -238,8 +257,12 @@ impl Shared {
         handle: FileHandle,
         (offset, length): (u64, u64),
         mode: i32,
+        caller: Caller,
     ) -> Result<()> {
         let open = self.file(handle)?;
+        if caller.uid != 0 {
+            open.file.clear_setid();
+        }
         let end = offset.checked_add(length).filter(|end| *end <= FILE_BYTES_MAX);
         let Some(end) = end else { return refuse(FailureKind::FileTooLarge) };
         let keep_size = mode & FALLOCATE_KEEP_SIZE != 0;
@@ -595,15 +618,16 @@ impl Filesystem for Adapter {
         handle: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let size = u32::try_from(data.len()).expect("the kernel's writes are short");
         let (shared, data) = (self.shared(), Bytes::copy_from_slice(data));
+        let clear_setid = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.run(async move {
-            match shared.write(handle, offset, data).await {
+            match shared.write(handle, offset, data, clear_setid).await {
                 Ok(()) => reply.written(size),
                 Err(error) => reply.error(errno(&error)),
             }
@@ -659,7 +683,10 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let handle = self.shared.handles.open_folder();
-        reply.opened(FileHandle(handle), FopenFlags::empty());
+        // The kernel compares the folder's times, which it knows for as long as it may keep
+        // attributes, before it lists from its own memory.
+        let keep = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
+        reply.opened(FileHandle(handle), keep);
     }
 
     fn readdir(
@@ -873,7 +900,7 @@ impl Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -881,8 +908,11 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let shared = self.shared();
-        self.empty(reply, async move { shared.fallocate(handle, (offset, length), mode).await });
+        let (shared, caller) = (self.shared(), convert::caller(request));
+        self.empty(
+            reply,
+            async move { shared.fallocate(handle, (offset, length), mode, caller).await },
+        );
     }
 
     fn ioctl(

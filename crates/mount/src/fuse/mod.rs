@@ -23,8 +23,13 @@ use std::time::Duration;
 /// How long the kernel may answer for names and attributes without asking.
 pub const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// Threads that read requests from the kernel.
-const READER_THREADS: usize = 2;
+/// Threads that read requests from the kernel, and carry them out as far as nobody else is needed.
+/// Some may wait for the disk meanwhile, so there are more than it takes to be busy.
+const READER_THREADS: usize = 4;
+
+/// How far the kernel reads ahead of a program that reads from one end to the other, in KiB. Its
+/// own default is 128, and what is asked for at mounting can only make that less.
+const READ_AHEAD_KIB: u32 = 1024;
 
 /// How a volume is mounted.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +74,7 @@ impl Mount {
         let adapter = Adapter::new(volume.clone(), runtime);
         let kernel = |source| MountError::Kernel { path: path.to_path_buf(), source };
         let session = fuser::spawn_mount(adapter, path, &config(options)).map_err(kernel)?;
+        read_ahead(path);
         Ok(Mount { session, volume, path: path.to_path_buf() })
     }
 
@@ -119,6 +125,26 @@ pub fn unmount(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Lets the kernel read ahead further. It is only slower when this does not succeed.
+#[expect(clippy::disallowed_methods, reason = "the kernel is real")]
+fn read_ahead(path: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Some(device) = device_of(&mounts, path) else { return };
+    let setting = format!("/sys/class/bdi/{device}/read_ahead_kb");
+    if let Err(error) = std::fs::write(&setting, READ_AHEAD_KIB.to_string()) {
+        tracing::debug!(setting, %error, "the kernel reads ahead as far as it likes");
+    }
+}
+
+/// The device number of what was last mounted on `path`. Asking the path itself would be a request
+/// to us, on a thread that may be needed to answer it.
+fn device_of<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
+    let escaped =
+        path.to_str()?.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
+    let lines = mounts.lines().rev().map(|line| line.split(' ').collect::<Vec<&str>>());
+    lines.into_iter().find(|fields| fields.get(4) == Some(&escaped.as_str()))?.get(2).copied()
+}
+
 fn config(options: &MountOptions) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
@@ -136,4 +162,20 @@ fn config(options: &MountOptions) -> Config {
     config.n_threads = Some(READER_THREADS);
     config.clone_fd = true;
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_of_a_mount_is_found_by_its_path() {
+        let mounts = "\
+            22 1 254:0 / / rw - ext4 /dev/vda rw\n\
+            60 22 0:40 / /mnt/a\\040b rw - fuse.holdfast holdfast:main rw\n\
+            61 22 0:41 / /mnt/a\\040b rw - fuse.holdfast holdfast:main rw\n";
+        assert_eq!(device_of(mounts, Path::new("/mnt/a b")), Some("0:41"));
+        assert_eq!(device_of(mounts, Path::new("/")), Some("254:0"));
+        assert_eq!(device_of(mounts, Path::new("/mnt")), None);
+    }
 }

@@ -100,10 +100,9 @@ impl Holder {
         let job = self.log.begin_sync();
         let (context, replica) = (self.context.clone(), self.id);
         Counters::add(&context.counters.syncs, 1);
-        self.context.world.spawn("sync", async move {
-            let upto = job.upto;
-            let result = context.world.blocking(move || job.run()).await;
-            context.post(NodeEvent::Synced { replica, upto, result });
+        self.context.world.detach_blocking(move || {
+            let result = job.run();
+            context.post(NodeEvent::Synced { replica, upto: job.upto, result });
         });
     }
 

@@ -6,6 +6,7 @@
 //! asked, and mended.
 
 use super::read::{Damage, read_piece};
+use super::scrub::Page;
 use super::{Holder, Machine};
 use crate::log;
 use crate::run::NodeEvent;
@@ -15,12 +16,11 @@ use partition::namespace::{check, digest, files};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 use types::PartitionId;
 use types::checksum::Digest64;
 use types::limits::{
-    CHUNK_BYTES, COMPACTION_BYTES_PER_SECOND, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX,
-    INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX, INSPECT_FINDINGS_MAX, MEND_BATCH,
+    CHUNK_BYTES, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX, INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX,
+    INSPECT_FINDINGS_MAX, MEND_BATCH,
 };
 use wire::inspect::{
     Ask, AskChunks, AskFiles, AskNamespace, ChunkBytes, Chunks, FileBytes, Files, Head, Namespace,
@@ -30,7 +30,7 @@ use wire::{Reply, Request, Responder, Status};
 use world::File;
 
 /// A frozen view of a replica.
-struct View {
+pub(super) struct View {
     head: Head,
     partition: PartitionId,
     kv: Arc<dyn Read>,
@@ -66,40 +66,12 @@ impl Holder {
         });
     }
 
-    /// Looks at every byte of this replica, away from the loop, and mends what is damaged.
-    pub fn look_for_damage(&mut self) {
-        if !matches!(self.machine, Machine::Data(_)) {
-            return;
-        }
-        let Ok(view) = self.view() else { return };
-        self.snapshots.begin_reading();
-        let (context, replica) = (self.context.clone(), self.id);
-        self.context.world.spawn("inspect", async move {
-            let view = Arc::new(view);
-            let mut next = AskChunks { chunks_max: 64, ..AskChunks::default() };
-            loop {
-                let (view, ask) = (view.clone(), next);
-                let (answer, found) = context.world.blocking(move || view.chunks(ask)).await;
-                if !found.is_empty() {
-                    context.post(NodeEvent::DamageFound { replica, damages: found });
-                }
-                let Some(page) = answer.ok().filter(|page| !page.end) else { break };
-                let Some(last) = page.chunks.last() else { break };
-                (next.object, next.chunk) = (last.object, last.chunk);
-                let bytes: u64 = page.chunks.iter().map(|chunk| chunk.bytes).sum();
-                let nanoseconds = bytes * 1_000_000_000 / COMPACTION_BYTES_PER_SECOND;
-                context.world.sleep(Duration::from_nanos(nanoseconds)).await;
-            }
-            context.post(NodeEvent::Inspected { replica });
-        });
-    }
-
     /// An inspection has ended.
     pub fn inspected(&mut self) {
         self.snapshots.end_reading();
     }
 
-    fn view(&mut self) -> Result<View, String> {
+    pub(super) fn view(&mut self) -> Result<View, String> {
         self.machine.checkpoint().map_err(|error| error.to_string())?;
         let numbers: Vec<u32> = self.log.segments().keys().copied().collect();
         let file = |number: u32| self.log.file(number).map_err(|e: log::Error| e.to_string());
@@ -163,6 +135,15 @@ impl View {
         };
         let files = page.files.into_iter().map(file).collect();
         Ok(Files { head: Some(self.head), files, next: page.next.unwrap_or(0) })
+    }
+
+    /// Reads a page for the scrub.
+    pub(super) fn page(&self, ask: AskChunks) -> Result<Page, String> {
+        let (answer, found) = self.chunks(ask);
+        let answer = answer?;
+        let bytes = answer.chunks.iter().map(|chunk| chunk.bytes).sum();
+        let last = answer.chunks.last().filter(|_| !answer.end);
+        Ok(Page { found, bytes, next: last.map(|chunk| (chunk.object, chunk.chunk)) })
     }
 
     fn chunks(&self, ask: AskChunks) -> (Result<Chunks, String>, Vec<Damage>) {

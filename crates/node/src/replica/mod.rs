@@ -18,6 +18,7 @@ mod open;
 mod read;
 mod reap;
 mod room;
+mod scrub;
 mod snapshot;
 
 pub use compact::Progress;
@@ -25,6 +26,7 @@ pub use machine::Machine;
 pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy, was_alone};
 pub use read::{Damage, Damaged};
 pub use reap::Deleted;
+pub use scrub::Page;
 
 use crate::context::Context;
 use crate::log::Log;
@@ -81,6 +83,7 @@ pub struct Holder {
     pub failed: Option<String>,
     /// What is damaged and not yet mended.
     damages: damages::Damages,
+    scrub: scrub::Scrub,
 }
 
 /// A record that is in the log and not yet in the index.

@@ -106,7 +106,8 @@ impl Holder {
     /// Looks after clients, capacity and orphans, now and then.
     pub fn tend(&mut self, now: Moment) {
         if !matches!(self.machine, Machine::Namespace(_)) {
-            return self.tend_damages(now);
+            self.tend_damages(now);
+            return self.tend_scrub(now);
         }
         if !self.leads() || self.failed.is_some() {
             // Whoever waits here for events must ask the new leader.

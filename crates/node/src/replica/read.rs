@@ -1,7 +1,7 @@
 //! Reading bytes back, verified; and mending what does not verify.
 //!
-//! The loop finds where the bytes are; a task reads them, so that a slow disk does not hold up the
-//! loop. Each record's header and key are read with the bytes: they show that these are the bytes
+//! The loop finds where the bytes are; they are read once its turn is over, so that a slow disk does
+//! not hold up the loop. Each record's header and key are read with the bytes: they show that these are the bytes
 //! of this object and place, and not only some bytes with a good checksum.
 //!
 //! Damage is answered from another in-sync replica, and the damaged record is overwritten with the
@@ -23,9 +23,6 @@ use types::limits::{CHECKSUM_BLOCK_BYTES, MEND_ATTEMPTS, MEND_PAUSE};
 use types::{PartitionId, ReplicaId, Sequence};
 use wire::{Class, Operation, Reply, Request, Responder, Status, data};
 use world::File;
-
-/// Reads up to this long are done on the loop: they cost less than the way to another thread.
-const INLINE_BYTES_MAX: u64 = 16 << 10;
 
 /// A range and where its bytes are.
 #[derive(Debug)]
@@ -64,34 +61,37 @@ impl Holder {
         }
         let ReadJob { wanted, responder } = job;
         let (partition, replica) = (self.partition, self.id);
-        if wanted.key.length <= INLINE_BYTES_MAX {
-            let mut bytes = BytesMut::zeroed(usize::try_from(wanted.key.length).expect("short"));
+        let context = self.context.clone();
+        crate::inbox::after_turns(&self.context.world, move || {
+            let length = usize::try_from(wanted.key.length).expect("reads have a limit");
+            let mut bytes = BytesMut::zeroed(length);
             let damages = read_pieces(partition, &wanted, &files, &mut bytes);
             if damages.is_empty() {
                 return responder.reply(Reply { body: Bytes::new(), payload: bytes.freeze() });
             }
-            return self.mend_and_reply(bytes, wanted.key, damages, responder);
-        }
-        let context = self.context.clone();
-        self.context.world.spawn("read", async move {
-            let length = usize::try_from(wanted.key.length).expect("reads have a limit");
-            let mut bytes = BytesMut::zeroed(length);
-            let read = move || {
-                let damages = read_pieces(partition, &wanted, &files, &mut bytes);
-                (bytes, wanted.key, damages)
-            };
-            let (bytes, key, damages) = context.world.blocking(read).await;
-            if damages.is_empty() {
-                return responder.reply(Reply { body: Bytes::new(), payload: bytes.freeze() });
-            }
-            let damaged = Damaged { bytes, key, damages, responder };
+            let damaged = Damaged { bytes, key: wanted.key, damages, responder };
             context.post(NodeEvent::ReadDamaged { replica, damaged });
         });
     }
 
-    /// A read found damage: get the bytes elsewhere.
+    /// A read found damage: get the bytes elsewhere. What was overwritten or moved since the read
+    /// began, and whose room was given back, is not damaged: then the read begins anew.
     pub fn read_damaged(&mut self, damaged: Damaged) {
         let Damaged { bytes, key, damages, responder } = damaged;
+        let mut pieces = Vec::new();
+        if let Machine::Data(index) = &mut self.machine
+            && index.find(&key, &mut pieces).is_ok()
+        {
+            let is_here = |damage: &Damage| {
+                pieces.iter().any(|piece| {
+                    piece.offset == damage.piece.offset && piece.extent.at == damage.piece.extent.at
+                })
+            };
+            if !damages.iter().all(is_here) {
+                let wanted = Wanted { key, pieces };
+                return self.start_read(ReadJob { wanted, responder });
+            }
+        }
         self.mend_and_reply(bytes, key, damages, responder);
     }
 

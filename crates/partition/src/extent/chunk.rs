@@ -99,20 +99,15 @@ impl ChunkMap {
 
     /// The runs that overlap `range`, cut to it.
     pub fn find(&self, range: Range<u32>) -> impl Iterator<Item = Extent> + '_ {
-        let first = self.extents.partition_point(|extent| extent.end() <= range.start);
-        self.extents[first..]
-            .iter()
-            .take_while({
-                let end = range.end;
-                move |extent| extent.start < end
-            })
-            .map(move |extent| extent.part(&range))
+        self.find_whole(range.clone()).map(move |extent| extent.part(&range))
     }
 
     /// The runs that overlap `range`, whole.
     pub fn find_whole(&self, range: Range<u32>) -> impl Iterator<Item = Extent> + '_ {
         let first = self.extents.partition_point(|extent| extent.end() <= range.start);
-        self.extents[first..].iter().take_while(move |extent| extent.start < range.end).copied()
+        // Nothing overlaps a range of nothing, be it in the middle of a run.
+        let end = if range.is_empty() { 0 } else { range.end };
+        self.extents[first..].iter().take_while(move |extent| extent.start < end).copied()
     }
 
     /// Every extent, ascending.
@@ -209,6 +204,17 @@ mod tests {
     fn extent(start: u32, length: u32, segment: u32) -> Extent {
         let at = Location { segment, offset: 64 };
         Extent { start, length, at, payload_bytes: length, skip: 0 }
+    }
+
+    /// Found by fuzzing: a read of no bytes in the middle of a run ended the node's loop.
+    #[test]
+    fn nothing_overlaps_a_range_of_nothing() {
+        let mut map = ChunkMap::default();
+        map.insert(extent(0, 100, 1), &mut Vec::new());
+        for at in [0, 50, 100, 200] {
+            assert_eq!(map.find(at..at).count(), 0, "{at}");
+        }
+        assert_eq!(map.find(50..51).count(), 1);
     }
 
     #[test]

@@ -7,13 +7,17 @@ use super::step::{DONE, Handled, Step, require_few};
 use types::limits;
 use types::namespace::outcome_body::OutcomeBody;
 use types::namespace::{
-    Delegate, Delegated, Failure, FailureKind, FileKind, ReleaseLocks, SetLock, Undelegate,
+    Delegate, Delegated, Failure, FailureKind, FileKind, LockKind, LockMode, ReleaseLocks, SetLock,
+    Undelegate,
 };
 
 impl Step<'_> {
     pub(super) fn set_lock(&mut self, set: &SetLock) -> Handled {
         let inode = self.state.inode(set.inode)?.id;
         let lock = set.lock.ok_or(Stop::from(FailureKind::Invalid))?;
+        // What is not known here would be kept, and could not be read back.
+        let known = LockKind::try_from(lock.kind).is_ok() && LockMode::try_from(lock.mode).is_ok();
+        require(known, FailureKind::Invalid)?;
         let mut lock = normalized(lock);
         lock.session = self.session;
         require(lock.start <= lock.end, FailureKind::Invalid)?;

@@ -141,7 +141,8 @@ impl State {
     pub(super) fn remember(&mut self, session: u64, number: u64, outcome: &Outcome) {
         let Some(live) = self.sessions.get_mut(&session) else { return };
         live.number_highest = live.number_highest.max(number);
-        self.store.put(key::two(key::OUTCOME, session, number), outcome.encode_to_vec());
+        // A number is run once, see `admit`, and session numbers are not used again.
+        self.store.put_fresh(key::two(key::OUTCOME, session, number), outcome.encode_to_vec());
     }
 
     /// Forgets the outcomes that the client says it has.

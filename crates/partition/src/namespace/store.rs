@@ -13,8 +13,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// A change that waits: a body to put, or `None` to remove.
-type Change = Option<Bytes>;
+/// A change that waits.
+#[derive(Clone, Debug)]
+struct Change {
+    /// What to put, or `None` to remove.
+    body: Option<Bytes>,
+    /// The map below has nothing under this key, so that removing it leaves nothing to be done.
+    fresh: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Store {
@@ -48,7 +54,7 @@ impl Store {
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
         if let Some(change) = self.pending.get(key) {
-            return Ok(change.clone());
+            return Ok(change.body.clone());
         }
         let Some(value) = self.kv.get(key)? else { return Ok(None) };
         let body = unseal(key, &value).map_err(damaged(key))?;
@@ -68,15 +74,30 @@ impl Store {
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, body: impl Into<Bytes>) {
-        self.change(key, Some(body.into()));
+        let fresh = self.pending.get(&key).is_some_and(|change| change.fresh);
+        self.change(key, Change { body: Some(body.into()), fresh });
+    }
+
+    /// Puts a body under a key that was never used before. When it is removed before it was ever
+    /// written, the map below does not hear of it: outcomes of commands come and go like that.
+    pub(super) fn put_fresh(&mut self, key: Vec<u8>, body: impl Into<Bytes>) {
+        debug_assert!(matches!(self.get(&key), Ok(None)), "a key was used before");
+        let known = self.pending.get(&key).is_some_and(|change| !change.fresh);
+        self.change(key, Change { body: Some(body.into()), fresh: !known });
     }
 
     pub(super) fn remove(&mut self, key: Vec<u8>) {
-        self.change(key, None);
+        match self.pending.get(&key) {
+            Some(change) if change.fresh => {
+                let before = self.pending.remove(&key);
+                self.undo.push((key, before));
+            }
+            _ => self.change(key, Change { body: None, fresh: false }),
+        }
     }
 
     fn change(&mut self, key: Vec<u8>, change: Change) {
-        self.pending_bytes += key.len() + change.as_ref().map_or(0, Bytes::len);
+        self.pending_bytes += key.len() + change.body.as_ref().map_or(0, Bytes::len);
         let before = self.pending.insert(key.clone(), change);
         self.undo.push((key, before));
     }
@@ -99,15 +120,16 @@ impl Store {
                 while let Some((earlier, change)) =
                     waiting.next_if(|(other, _)| other.as_slice() < key)
                 {
-                    if let Some(body) = change
+                    if let Some(body) = &change.body
                         && visit(earlier, body)?.is_break()
                     {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
-                match waiting.next_if(|(other, _)| other.as_slice() == key) {
-                    Some((_, None)) => Ok(ControlFlow::Continue(())),
-                    Some((_, Some(body))) => visit(key, body),
+                let changed = waiting.next_if(|(other, _)| other.as_slice() == key);
+                match changed.map(|(_, change)| change.body.as_ref()) {
+                    Some(None) => Ok(ControlFlow::Continue(())),
+                    Some(Some(body)) => visit(key, body),
                     None => visit(key, unseal(key, value).map_err(damaged(key))?),
                 }
             };
@@ -125,7 +147,7 @@ impl Store {
             return Ok(());
         }
         for (key, change) in waiting {
-            if let Some(body) = change
+            if let Some(body) = &change.body
                 && visit(key, body)?.is_break()
             {
                 break;
@@ -186,7 +208,7 @@ impl Store {
         let mut batch = Batch::default();
         for (key, change) in &self.pending {
             let key_bytes = Bytes::copy_from_slice(key);
-            match change {
+            match &change.body {
                 Some(body) => batch.put(key_bytes, seal(key, body)),
                 None => batch.remove(key_bytes),
             }
@@ -195,5 +217,60 @@ impl Store {
         self.pending.clear();
         self.pending_bytes = 0;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use world::kv::{Database, Space};
+
+    fn store() -> Store {
+        let database = Database::simulated();
+        Store::new(Arc::new(database.handle(Space::Metadata, &b"store"[..])))
+    }
+
+    fn waiting(store: &Store) -> Vec<&[u8]> {
+        store.pending.keys().map(Vec::as_slice).collect()
+    }
+
+    #[test]
+    fn what_came_and_went_between_two_flushes_is_not_written() {
+        let mut store = store();
+        store.put(b"known".to_vec(), Bytes::from_static(b"1"));
+        store.commit();
+        store.flush().unwrap();
+        store.put_fresh(b"a".to_vec(), Bytes::from_static(b"1"));
+        store.put(b"a".to_vec(), Bytes::from_static(b"2"));
+        store.remove(b"a".to_vec());
+        store.put_fresh(b"b".to_vec(), Bytes::from_static(b"1"));
+        store.remove(b"known".to_vec());
+        assert_eq!(waiting(&store), [&b"b"[..], &b"known"[..]]);
+    }
+
+    #[test]
+    fn a_fresh_value_that_was_written_is_removed_below_too() {
+        let mut store = store();
+        store.put_fresh(b"a".to_vec(), Bytes::from_static(b"1"));
+        store.commit();
+        store.flush().unwrap();
+        store.remove(b"a".to_vec());
+        store.commit();
+        store.flush().unwrap();
+        assert_eq!(store.get(b"a").unwrap(), None);
+    }
+
+    #[test]
+    fn undoing_a_removal_brings_a_fresh_value_back() {
+        let mut store = store();
+        store.put_fresh(b"a".to_vec(), Bytes::from_static(b"1"));
+        store.commit();
+        store.remove(b"a".to_vec());
+        assert_eq!(store.get(b"a").unwrap(), None);
+        store.rollback();
+        assert_eq!(store.get(b"a").unwrap(), Some(Bytes::from_static(b"1")));
+        store.remove(b"a".to_vec());
+        store.commit();
+        assert!(!store.has_pending());
     }
 }

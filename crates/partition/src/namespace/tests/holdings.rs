@@ -78,6 +78,18 @@ fn locks_are_bounded_and_make_sense() {
     volume.assert_sound();
 }
 
+/// Found by fuzzing: such a lock was kept, could not be read back, and took the namespace for damaged.
+#[test]
+fn a_lock_of_a_kind_that_nobody_knows_is_refused() {
+    let mut volume = Volume::new();
+    let file = volume.file(ROOT, "f");
+    let good = posix(LockMode::Shared, 1, 0, 9);
+    for lock in [Lock { kind: 100, ..good }, Lock { mode: 100, ..good }] {
+        assert_eq!(volume.run(set(file, lock)), Err(FailureKind::Invalid));
+    }
+    volume.assert_sound();
+}
+
 #[test]
 fn only_the_delegate_may_change_a_delegated_file() {
     let mut volume = Volume::new();
