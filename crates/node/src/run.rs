@@ -241,6 +241,28 @@ impl NodeLoop {
             NodeEvent::Checkpointed { replica, flush, result } => {
                 self.with(replica, |holder| holder.checkpointed(&flush, result));
             }
+            NodeEvent::SnapshotSent { replica, to } => {
+                self.with(replica, |holder| holder.snapshot_sent(to));
+            }
+            NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
+            NodeEvent::Compacted { replica, progress } => {
+                self.with(replica, |holder| holder.compacted(progress));
+            }
+            NodeEvent::Deleted { replica, deleted } => {
+                self.with(replica, |holder| holder.deleted(deleted));
+            }
+            NodeEvent::HeartbeatNow => self.heartbeat.notify_one(),
+            NodeEvent::Report(answer) => {
+                let _ = answer.send(self.report());
+            }
+            NodeEvent::Stop(_) => unreachable!("the loop itself takes it"),
+            event => self.handle_damage(event),
+        }
+    }
+
+    /// What has to do with damage, and with looking for it.
+    fn handle_damage(&mut self, event: NodeEvent) {
+        match event {
             NodeEvent::ReadDamaged { replica, damaged } => {
                 self.with(replica, |holder| holder.read_damaged(damaged));
             }
@@ -261,21 +283,7 @@ impl NodeLoop {
             NodeEvent::LogStart { replica, start } => {
                 self.with(replica, |holder| holder.handle(Event::LogStart { start }));
             }
-            NodeEvent::SnapshotSent { replica, to } => {
-                self.with(replica, |holder| holder.snapshot_sent(to));
-            }
-            NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
-            NodeEvent::Compacted { replica, progress } => {
-                self.with(replica, |holder| holder.compacted(progress));
-            }
-            NodeEvent::Deleted { replica, deleted } => {
-                self.with(replica, |holder| holder.deleted(deleted));
-            }
-            NodeEvent::HeartbeatNow => self.heartbeat.notify_one(),
-            NodeEvent::Report(answer) => {
-                let _ = answer.send(self.report());
-            }
-            NodeEvent::Stop(_) => unreachable!("the loop itself takes it"),
+            event => unreachable!("{event:?} has nothing to do with damage"),
         }
     }
 

@@ -89,10 +89,8 @@ impl File {
         let known = self.volume.attributes(self.inode()).await?;
         let old = known.size.max(self.shared.lock().size);
         let from = size.min(old);
-        let mut delta = 0;
-        if size < old || size > known.size {
-            delta = self.trim_from(from).await?;
-        }
+        let trims = size < old || size > known.size;
+        let delta = if trims { self.trim_from(from).await? } else { 0 };
         change.inode = self.inode().0;
         change.size = Some(size);
         let pending = {
@@ -122,14 +120,17 @@ impl File {
                     self.give_way(&failure).await;
                 }
                 Err(error) => {
-                    // What was written before still counts, and what was trimmed is trimmed.
-                    let allocated_delta = change.allocated_delta;
-                    let told = PendingCommit { allocated_delta, reservation_used: 0, ..pending };
-                    self.shared.lock().commit.merge(&told);
+                    self.take_back(change.allocated_delta, pending);
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// A truncate failed: what was written before still counts, and what was trimmed is trimmed.
+    fn take_back(&self, allocated_delta: i64, pending: PendingCommit) {
+        let told = PendingCommit { allocated_delta, reservation_used: 0, ..pending };
+        self.shared.lock().commit.merge(&told);
     }
 
     /// Waits for another client to give back what it holds of this file.

@@ -23,9 +23,11 @@ name=$(printf 'n%.0s' $(seq 255)); echo long > "$name"
 printf 'odd' > $'new\nline and "quotes" \xff'
 "#;
 
-/// Everything about every file of a folder but its inode and where its blocks are.
+/// Everything about every file of a folder but its inode and where its blocks are. How long a folder
+/// is, is up to each file system.
 const DESCRIBE: &str = r#"
-find . -mindepth 1 -printf '%P\0%y %m %U %G %s %T@ %l %n\n' | sort -z
+find . -mindepth 1 \( -type d -printf '%P\td %m %U %G %T@\0' \) -o \
+  -printf '%P\t%y %m %U %G %s %T@ %l %n\0' | sort -z | tr '\0' '\n'
 find . -type f ! -name sparse -print0 | sort -z | xargs -0 sha256sum
 cmp -n 6 -i 70000000:0 sparse <(printf middle)
 getfattr -d --absolute-names random && getfacl -pn zeros

@@ -68,8 +68,8 @@ pub enum Error {
     NoKind,
     #[error("the index knows records up to {applied} and the checkpoint speaks of {checkpoint}")]
     IndexBehind { applied: Sequence, checkpoint: Sequence },
-    #[error("the log ends at {end} and was on disk up to {synced}")]
-    LogShort { end: Sequence, synced: Sequence },
+    #[error("the log ends at {end} and was certainly on disk up to {least}")]
+    LogShort { end: Sequence, least: Sequence },
     #[error("the file of segment {0}, which the index refers to, is missing")]
     NoSegment(u32),
     #[error("the disk failed: {0}")]
@@ -122,21 +122,11 @@ impl Holder {
         let state_path = format!("{folder}/state");
         let mut stored: ReplicaState =
             store::read(&home.disk, &state_path)?.ok_or(Error::NoState)?;
-        let kind = match stored.kind() {
-            wire::control::PartitionKind::Data => PartitionKind::Data,
-            wire::control::PartitionKind::Namespace => PartitionKind::Namespace,
-            wire::control::PartitionKind::Unspecified => return Err(Error::NoKind),
-        };
+        let kind = kind_of(&stored)?;
         let checkpoint: Checkpoint =
             store::read(&home.disk, &checkpoint_path(&folder, stored.generation))?
                 .unwrap_or_default();
-        let kv = home.database.handle(space_of(kind), index_prefix(found, stored.generation));
-        let kv = Arc::new(Buffered::new(Arc::new(kv)));
-        let machine = Machine::open(kind, kv.clone())?;
-        let known = Sequence(checkpoint.sequence);
-        if machine.applied() < known {
-            return Err(Error::IndexBehind { applied: machine.applied(), checkpoint: known });
-        }
+        let (kv, machine) = open_index(home, found, kind, (&stored, &checkpoint))?;
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
         let mut recovery = Recovery::new(&machine, &checkpoint);
         let (log, recovered) = Log::recover(
@@ -146,7 +136,7 @@ impl Holder {
             start_of(&checkpoint, power_lost),
             &mut |entry, at| recovery.take(&entry, at),
         )?;
-        check_whole(&machine, &log, Sequence(checkpoint.synced))?;
+        check_whole(&machine, &log, &stored, &checkpoint)?;
         let persisted = recovery.persisted(&stored, &log, recovered, power_lost, &checkpoint);
         stored.life += 1;
         stored.clean = false;
@@ -275,11 +265,44 @@ fn start_of(checkpoint: &Checkpoint, power_lost: bool) -> Start {
     Start { sequence, epoch: Epoch::ZERO, at, segment_min, power_lost }
 }
 
+fn kind_of(stored: &ReplicaState) -> Result<PartitionKind, Error> {
+    match stored.kind() {
+        wire::control::PartitionKind::Data => Ok(PartitionKind::Data),
+        wire::control::PartitionKind::Namespace => Ok(PartitionKind::Namespace),
+        wire::control::PartitionKind::Unspecified => Err(Error::NoKind),
+    }
+}
+
+/// Opens the index, which must know all that the checkpoint speaks of.
+fn open_index(
+    home: &Home,
+    found: Found,
+    kind: PartitionKind,
+    (stored, checkpoint): (&ReplicaState, &Checkpoint),
+) -> Result<(Arc<Buffered>, Machine), Error> {
+    let kv = index_handle(&home.database, found, kind, stored.generation);
+    let kv = Arc::new(Buffered::new(Arc::new(kv)));
+    let machine = Machine::open(kind, kv.clone())?;
+    let (applied, known) = (machine.applied(), Sequence(checkpoint.sequence));
+    if applied < known {
+        return Err(Error::IndexBehind { applied, checkpoint: known });
+    }
+    Ok((kv, machine))
+}
+
 /// Checks that nothing of the log is missing that certainly was there: to serve, and worse to lead,
 /// with less would turn damage into loss.
-fn check_whole(machine: &Machine, log: &Log, synced: Sequence) -> Result<(), Error> {
-    if log.end() < synced {
-        return Err(Error::LogShort { end: log.end(), synced });
+fn check_whole(
+    machine: &Machine,
+    log: &Log,
+    stored: &ReplicaState,
+    checkpoint: &Checkpoint,
+) -> Result<(), Error> {
+    // What was committed is never cut again; what was only synced may have been, but not after a
+    // stop in order.
+    let least = if stored.clean { checkpoint.synced } else { checkpoint.sequence };
+    if log.end() < Sequence(least) {
+        return Err(Error::LogShort { end: log.end(), least: Sequence(least) });
     }
     let Machine::Data(index) = machine else { return Ok(()) };
     let live = index.segments().iter().filter(|(_, bytes)| **bytes > 0);

@@ -11,7 +11,7 @@ use super::watch::Watch;
 use super::{client, control, storage};
 use crate::dice::Dice;
 use crate::verdict::{Verdict, Violation, demand};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use world::net::fabric::Fabric;
@@ -52,6 +52,8 @@ pub(super) struct Harness<'a> {
     pub(super) seats: Vec<Seat>,
     /// Links that are cut: since when and until when.
     pub(super) cuts: BTreeMap<(Role, Role), (Duration, Duration)>,
+    /// Nodes whose disks failed now and then.
+    pub(super) worn: BTreeSet<Role>,
     machines: BTreeMap<Role, Machine>,
     schedule: BTreeMap<(Duration, u64), Happening>,
     scheduled: u64,
@@ -83,6 +85,7 @@ impl Harness<'_> {
             history,
             seats: Vec::new(),
             cuts: BTreeMap::new(),
+            worn: BTreeSet::new(),
             machines: BTreeMap::new(),
             schedule: BTreeMap::new(),
             scheduled: 0,
@@ -223,7 +226,8 @@ impl Harness<'_> {
         }
     }
 
-    /// Ends all trouble.
+    /// Ends all trouble. Nodes whose disks failed are started anew, as somebody would who has seen
+    /// to the disk: a replica that could not write takes no writes for the rest of its process.
     fn heal(&mut self) {
         self.history.note("everything heals");
         self.schedule.clear();
@@ -238,6 +242,10 @@ impl Harness<'_> {
             self.work_again(*one);
             self.free(*one);
             self.start(*one);
+        }
+        for node in std::mem::take(&mut self.worn) {
+            self.kill(node);
+            self.start(node);
         }
     }
 

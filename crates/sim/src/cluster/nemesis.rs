@@ -72,7 +72,7 @@ impl Harness<'_> {
     }
 
     /// The process dies, and comes back after a while.
-    fn kill(&mut self, role: Role) {
+    pub(super) fn kill(&mut self, role: Role) {
         if let Some(kept) = self.begin_to_die(role) {
             self.machine(role).kill(kept);
             self.die(role);
@@ -191,6 +191,7 @@ impl Harness<'_> {
 
     fn fail(&mut self, node: Role, faults: Faults) {
         self.machine(node).sim_disk().set_faults(faults);
+        self.worn.insert(node);
         let long = self.long() / 4;
         self.after(long, Happening::Work(node));
     }
