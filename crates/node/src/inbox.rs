@@ -353,14 +353,18 @@ impl<L: Turns> Runs for Shared<L> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "threads that the loops know nothing of")]
 mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
+    /// Who sent which parcels, in the order in which they arrived.
+    type Seen = Arc<Mutex<Vec<(usize, u64)>>>;
+
     /// Notes what it gets, and passes it on with what is left of its journey.
     #[derive(Debug)]
     struct Relay {
-        seen: Arc<Mutex<Vec<(usize, u64)>>>,
+        seen: Seen,
         next: Option<Inbox<Relay>>,
         in_turn: Arc<std::sync::atomic::AtomicUsize>,
     }
@@ -386,7 +390,9 @@ mod tests {
                 }
                 if parcel.hops == 0 {
                     self.seen.lock().unwrap().push((parcel.from, parcel.number));
-                    parcel.arrived.take().into_iter().for_each(|arrived| drop(arrived.send(())));
+                    if let Some(arrived) = parcel.arrived.take() {
+                        let _ = arrived.send(());
+                    }
                     continue;
                 }
                 parcel.hops -= 1;
@@ -418,7 +424,7 @@ mod tests {
     }
 
     /// Loops that send to each other in a ring, the first of which is returned.
-    fn ring(world: &World, length: usize) -> (Inbox<Relay>, Vec<Arc<Mutex<Vec<(usize, u64)>>>>) {
+    fn ring(world: &World, length: usize) -> (Inbox<Relay>, Vec<Seen>) {
         let inboxes: Vec<Inbox<Relay>> = (0..length).map(|_| Inbox::new(world.clone())).collect();
         let mut seen = Vec::new();
         for (place, inbox) in inboxes.iter().enumerate() {
