@@ -17,7 +17,7 @@ impl Check {
         run::succeed(run::cargo().args(lints))?;
         if run::has("cargo-deny") {
             let mut deny = Command::new("cargo-deny");
-            deny.current_dir(run::workspace()).args(["--offline", "check"]);
+            deny.current_dir(run::workspace()).arg("check");
             run::succeed(deny.args(["bans", "licenses", "sources"]))?;
         } else {
             run::say("cargo-deny is not installed: licences are not checked");

@@ -150,14 +150,14 @@ fn steps() -> Vec<Step> {
     fn lock(inode: u64) -> Command {
         let lock =
             types::namespace::Lock { owner: 3, end: 100, mode: 1, kind: 1, ..Default::default() };
-        Command::SetLock(SetLock { inode, lock: Some(lock), ..SetLock::default() })
+        Command::SetLock(SetLock { inode, lock: Some(lock) })
     }
     vec![
         |_| create(1, "folder", FileKind::Folder),
         |made| create(made[1], "file", FileKind::File),
         |made| {
             let [parent, inode] = [1, *made.last().unwrap_or(&1)];
-            Command::Link(Link { inode, parent, name: name("link"), ..Link::default() })
+            Command::Link(Link { inode, parent, name: name("link") })
         },
         |made| {
             let (inode, value) = (made[1], Bytes::from_static(b"value"));

@@ -12,6 +12,7 @@ mod convert;
 mod errno;
 mod handles;
 mod locks;
+mod shared;
 
 use adapter::Adapter;
 use client::Volume;

@@ -117,14 +117,10 @@ impl Store {
         let mut stopped = false;
         self.kv.scan(from, Some(until), &mut |key, value| {
             let mut step = || -> Result<ControlFlow<()>, Fault> {
-                while let Some((earlier, change)) =
-                    waiting.next_if(|(other, _)| other.as_slice() < key)
-                {
-                    if let Some(body) = &change.body
-                        && visit(earlier, body)?.is_break()
-                    {
-                        return Ok(ControlFlow::Break(()));
-                    }
+                let earlier =
+                    std::iter::from_fn(|| waiting.next_if(|(other, _)| other.as_slice() < key));
+                if visit_waiting(earlier, &mut visit)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
                 }
                 let changed = waiting.next_if(|(other, _)| other.as_slice() == key);
                 match changed.map(|(_, change)| change.body.as_ref()) {
@@ -146,14 +142,7 @@ impl Store {
         if stopped {
             return Ok(());
         }
-        for (key, change) in waiting {
-            if let Some(body) = &change.body
-                && visit(key, body)?.is_break()
-            {
-                break;
-            }
-        }
-        Ok(())
+        visit_waiting(&mut waiting, visit).map(drop)
     }
 
     /// Visits all bodies whose key begins with `prefix`.
@@ -218,6 +207,21 @@ impl Store {
         self.pending_bytes = 0;
         Ok(())
     }
+}
+
+/// Visits what waits, as far as it is not to be removed.
+fn visit_waiting<'a>(
+    waiting: impl Iterator<Item = (&'a Vec<u8>, &'a Change)>,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
+) -> Result<ControlFlow<()>, Fault> {
+    for (key, change) in waiting {
+        if let Some(body) = &change.body
+            && visit(key, body)?.is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! indexes, clocks, chance. Each member, node and client is a host of its own that can crash.
 //!
 //! A run has two parts. First there is trouble, and only safety counts. Then everything heals, and
-//! within [`scenario::SETTLE_MAX`] every partition must be whole again and every operation succeed.
-//! What clients saw all along is checked afterwards: see [`check`].
+//! within `scenario::SETTLE_MAX` every partition must be whole again and every operation succeed.
+//! What clients saw all along is checked afterwards: see `check`.
 //!
 //! What it leaves out: TLS, the kernel and FUSE, the real key-value database, more than one disk a
-//! node. The same seed gives the same run, which rests on three things: [`chance`] makes the
+//! node. The same seed gives the same run, which rests on three things: `chance` makes the
 //! system's own source of randomness follow from the seed, all hosts run on one thread, and
 //! nothing whose order matters is kept in an unordered map.
 

@@ -10,7 +10,7 @@ use std::process::Command;
 #[ignore = "it is what the next test starts"]
 fn one_run() {
     let asked = std::env::var("HOLDFAST_SIM_SEED").unwrap_or_default();
-    let run = replay(asked.parse().unwrap_or(0), asked.len() % 2 == 0);
+    let run = replay(asked.parse().unwrap_or(0), asked.len().is_multiple_of(2));
     let _ = writeln!(std::io::stdout(), "\nhash {:016x}", run.hash);
 }
 
