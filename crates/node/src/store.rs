@@ -60,6 +60,14 @@ pub struct ReplicaState {
     pub kind: i32,
     #[prost(uint64, tag = "8")]
     pub disk: u64,
+    /// Its tail was cut since it was last proven whole: what looked like a write that was never
+    /// finished may have been an acknowledged record that was damaged.
+    #[prost(bool, tag = "9")]
+    pub cut: bool,
+    /// It is being opened; still so at the next start, an opening was interrupted, and with it what
+    /// would have been said of a cut.
+    #[prost(bool, tag = "10")]
+    pub opening: bool,
 }
 
 impl Stored for ReplicaState {

@@ -167,12 +167,14 @@ impl State {
             && self.committing.is_none()
     }
 
-    /// Takes the size from attributes that the cluster gave, unless something here is newer.
+    /// Takes the size from attributes that the cluster gave, unless it is older than what was seen
+    /// here. What was written here and not told yet makes it longer; what others wrote counts all
+    /// the same.
     fn learn(&mut self, attributes: &Attributes) {
-        if self.is_idle() && attributes.version >= self.version_seen {
-            self.size = attributes.size;
-        }
         if attributes.version >= self.version_seen {
+            let told = self.committing.into_iter().chain([self.commit]);
+            let untold = told.filter(|pending| pending.wanted).map(|pending| pending.size);
+            self.size = untold.fold(attributes.size, u64::max);
             self.setid = is_setid(attributes);
         }
         self.version_seen = self.version_seen.max(attributes.version);
@@ -369,6 +371,19 @@ mod tests {
 
     /// A write that failed, or was still under way, was told to the namespace all the same: the file
     /// grew, and others read zeros at its end.
+    /// A client that has something unwritten of its own must still see what others appended.
+    #[test]
+    fn what_others_wrote_is_seen_in_spite_of_own_writes() {
+        let mut state = State::new(&Attributes { version: 3, size: 10, ..Attributes::default() });
+        state.commit = PendingCommit { wanted: true, size: 20, ..Default::default() };
+        state.learn(&Attributes { version: 4, size: 15, ..Attributes::default() });
+        assert_eq!(state.size, 20, "own bytes count");
+        state.learn(&Attributes { version: 5, size: 50, ..Attributes::default() });
+        assert_eq!(state.size, 50, "and so do those of others");
+        state.learn(&Attributes { version: 4, size: 15, ..Attributes::default() });
+        assert_eq!(state.size, 50, "what is older than that counts for nothing");
+    }
+
     #[test]
     fn only_what_has_landed_is_told() {
         let mut state = State::new(&Attributes::default());

@@ -39,6 +39,8 @@ fn state(state: &ReplicaState) -> Value {
         "life": state.life, "epoch": state.epoch, "kind": format!("{:?}", state.kind()).to_lowercase(),
         "generation": state.generation, "clean": state.clean, "disk": state.disk,
         "proven_boot": state.proven_boot,
+        "cut": state.cut,
+        "opening": state.opening,
         "configuration": state.configuration.as_ref().map(|configuration| json!({
             "partition": configuration.partition, "volume": configuration.volume,
             "epoch": configuration.epoch, "leader": configuration.leader,

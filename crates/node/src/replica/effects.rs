@@ -61,6 +61,7 @@ impl Holder {
 
     fn mark_proven(&mut self) {
         self.stored.proven_boot = self.context.world.os_boot();
+        self.stored.cut = false;
         if let Err(error) = self.store_state() {
             // Not being proven is always safe; it only costs a comparison after the next start.
             tracing::warn!(partition = %self.partition, %error, "cannot note that the log is whole");

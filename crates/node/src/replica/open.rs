@@ -13,7 +13,7 @@
 use super::checkpoint::{Checkpointing, path as checkpoint_path};
 use super::{Holder, Machine, Unapplied, snapshot};
 use crate::context::Context;
-use crate::log::{Log, Recovered, Start};
+use crate::log::{Log, Start};
 use crate::store::{self, Checkpoint, ReplicaState};
 use partition::kv::Buffered;
 use partition::log::Location;
@@ -128,6 +128,12 @@ impl Holder {
                 .unwrap_or_default();
         let (kv, machine) = open_index(home, found, kind, (&stored, &checkpoint))?;
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
+        stored.cut |= stored.opening;
+        if !stored.clean {
+            // Said before anything is cut. After a stop in order nothing is, or it is noticed.
+            stored.opening = true;
+            store::write(&home.disk, &state_path, &stored)?;
+        }
         let mut recovery = Recovery::new(&machine, &checkpoint);
         let (log, recovered) = Log::recover(
             home.disk.clone(),
@@ -137,7 +143,9 @@ impl Holder {
             &mut |entry, at| recovery.take(&entry, at),
         )?;
         check_whole(&machine, &log, &stored, &checkpoint)?;
-        let persisted = recovery.persisted(&stored, &log, recovered, power_lost, &checkpoint);
+        stored.cut |= recovered.cut || machine.applied() > log.end();
+        stored.opening = false;
+        let persisted = recovery.persisted(&stored, &log, power_lost, &checkpoint);
         stored.life += 1;
         stored.clean = false;
         store::write(&home.disk, &state_path, &stored)?;
@@ -342,7 +350,6 @@ impl Recovery {
         &self,
         stored: &ReplicaState,
         log: &Log,
-        recovered: Recovered,
         power_lost: bool,
         checkpoint: &Checkpoint,
     ) -> Persisted {
@@ -351,7 +358,7 @@ impl Recovery {
         let always_synced =
             configuration.as_ref().is_some_and(|c| c.durability == Durability::Synced);
         let short = self.applied > log.end();
-        if short || recovered.cut {
+        if stored.cut {
             tracing::warn!(end = %log.end(), applied = %self.applied, "the log's tail was cut");
         }
         let synced = if stored.clean { log.end() } else { Sequence(checkpoint.synced) };
@@ -366,7 +373,7 @@ impl Recovery {
             synced: synced.min(log.end()),
             applied: self.applied.min(log.end()),
             history: history.firsts().to_vec(),
-            proven: !power_lost || always_synced,
+            proven: !stored.cut && (!power_lost || always_synced),
             failure: short.then_some(Failure::Io),
         }
     }
