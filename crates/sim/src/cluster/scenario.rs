@@ -105,6 +105,9 @@ impl Scenario {
         if durability == Durability::Replicated && troubles.contains(&Trouble::LosePowerNode) {
             troubles.retain(|trouble| !thins_out(*trouble));
         }
+        if troubles.contains(&Trouble::Rot) {
+            troubles.retain(|trouble| !fails_disks(*trouble));
+        }
         let latency_max = *dice.pick(&[2, 5, 20]);
         Scenario {
             members: 3,
@@ -122,6 +125,13 @@ impl Scenario {
             powerless: dice.below(nodes),
         }
     }
+}
+
+/// Whether a trouble may put the disks of several nodes out of service at once. If one replica is
+/// then left in sync and a bit of it flips, no good copy is left: the partition says so and answers
+/// with EIO for ever, as promised, and there is nothing more to check.
+fn fails_disks(trouble: Trouble) -> bool {
+    matches!(trouble, Trouble::FillDisk | Trouble::FailWrites | Trouble::FailSyncs)
 }
 
 /// Whether a trouble may leave the one replica whose power fails as the only one in sync: then
