@@ -106,7 +106,7 @@ impl Scenario {
             troubles.retain(|trouble| !thins_out(*trouble));
         }
         if troubles.contains(&Trouble::Rot) {
-            troubles.retain(|trouble| !fails_disks(*trouble));
+            troubles.retain(|trouble| !parts_replicas(*trouble));
         }
         let latency_max = *dice.pick(&[2, 5, 20]);
         Scenario {
@@ -127,11 +127,12 @@ impl Scenario {
     }
 }
 
-/// Whether a trouble may put the disks of several nodes out of service at once. If one replica is
-/// then left in sync and a bit of it flips, no good copy is left: the partition says so and answers
-/// with EIO for ever, as promised, and there is nothing more to check.
-fn fails_disks(trouble: Trouble) -> bool {
-    matches!(trouble, Trouble::FillDisk | Trouble::FailWrites | Trouble::FailSyncs)
+/// Whether a trouble may leave one replica of a partition in sync. If a bit of that one flips, no
+/// good copy is left: the partition says so and answers with EIO for ever, as promised, and there
+/// is nothing more to check.
+fn parts_replicas(trouble: Trouble) -> bool {
+    let all_alike = matches!(trouble, Trouble::KillAll | Trouble::FailReads | Trouble::SlowLink);
+    thins_out(trouble) && !all_alike
 }
 
 /// Whether a trouble may leave the one replica whose power fails as the only one in sync: then
