@@ -119,21 +119,14 @@ impl Holder {
     /// When something of it is damaged: it must be made anew from a good replica.
     pub fn open(context: Arc<Context>, home: &Home, found: Found) -> Result<Holder, Error> {
         let folder = found.folder();
-        let state_path = format!("{folder}/state");
-        let mut stored: ReplicaState =
-            store::read(&home.disk, &state_path)?.ok_or(Error::NoState)?;
+        let mut stored = read_state(home, found)?;
         let kind = kind_of(&stored)?;
         let checkpoint: Checkpoint =
             store::read(&home.disk, &checkpoint_path(&folder, stored.generation))?
                 .unwrap_or_default();
         let (kv, machine) = open_index(home, found, kind, (&stored, &checkpoint))?;
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
-        stored.cut |= stored.opening;
-        if !stored.clean {
-            // Said before anything is cut. After a stop in order nothing is, or it is noticed.
-            stored.opening = true;
-            store::write(&home.disk, &state_path, &stored)?;
-        }
+        announce(home, found, &mut stored)?;
         let mut recovery = Recovery::new(&machine, &checkpoint);
         let (log, recovered) = Log::recover(
             home.disk.clone(),
@@ -148,7 +141,7 @@ impl Holder {
         let persisted = recovery.persisted(&stored, &log, power_lost, &checkpoint);
         stored.life += 1;
         stored.clean = false;
-        store::write(&home.disk, &state_path, &stored)?;
+        store::write(&home.disk, &state_path(found), &stored)?;
         let configuration = persisted.configuration.clone();
         let engine = Replica::recover(found.replica, persisted, context.world.now());
         tracing::info!(
@@ -230,6 +223,25 @@ pub fn was_alone(disk: &Disk, found: Found) -> bool {
     let Ok(Some(state)) = state else { return false };
     let configuration = state.configuration.as_ref().and_then(|c| Configuration::try_from(c).ok());
     configuration.is_some_and(|c| c.in_sync.iter().all(|replica| *replica == found.replica))
+}
+
+fn state_path(found: Found) -> String {
+    format!("{}/state", found.folder())
+}
+
+fn read_state(home: &Home, found: Found) -> Result<ReplicaState, Error> {
+    store::read(&home.disk, &state_path(found))?.ok_or(Error::NoState)
+}
+
+/// Notes that a replica is being opened, before anything of its log is cut. After a stop in order
+/// nothing is, or it is noticed.
+fn announce(home: &Home, found: Found, stored: &mut ReplicaState) -> Result<(), store::Error> {
+    stored.cut |= stored.opening;
+    if stored.clean {
+        return Ok(());
+    }
+    stored.opening = true;
+    store::write(&home.disk, &state_path(found), stored)
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
