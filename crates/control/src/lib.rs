@@ -25,6 +25,7 @@ pub mod plan;
 pub mod raft;
 mod reconcile;
 mod service;
+mod stand;
 pub mod state;
 pub mod view;
 

@@ -59,6 +59,7 @@ pub struct Member {
     server: Server,
     api: HttpServer,
     reconcile: JoinHandle<()>,
+    stand: JoinHandle<()>,
 }
 
 impl Member {
@@ -91,7 +92,8 @@ impl Member {
 
         initialize(&core).await?;
         let reconcile = world.spawn("control-reconcile", crate::reconcile::run(core.clone()));
-        Ok(Member { core, hub: embedding.hub, _service: service, server, api, reconcile })
+        let stand = world.spawn("control-stand", crate::stand::run(core.clone()));
+        Ok(Member { core, hub: embedding.hub, _service: service, server, api, reconcile, stand })
     }
 
     /// Where nodes, clients and other members reach it.
@@ -139,6 +141,7 @@ impl Member {
 
     fn cut_off(&self) {
         self.reconcile.abort();
+        self.stand.abort();
         self.server.stop();
         self.hub.remove(&self.server.address().to_string());
         self.core.leading().take();

@@ -85,11 +85,11 @@ impl ControlService {
                 Operation::ControlRaft => {
                     let core = &service.core;
                     let (raft, network) = (&core.raft, &core.network);
-                    let result = network::serve(raft, network, core.config.id, &request).await;
-                    if result.is_ok() && core.leader() != Some(core.config.id) {
+                    let served = network::serve(raft, network, core.config.id, &request).await;
+                    if served.as_ref().is_ok_and(|served| served.by_leader) {
                         core.hear_leader();
                     }
-                    responder.finish(result);
+                    responder.finish(served.map(|served| served.reply));
                 }
                 Operation::ControlAdmin => responder.finish(service.admin.serve(&request).await),
                 Operation::ControlJoin => service.answer(responder, service.join(&request).await),

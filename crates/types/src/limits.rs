@@ -69,6 +69,11 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 /// A node that was silent for this long is taken for gone.
 pub const NODE_SILENCE_MAX: Duration = Duration::from_millis(1500);
 
+/// A member of the control plane that has just begun to lead gives up the leader of a partition that
+/// it has not heard after this time, if all its followers have missed that leader for longer than a
+/// lease. Several heartbeats, so that who is merely late is heard.
+pub const MISSED_LISTENING_MIN: Duration = Duration::from_millis(600);
+
 /// A leader serves reads only while each follower answered within this time, and a follower
 /// swears for this long not to be made leader by anybody else.
 pub const LEASE: Duration = Duration::from_millis(1000);
@@ -139,6 +144,8 @@ const _: () = assert!(
         + 3 * HEARTBEAT_INTERVAL.as_millis()
         < FAILOVER_BOUND.as_millis()
 );
+const _: () = assert!(MISSED_LISTENING_MIN.as_millis() >= 3 * HEARTBEAT_INTERVAL.as_millis());
+const _: () = assert!(MISSED_LISTENING_MIN.as_millis() < NODE_SILENCE_MAX.as_millis());
 const _: () = assert!(LEASE.as_millis() + LEASE_MARGIN.as_millis() < NODE_SILENCE_MAX.as_millis());
 const _: () = assert!(LEASE_RENEWAL_INTERVAL.as_millis() * 3 < FOLLOWER_SILENCE_MAX.as_millis());
 const _: () = assert!(RESEND_INTERVAL.as_millis() * 3 < FOLLOWER_SILENCE_MAX.as_millis());

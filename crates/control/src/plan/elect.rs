@@ -15,6 +15,7 @@ use crate::state::{Command, Partition, Step};
 use partition::replica::election::{self, Choice, Obstacle};
 use partition::replica::{Failure, Position, RoleName, Status};
 use std::collections::BTreeMap;
+use types::limits::MISSED_LISTENING_MIN;
 use types::{Member, ReplicaId, Sequence};
 
 /// Whether a partition has somebody who leads.
@@ -53,12 +54,35 @@ pub(super) fn plan(inputs: &Inputs<'_>, partition: &Partition, plan: &mut Plan) 
 /// Whether a leader that says nothing may just not have got that far.
 fn may_come(inputs: &Inputs<'_>, partition: &Partition, leader: &Member) -> bool {
     match inputs.fresh(leader.node) {
-        None => !inputs.is_silent(leader.node),
+        None => !inputs.is_silent(leader.node) && !is_missed(inputs, partition, leader),
         Some(report) => {
             let listed = report.replicas.contains_key(&leader.replica);
             !listed && !partition.made.contains(&leader.replica) && disk_works(report, leader)
         }
     }
+}
+
+/// Whether everybody else who is in sync says that the leader fell silent, to a member that began to
+/// listen after that and has not heard the leader either. They have waited already, longer than a
+/// lease, so this member need not wait for all of it again: a machine that took the leading member
+/// and the leader of a partition with it would otherwise cost both times, one after the other.
+///
+/// Appointing somebody too early costs a change of leaders and nothing else.
+fn is_missed(inputs: &Inputs<'_>, partition: &Partition, leader: &Member) -> bool {
+    let listened = inputs.detector.listening(inputs.now) >= MISSED_LISTENING_MIN;
+    let unheard = inputs.state.nodes.get(&leader.node).is_some_and(|node| {
+        inputs.detector.report(node.id, node.boot).is_none()
+    });
+    let configuration = &partition.configuration;
+    let mut others = configuration.in_sync.iter().filter(|id| **id != leader.replica);
+    let misses = |member: &Member| {
+        let report = inputs.replica(member);
+        report.is_some_and(|r| r.role == Role::Follower && r.lease_expired)
+    };
+    listened
+        && unheard
+        && configuration.in_sync.len() > 1
+        && others.all(|id| configuration.member(*id).is_some_and(misses))
 }
 
 fn disk_works(report: &NodeReport, member: &Member) -> bool {

@@ -258,6 +258,29 @@ fn a_silent_leader_is_succeeded_after_its_time_and_when_leases_are_out() {
 }
 
 #[test]
+fn a_new_member_believes_followers_that_miss_their_leader() {
+    let mut bench = Bench::with_volume(&["", "", ""]);
+    bench.silent.insert(NodeId(1));
+    let at_once = |bench: &mut Bench| {
+        bench.detector = Detector::new(bench.now);
+        bench.beat(3);
+        bench.plan().to_string()
+    };
+    // As long as one of them still hears from the leader, the wait is the usual one.
+    bench.replica(3, 1).lease_expired = false;
+    assert!(!at_once(&mut bench).contains("p1"));
+    bench.replica(3, 1).lease_expired = true;
+    bench.replica(3, 1).role = Role::Idle.into();
+    assert!(!at_once(&mut bench).contains("p1"), "who has just started has missed nobody");
+    bench.replica(3, 1).role = Role::Follower.into();
+    bench.detector = Detector::new(bench.now);
+    bench.beat(2);
+    assert!(!bench.plan().to_string().contains("p1"), "some heartbeats are waited for");
+    bench.beat(1);
+    insta::assert_snapshot!(bench.plan(), @"~ p1 at e1: appoint r2");
+}
+
+#[test]
 fn a_restarted_leader_is_succeeded_by_one_who_was_there() {
     let mut bench = Bench::with_volume(&["", "", ""]);
     let restarted = bench.replica(1, 1);

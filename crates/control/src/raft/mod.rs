@@ -23,6 +23,7 @@ use crate::state::{Command, Outcome};
 use openraft::{BasicNode, Config, SnapshotPolicy};
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 use types::limits::{FAILOVER_BOUND, FOLLOWER_GREETING_MAX, HEARTBEAT_INTERVAL, NODE_SILENCE_MAX};
 
 openraft::declare_raft_types!(
@@ -72,6 +73,15 @@ const _: () = assert!(
         < FAILOVER_BOUND.as_millis()
 );
 const _: () = assert!(SNAPSHOT_PIECE_BYTES <= types::limits::RECORD_PAYLOAD_BYTES_MAX as u64);
+
+/// How long a member waits after the last word of the leader before it stands for election, by its
+/// rank among all `members`: nobody stands within the lease of the old leader, and no two at once.
+#[must_use]
+pub fn election_wait(rank: usize, members: usize) -> Duration {
+    let spread = ELECTION_MS_MAX - ELECTION_MS_MIN;
+    let share = spread * rank as u64 / members.max(1) as u64;
+    Duration::from_millis(ELECTION_MS_MAX + ELECTION_MS_MIN + share)
+}
 
 /// How the group is run.
 ///

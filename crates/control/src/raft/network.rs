@@ -129,6 +129,13 @@ impl RaftNetwork<TypeConfig> for Connection {
     }
 }
 
+/// The answer to a call of another member.
+pub(crate) struct Served {
+    pub(crate) reply: Reply,
+    /// Whether the call came from the leader this member follows.
+    pub(crate) by_leader: bool,
+}
+
 /// Carries out a call of another member.
 ///
 /// # Errors
@@ -138,17 +145,23 @@ pub(crate) async fn serve(
     network: &Network,
     own: u64,
     request: &Request,
-) -> Result<Reply, (Status, String)> {
+) -> Result<Served, (Status, String)> {
     let invalid = |error: String| (Status::Invalid, error);
     let call: message::Raft = request.decode().map_err(|error| invalid(error.to_string()))?;
     if call.group != *network.group || call.target != own {
         let (group, target) = (&call.group, call.target);
         return Err((Status::NotFound, format!("this is not member {target} of '{group}'")));
     }
+    let mut by_leader = false;
     let data = match call.call() {
         RaftCall::Append => {
             let rpc = parse::<AppendEntriesRequest<TypeConfig>>(&call.data).map_err(invalid)?;
-            serde_json::to_vec(&raft.append_entries(rpc).await)
+            let response = raft.append_entries(rpc).await;
+            let refused = |r: &AppendEntriesResponse<u64>| {
+                matches!(r, AppendEntriesResponse::HigherVote(_))
+            };
+            by_leader = response.as_ref().is_ok_and(|response| !refused(response));
+            serde_json::to_vec(&response)
         }
         RaftCall::Vote => {
             let rpc = parse::<VoteRequest<u64>>(&call.data).map_err(invalid)?;
@@ -157,15 +170,16 @@ pub(crate) async fn serve(
         RaftCall::Snapshot => {
             let rpc = parse::<InstallSnapshotRequest<TypeConfig>>(&call.data).map_err(invalid)?;
             let rpc = InstallSnapshotRequest { data: request.payload.to_vec(), ..rpc };
-            serde_json::to_vec(&raft.install_snapshot(rpc).await)
+            let theirs = rpc.vote;
+            let response = raft.install_snapshot(rpc).await;
+            by_leader = response.as_ref().is_ok_and(|response| response.vote <= theirs);
+            serde_json::to_vec(&response)
         }
         RaftCall::Unspecified => return Err(invalid("unknown call".into())),
     };
     let data = data.map_err(|error| (Status::Internal, error.to_string()))?;
-    Ok(Reply {
-        body: message::RaftReply { data: data.into() }.encode_to_vec().into(),
-        payload: Bytes::new(),
-    })
+    let body = message::RaftReply { data: data.into() }.encode_to_vec().into();
+    Ok(Served { reply: Reply { body, payload: Bytes::new() }, by_leader })
 }
 
 fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T, String> {
