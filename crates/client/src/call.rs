@@ -14,8 +14,9 @@
 use crate::volume::OnOutage;
 use crate::{Error, Volume};
 use std::time::Duration;
+use types::limits::LEADER_DOUBT_INTERVAL;
 use types::{Kind, Moment, PartitionId};
-use wire::{Reply, Request, Status};
+use wire::{Operation, Reply, Request, Status};
 
 impl Volume {
     /// Asks the leader of `partition`.
@@ -41,7 +42,12 @@ impl Volume {
             let routes = self.router().current();
             let result = match routes.leader(partition) {
                 Some((address, epoch)) => {
-                    self.client().peers.call(&address, request.clone().epoch(epoch)).await
+                    let attempt = self.client().peers.call(&address, request.clone().epoch(epoch));
+                    tokio::select! {
+                        biased;
+                        result = attempt => result,
+                        error = self.superseded(&request, address.clone()) => Err(error),
+                    }
                 }
                 None => Err(wire::Error::Unreachable {
                     address: format!("partition {partition}"),
@@ -66,6 +72,31 @@ impl Volume {
                 }
             }
             self.client().world.sleep(trouble.pause(&error)).await;
+        }
+    }
+}
+
+impl Volume {
+    /// Waits until somebody else than the one at `address` leads the partition of a request that is
+    /// under way. A machine without power answers nothing, and refuses nothing either; whoever was
+    /// appointed in its place should not have to wait for a connection to be given up.
+    async fn superseded(&self, request: &Request, address: String) -> wire::Error {
+        let begun = self.client().world.now();
+        loop {
+            self.client().world.sleep(LEADER_DOUBT_INTERVAL).await;
+            // These are meant to wait.
+            if request.operation == Operation::NamespaceEvents {
+                continue;
+            }
+            let routes = self.router().current();
+            // A failure is nothing new: the request goes on until it ends by itself.
+            let _ = self.router().refresh(&routes).await;
+            let leader = self.router().current().leader(request.partition);
+            if leader.is_none_or(|(current, _)| current != address) {
+                let waited = self.client().world.now().since(begun);
+                let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+                return wire::Error::TimedOut { address, waited_ms };
+            }
         }
     }
 }

@@ -25,7 +25,8 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut stood: Option<Moment> = None;
     loop {
         core.world.sleep(Duration::from_millis(ELECTION_MS_MIN / 10)).await;
-        if !is_due(core.world.now(), core.leader_heard(), stood, wait) || core.term_led().is_some() {
+        if !is_due(core.world.now(), core.leader_heard(), stood, wait) || core.term_led().is_some()
+        {
             continue;
         }
         stood = Some(core.world.now());
@@ -66,7 +67,9 @@ mod tests {
             let waits: Vec<Duration> = (0..members).map(|r| election_wait(r, members)).collect();
             assert!(waits.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(50)));
             assert!(waits[0] > Duration::from_millis(crate::raft::ELECTION_MS_MAX));
-            assert!(*waits.last().unwrap() < 2 * Duration::from_millis(crate::raft::ELECTION_MS_MAX));
+            assert!(
+                *waits.last().unwrap() < 2 * Duration::from_millis(crate::raft::ELECTION_MS_MAX)
+            );
         }
     }
 }

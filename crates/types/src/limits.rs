@@ -215,6 +215,10 @@ pub const LOG_KEPT_BYTES: u64 = 128 << 20;
 /// One member of the control plane is given this long to answer before another is asked.
 pub const CONTROL_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
 
+/// One that did not answer the last time is given this long, doubled each time up to
+/// [`CONTROL_ATTEMPT_TIMEOUT`]: the others may have a new leader by now.
+pub const CONTROL_SILENT_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// Bytes a leader reads from its log at a time to feed one follower, so that its loop goes on.
 pub const CATCH_UP_BYTES_MAX: usize = 4 << 20;
 
@@ -243,6 +247,9 @@ pub const HEARTBEAT_SPACING_MIN: Duration = Duration::from_millis(20);
 
 /// A client asks for routes at most this often.
 pub const ROUTES_REFRESH_SPACING: Duration = Duration::from_millis(20);
+
+/// While a request is under way, a client looks this often whether somebody else leads by now.
+pub const LEADER_DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a client tells the namespace that it is alive.
 pub const CLIENT_SESSION_RENEWAL: Duration = Duration::from_secs(3);

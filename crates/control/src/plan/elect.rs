@@ -70,9 +70,11 @@ fn may_come(inputs: &Inputs<'_>, partition: &Partition, leader: &Member) -> bool
 /// Appointing somebody too early costs a change of leaders and nothing else.
 fn is_missed(inputs: &Inputs<'_>, partition: &Partition, leader: &Member) -> bool {
     let listened = inputs.detector.listening(inputs.now) >= MISSED_LISTENING_MIN;
-    let unheard = inputs.state.nodes.get(&leader.node).is_some_and(|node| {
-        inputs.detector.report(node.id, node.boot).is_none()
-    });
+    let unheard = inputs
+        .state
+        .nodes
+        .get(&leader.node)
+        .is_some_and(|node| inputs.detector.report(node.id, node.boot).is_none());
     let configuration = &partition.configuration;
     let mut others = configuration.in_sync.iter().filter(|id| **id != leader.replica);
     let misses = |member: &Member| {

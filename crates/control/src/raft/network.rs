@@ -157,9 +157,8 @@ pub(crate) async fn serve(
         RaftCall::Append => {
             let rpc = parse::<AppendEntriesRequest<TypeConfig>>(&call.data).map_err(invalid)?;
             let response = raft.append_entries(rpc).await;
-            let refused = |r: &AppendEntriesResponse<u64>| {
-                matches!(r, AppendEntriesResponse::HigherVote(_))
-            };
+            let refused =
+                |r: &AppendEntriesResponse<u64>| matches!(r, AppendEntriesResponse::HigherVote(_));
             by_leader = response.as_ref().is_ok_and(|response| !refused(response));
             serde_json::to_vec(&response)
         }
