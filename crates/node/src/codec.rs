@@ -196,6 +196,7 @@ fn encode_ack(ack: &Ack) -> on_wire::Ack {
             Some(Failure::Io) => 2,
             Some(Failure::Diverged) => 3,
         },
+        full: ack.full,
     }
 }
 
@@ -214,6 +215,7 @@ fn decode_ack(ack: &on_wire::Ack) -> Result<Ack, Malformed> {
             3 => Some(Failure::Diverged),
             _ => return Err(Malformed("unknown failure")),
         },
+        full: ack.full,
     })
 }
 

@@ -236,6 +236,8 @@ const _: () = assert!(XATTRS_PER_INODE_MAX as usize * (XATTR_NAME_BYTES_MAX + 1)
 pub const ROOM_BYTES_MIN: u64 = 16 << 20;
 pub const ROOM_PROBE_BYTES: usize = 4 << 10;
 pub const ROOM_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the room of a disk is measured while its node has something to do.
+pub const SPACE_MEASURE_INTERVAL: Duration = Duration::from_millis(20);
 // More than two of the largest records, or it would be full again at once.
 const _: () = assert!(ROOM_BYTES_MIN > 2 * RECORD_PAYLOAD_BYTES_MAX as u64);
 
@@ -261,6 +263,10 @@ const _: () = assert!(DISK_RESERVE_BYTES_MAX < DISK_LOW_BYTES_MAX);
 
 /// Writes resume within this time once room is back; the tests hold us to it.
 pub const SPACE_RECOVERY_BOUND: Duration = Duration::from_secs(10);
+
+/// Events that the control plane keeps, and how many one answer lists.
+pub const EVENTS_KEPT_MAX: usize = 2_048;
+pub const EVENTS_PAGE_MAX: usize = 512;
 
 /// A node's loop looks around at least this often.
 pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);

@@ -95,6 +95,9 @@ pub struct Ack {
     /// 0: none, 1: no space, 2: the disk failed, 3: diverged.
     #[prost(uint32, tag = "7")]
     pub failure: u32,
+    /// Its disk has no more than its reserve left.
+    #[prost(bool, tag = "8")]
+    pub full: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]

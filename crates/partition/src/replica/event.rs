@@ -36,6 +36,10 @@ pub enum Event {
     EpochPersisted { epoch: Epoch },
     /// A `Persist` failed.
     PersistFailed { epoch: Epoch },
+    /// Whether the disk has no more than its reserve left. Nothing stops for that here: who asks for
+    /// writes is refused before they come this far, and a leader that has room counts no longer on
+    /// followers that have none.
+    Room { full: bool },
     /// The disk has room again: a replica that stopped for want of space may go on.
     SpaceFreed,
     /// A `SendLog` came to its end; the last entry that was really sent (or the one before its

@@ -4,7 +4,7 @@
 use super::effect::Effect;
 use super::leader::Leading;
 use super::message::{Append, Message};
-use super::progress::{Mode, Progress};
+use super::progress::{Membership, Mode, Progress};
 use super::state::Core;
 use types::limits::{
     CATCH_UP_ENTRIES_MAX, REPLICATION_WINDOW_BYTES_MAX, REPLICATION_WINDOW_ENTRIES_MAX,
@@ -37,7 +37,10 @@ impl Progress {
     /// one that is not waited for has left the window, but not the memory.
     fn may_take_more(&self, behind: u64) -> bool {
         let in_flight = self.next.0 - self.matched.0;
+        // The reserve of a disk is not for catching up.
+        let room = !self.full || self.membership != Membership::CatchingUp;
         self.failure.is_none()
+            && room
             && in_flight <= REPLICATION_WINDOW_ENTRIES_MAX as u64
             && (behind <= IN_FLIGHT_BYTES_MAX || in_flight == 1)
     }

@@ -105,6 +105,8 @@ pub struct Ack {
     pub proven: bool,
     /// I cannot write any more, for this reason.
     pub failure: Option<Failure>,
+    /// My disk has no more than its reserve left.
+    pub full: bool,
 }
 
 /// Where leader and follower should compare next.

@@ -63,6 +63,8 @@ pub(super) struct Progress {
     pub(super) synced: Sequence,
     pub(super) proven: bool,
     pub(super) failure: Option<Failure>,
+    /// Its disk has no more than its reserve left.
+    pub(super) full: bool,
     /// Newest stamp that was answered: the lease counts from it.
     answered: Option<u64>,
     /// When it last answered anything.
@@ -93,6 +95,7 @@ impl Progress {
             synced: Sequence::ZERO,
             proven: false,
             failure: None,
+            full: false,
             answered: None,
             heard_at: now,
             greeted: false,
@@ -154,6 +157,7 @@ impl Progress {
         self.synced = Sequence::ZERO;
         self.proven = false;
         self.failure = None;
+        self.full = false;
         self.moved_at = now;
         self.synced_at = now;
         if known && !matches!(self.mode, Mode::Snapshot | Mode::Log { sent: false, .. }) {
@@ -170,6 +174,7 @@ impl Progress {
         self.proven |= ack.proven;
         if self.answered <= Some(ack.stamp) {
             self.failure = ack.failure;
+            self.full = ack.full;
         }
         if further_log {
             self.moved_at = now;

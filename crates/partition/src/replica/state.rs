@@ -49,6 +49,8 @@ pub(super) struct Core {
     pub(super) grant: Grant,
     pub(super) proven: bool,
     pub(super) failure: Option<Failure>,
+    /// The disk has no more than its reserve left.
+    pub(super) full: bool,
 }
 
 impl Core {

@@ -34,6 +34,7 @@ impl Replica {
             Event::EpochPersisted { epoch } => self.on_epoch_persisted(now, epoch, effects),
             Event::PersistFailed { epoch } => self.on_persist_failed(epoch, effects),
             Event::SpaceFreed => self.on_space_freed(effects),
+            Event::Room { full } => self.on_room(full, effects),
             Event::LogSent { .. } | Event::SnapshotSent { .. } | Event::Unreachable { .. } => {
                 self.on_sending(now, event, effects);
             }
@@ -238,6 +239,16 @@ impl Replica {
         if self.seen() == epoch {
             self.fail(Failure::Io, effects);
             self.stop(None, effects);
+        }
+    }
+
+    fn on_room(&mut self, full: bool, effects: &mut Vec<Effect>) {
+        if self.core.full == full {
+            return;
+        }
+        self.core.full = full;
+        if let Role::Following(following) = &self.role {
+            following.acknowledge(&self.core, effects);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The words: subjects, facts, states, reasons, and who may speak.
 
-use crate::{DiskId, NodeId, ReplicaId};
+use crate::{DiskId, NodeId, PartitionId, ReplicaId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -111,7 +111,8 @@ impl fmt::Display for Owner {
 pub enum Subject {
     Node(NodeId),
     Disk(DiskId),
-    Replica(ReplicaId),
+    /// Written `partition-replica`, as its folder is.
+    Replica(PartitionId, ReplicaId),
 }
 
 impl fmt::Display for Subject {
@@ -119,7 +120,7 @@ impl fmt::Display for Subject {
         match self {
             Subject::Node(node) => write!(f, "node/{node}"),
             Subject::Disk(disk) => write!(f, "disk/{disk}"),
-            Subject::Replica(replica) => write!(f, "replica/{replica}"),
+            Subject::Replica(partition, replica) => write!(f, "replica/{partition}-{replica}"),
         }
     }
 }
@@ -149,8 +150,8 @@ impl Key {
     }
 
     #[must_use]
-    pub fn data(replica: ReplicaId) -> Key {
-        Key { subject: Subject::Replica(replica), fact: Fact::Data }
+    pub fn data(partition: PartitionId, replica: ReplicaId) -> Key {
+        Key { subject: Subject::Replica(partition, replica), fact: Fact::Data }
     }
 }
 
@@ -181,19 +182,25 @@ impl FromStr for Key {
         let strange = || format!("'{text}' is no condition: expected for instance disk/3/space");
         let mut parts = text.split('/');
         let (kind, number, fact) = (parts.next(), parts.next(), parts.next());
-        let number: u64 = number.and_then(|n| n.parse().ok()).ok_or_else(strange)?;
+        let number = number.ok_or_else(strange)?;
         let subject = match kind {
-            Some("node") => Subject::Node(NodeId(number)),
-            Some("disk") => Subject::Disk(DiskId(number)),
-            Some("replica") => Subject::Replica(ReplicaId(number)),
-            _ => return Err(strange()),
+            Some("node") => number.parse().ok().map(Subject::Node),
+            Some("disk") => number.parse().ok().map(Subject::Disk),
+            Some("replica") => replica(number),
+            _ => None,
         };
+        let subject = subject.ok_or_else(strange)?;
         let known = Fact::ALL.iter().find(|known| Some(known.word()) == fact);
         match (known, parts.next()) {
             (Some(fact), None) => Ok(Key { subject, fact: *fact }),
             _ => Err(strange()),
         }
     }
+}
+
+fn replica(text: &str) -> Option<Subject> {
+    let (partition, replica) = text.split_once('-')?;
+    Some(Subject::Replica(partition.parse().ok()?, replica.parse().ok()?))
 }
 
 /// When the owner said it: its life, and the number of the report within it. Lives are numbered by
@@ -222,7 +229,7 @@ mod tests {
             Key::space(DiskId(3)),
             Key::health(DiskId(1)),
             Key::liveness(NodeId(9)),
-            Key::data(ReplicaId(12)),
+            Key::data(PartitionId(4), ReplicaId(12)),
         ] {
             assert_eq!(key.to_string().parse(), Ok(key));
         }
