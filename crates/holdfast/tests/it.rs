@@ -13,6 +13,7 @@ mod it {
     mod fsck;
     mod hosts;
     mod inspect;
+    mod kernel;
     mod load;
     mod mounted;
     mod programs;

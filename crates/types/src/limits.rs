@@ -289,6 +289,10 @@ pub const CLIENT_DIRTY_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one file that are buffered before they are on their way.
 pub const FILE_DIRTY_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of one file that were written and that the namespace was not told of; past it, it is told
+/// without waiting for a flush.
+pub const UNTOLD_BYTES_MAX: u64 = 16 << 20;
+
 /// Space a client sets aside at a time for what it is about to write.
 pub const RESERVATION_BYTES: u64 = 16 << 20;
 
