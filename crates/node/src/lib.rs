@@ -12,6 +12,7 @@ pub mod replica;
 pub mod run;
 pub mod service;
 pub mod store;
+pub mod upkeep;
 
 use context::{Addresses, Context, Counters};
 use inbox::Inbox;
@@ -24,6 +25,7 @@ use store::Identity;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use types::{BootId, DiskId, NodeId};
+use upkeep::Upkeep;
 use wire::control::{DiskOffer, Join, JoinReply};
 use wire::{Class, Hub, Members, Metrics, Operation, Peers, Request, Server, Service};
 use world::kv::Database;
@@ -46,6 +48,7 @@ pub struct Config {
     pub members: Vec<String>,
     /// What fails together with this node; empty: nobody said.
     pub zone: String,
+    pub upkeep: Upkeep,
 }
 
 /// One disk of a node.
@@ -110,6 +113,7 @@ impl Node {
             boot,
             addresses: RwLock::new(Addresses::default()),
             inbox: inbox.clone(),
+            upkeep: config.upkeep,
             counters: Arc::default(),
         });
         let homes = homes(&config, &joined);

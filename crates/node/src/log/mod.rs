@@ -59,6 +59,8 @@ pub struct Log {
     /// The log segment that is appended to.
     tail: Option<u32>,
     number_next: u32,
+    /// A segment is closed once it is this long.
+    segment_bytes: u64,
     /// From here on the log has no holes.
     start: Sequence,
     /// The last record's sequence.
@@ -117,11 +119,17 @@ impl Log {
             segments: BTreeMap::new(),
             tail: None,
             number_next: 1,
+            segment_bytes: SEGMENT_BYTES,
             start: end.next(),
             end,
             unsynced: BTreeMap::new(),
             names_unsynced: true,
         })
+    }
+
+    /// Closes segments once they are this long.
+    pub fn set_segment_bytes(&mut self, bytes: u64) {
+        self.segment_bytes = bytes.min(SEGMENT_BYTES);
     }
 
     /// The last record's sequence.
@@ -188,14 +196,15 @@ impl Log {
         self.roll_if_full()?;
         let number = self.tail.expect("there is a segment to append to");
         let segment = self.segments.get_mut(&number).expect("the tail exists");
-        let (count, end) = segment.append(self.partition, self.end, entries, locations)?;
+        let (count, end) =
+            segment.append(self.partition, self.end, entries, locations, self.segment_bytes)?;
         self.end = end;
         self.unsynced.entry(number).or_insert_with(|| segment.file().clone());
         Ok(count)
     }
 
     fn roll_if_full(&mut self) -> Result<(), Error> {
-        let full = |number: u32| u64::from(self.segments[&number].length()) >= SEGMENT_BYTES;
+        let full = |number: u32| u64::from(self.segments[&number].length()) >= self.segment_bytes;
         if self.tail.is_some_and(|number| !full(number)) {
             return Ok(());
         }
@@ -396,7 +405,7 @@ impl Log {
     pub fn open_base(&self) -> Option<u32> {
         let mut segments = self.segments.values();
         let newest = segments.rfind(|segment| segment.kind() == SegmentKind::Base)?;
-        (u64::from(newest.length()) < SEGMENT_BYTES).then(|| newest.number())
+        (u64::from(newest.length()) < self.segment_bytes).then(|| newest.number())
     }
 
     /// Writes records that stand in no order (copies from elsewhere) into a base segment.

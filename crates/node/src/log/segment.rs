@@ -7,7 +7,6 @@ use partition::log::segment::{SEGMENT_HEADER_BYTES, SegmentKind};
 use partition::log::{Location, SegmentHeader};
 use partition::replica::Entry;
 use std::io::{self, IoSlice};
-use types::limits::SEGMENT_BYTES;
 use types::{PartitionId, Sequence};
 use world::{Disk, File};
 
@@ -88,19 +87,20 @@ impl Segment {
         &self.file
     }
 
-    /// Appends entries until the segment is full; returns how many, and the new end of the log.
+    /// Appends entries until the segment is `full_at` bytes long; returns how many, and the new end of the log.
     pub(super) fn append(
         &mut self,
         partition: PartitionId,
         mut end: Sequence,
         entries: &[Entry],
         locations: &mut Vec<Location>,
+        full_at: u64,
     ) -> Result<(usize, Sequence), Error> {
         let mut headers = Vec::with_capacity(entries.len());
         let mut length = self.length;
         for entry in entries {
             assert!(entry.sequence == end.next(), "an append continues the log");
-            if !headers.is_empty() && u64::from(length) >= SEGMENT_BYTES {
+            if !headers.is_empty() && u64::from(length) >= full_at {
                 break;
             }
             end = entry.sequence;
