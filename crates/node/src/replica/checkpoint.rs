@@ -175,7 +175,8 @@ impl Holder {
             return;
         }
         let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };
-        let done = self.log.begin_sync().run().is_ok()
+        let done = self.log.trim().is_ok()
+            && self.log.begin_sync().run().is_ok()
             && flush.run().is_ok()
             && store::write(&self.disk, &path(&self.folder, self.stored.generation), &checkpoint)
                 .is_ok();
