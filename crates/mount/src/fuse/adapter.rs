@@ -56,6 +56,13 @@ pub(super) struct Adapter {
     runtime: Runtime,
 }
 
+/// Whether an extended attribute is the label of SELinux, which a FUSE mount cannot have: where
+/// SELinux is on, one label counts for the whole mount. Programs that are told so ask once, and not
+/// for every file (`ls -l` does).
+fn is_label(name: &OsStr) -> bool {
+    name == "security.selinux"
+}
+
 fn bytes(name: &OsStr) -> Bytes {
     Bytes::copy_from_slice(name.as_bytes())
 }
@@ -582,6 +589,9 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        if is_label(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
         let mode = match flags {
             1 => XattrMode::Create,
             2 => XattrMode::Replace,
@@ -606,6 +616,9 @@ impl Filesystem for Adapter {
         size: u32,
         reply: ReplyXattr,
     ) {
+        if is_label(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
         let (shared, name) = (self.shared(), bytes(name));
         let work = async move { shared.volume.xattr(InodeId(inode.0), name).await };
         self.xattr_bytes(size, reply, work);
@@ -626,6 +639,9 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, request: &Request, inode: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if is_label(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
         let (shared, name, caller) = (self.shared(), bytes(name), convert::caller(request));
         self.empty(reply, async move {
             shared.volume.remove_xattr(InodeId(inode.0), name, caller).await
