@@ -13,11 +13,13 @@
 
 mod recover;
 mod segment;
+mod sync;
 #[cfg(test)]
 mod tests;
 
 pub use recover::{Recovered, Start};
 pub use segment::Segment;
+pub use sync::SyncJob;
 
 use bytes::Bytes;
 use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
@@ -25,6 +27,7 @@ use partition::log::{Location, SegmentHeader, segment::SegmentKind};
 use partition::replica::Entry;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use sync::Unsynced;
 use types::limits::{LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, SEGMENT_BYTES};
 use types::{PartitionId, ReplicaId, Sequence};
 use world::{Disk, File};
@@ -68,42 +71,11 @@ pub struct Log {
     start: Sequence,
     /// The last record's sequence.
     end: Sequence,
-    /// Files that were written since their last sync, and whether names changed.
-    unsynced: BTreeMap<u32, File>,
-    names_unsynced: bool,
+    unsynced: Unsynced,
     /// Bytes of records that came since the last sync began.
     bytes_unsynced: u64,
     /// The last sync was of little.
     synced_little: bool,
-}
-
-/// Files to sync; made by [`Log::begin_sync`], to be run where blocking is allowed.
-#[derive(Debug)]
-pub struct SyncJob {
-    disk: Disk,
-    folder: String,
-    files: Vec<File>,
-    names: bool,
-    /// What will be durable.
-    pub upto: Sequence,
-}
-
-impl SyncJob {
-    /// Syncs.
-    ///
-    /// # Errors
-    /// What the device says; the replica must then be given up, because the kernel may have dropped
-    /// the pages it could not write.
-    pub fn run(&self) -> io::Result<()> {
-        for file in &self.files {
-            file.sync()?;
-        }
-        // A segment that lost its name would be lost wholly.
-        if self.names {
-            self.disk.sync_folder(&self.folder)?;
-        }
-        Ok(())
-    }
 }
 
 impl Log {
@@ -118,6 +90,8 @@ impl Log {
         end: Sequence,
     ) -> Result<Log, Error> {
         disk.create_folder(&folder).map_err(Error::from_write)?;
+        let unsynced = Unsynced::default();
+        unsynced.note_names();
         Ok(Log {
             disk,
             folder,
@@ -129,8 +103,7 @@ impl Log {
             segment_bytes: SEGMENT_BYTES,
             start: end.next(),
             end,
-            unsynced: BTreeMap::new(),
-            names_unsynced: true,
+            unsynced,
             bytes_unsynced: 0,
             synced_little: false,
         })
@@ -210,7 +183,7 @@ impl Log {
             segment.append(self.partition, self.end, entries, locations, self.segment_bytes)?;
         self.end = end;
         self.bytes_unsynced += u64::from(segment.length() - before);
-        self.unsynced.entry(number).or_insert_with(|| segment.file().clone());
+        self.unsynced.note(number, segment.file());
         Ok(count)
     }
 
@@ -221,7 +194,7 @@ impl Log {
             Some(number) => {
                 let segment = self.segments.get_mut(&number).expect("the tail exists");
                 segment.trim()?;
-                self.unsynced.insert(number, segment.file().clone());
+                self.unsynced.note(number, segment.file());
             }
             None => {}
         }
@@ -243,8 +216,8 @@ impl Log {
             }
         };
         self.number_next += 1;
-        self.unsynced.insert(number, segment.file().clone());
-        self.names_unsynced = true;
+        self.unsynced.note(number, segment.file());
+        self.unsynced.note_names();
         self.segments.insert(number, segment);
         Ok(number)
     }
@@ -287,7 +260,7 @@ impl Log {
         if !empty {
             let segment = self.segments.get_mut(&number).expect("it was just found");
             segment.cut(at.offset)?;
-            self.unsynced.insert(number, segment.file().clone());
+            self.unsynced.note(number, segment.file());
         }
         let logs = self.segments.values().filter(|segment| segment.kind() == SegmentKind::Log);
         self.tail = logs.map(Segment::number).max();
@@ -340,8 +313,8 @@ impl Log {
     fn delete_segment(&mut self, number: u32) -> Result<(), Error> {
         self.disk.remove_if_present(&segment::path(&self.folder, number))?;
         self.segments.remove(&number);
-        self.unsynced.remove(&number);
-        self.names_unsynced = true;
+        self.unsynced.forget(number);
+        self.unsynced.note_names();
         Ok(())
     }
 
@@ -439,7 +412,7 @@ impl Log {
             let segment = self.segments.get_mut(&number).expect("it was just found or made");
             let offset = segment.length();
             segment.append_record(record)?;
-            self.unsynced.entry(number).or_insert_with(|| segment.file().clone());
+            self.unsynced.note(number, segment.file());
             locations.push(Location { segment: number, offset });
         }
         Ok(locations)
@@ -456,7 +429,7 @@ impl Log {
         let mut parts =
             [IoSlice::new(&header), IoSlice::new(&good.key), IoSlice::new(&good.payload)];
         file.write_at(at.offset.into(), &mut parts).map_err(Error::from_write)?;
-        self.unsynced.insert(at.segment, file);
+        self.unsynced.note(at.segment, &file);
         Ok(())
     }
 
@@ -471,10 +444,15 @@ impl Log {
         SyncJob {
             disk: self.disk.clone(),
             folder: self.folder.clone(),
-            files: std::mem::take(&mut self.unsynced).into_values().collect(),
-            names: std::mem::take(&mut self.names_unsynced),
+            unsynced: self.unsynced.clone(),
             upto: self.end,
         }
+    }
+
+    /// Whether a sync ever failed: then the end of the log may be in memory only, for good.
+    #[must_use]
+    pub fn sync_failed(&self) -> bool {
+        self.unsynced.have_failed()
     }
 
     /// Makes syncs of small records cheaper; see `segment`.
@@ -504,7 +482,7 @@ impl Log {
         let segment = self.segments.get_mut(&number).expect("the tail exists");
         if segment.ahead() > 0 {
             segment.trim()?;
-            self.unsynced.insert(number, segment.file().clone());
+            self.unsynced.note(number, segment.file());
         }
         self.synced_little = false;
         Ok(())

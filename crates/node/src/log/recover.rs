@@ -151,6 +151,8 @@ impl Walk {
                 continue;
             }
             self.log.tail = Some(number);
+            // The life that wrote it may have died before it synced it.
+            self.log.unsynced.note(number, self.log.segments[&number].file());
             let offset = match self.start.at {
                 Some(at) if at.segment == number => at.offset,
                 _ => SEGMENT_HEADER_BYTES,
@@ -207,7 +209,7 @@ impl Walk {
         let segment = self.log.segments.get_mut(&number).expect("it was listed");
         if segment.is_empty_after(offset)? {
             segment.cut(offset)?;
-            self.log.unsynced.insert(number, segment.file().clone());
+            self.log.unsynced.note(number, segment.file());
             return Ok(());
         }
         if !self.start.power_lost && self.sound_record_follows(number, offset)? {
@@ -216,7 +218,7 @@ impl Walk {
         }
         let segment = self.log.segments.get_mut(&number).expect("it was listed");
         segment.cut(offset)?;
-        self.log.unsynced.insert(number, segment.file().clone());
+        self.log.unsynced.note(number, segment.file());
         self.cut = true;
         Ok(())
     }
