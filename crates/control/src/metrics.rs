@@ -1,5 +1,6 @@
 //! Counters and gauges of one member, in the registry it was handed.
 
+use crate::state::Conditions;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -23,6 +24,15 @@ pub struct Metrics {
     pub(crate) residue: Gauge,
     transitions: Family<Transition, Counter>,
     refusals: Family<Transition, Counter>,
+    conditions: Family<Condition, Gauge>,
+}
+
+/// Labels of a condition on record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Condition {
+    subject: String,
+    fact: String,
+    state: String,
 }
 
 /// Labels of a condition that changed, or that must not.
@@ -75,8 +85,26 @@ impl Metrics {
             "Words of nodes that no rule allows, one for each time they were said",
             metrics.refusals.clone(),
         );
+        all.register(
+            "condition",
+            "1 for the state that a condition on record is in",
+            metrics.conditions.clone(),
+        );
         drop(registry);
         metrics
+    }
+
+    /// Sets the gauges of conditions to what is on record.
+    pub(crate) fn set_conditions(&self, conditions: &Conditions) {
+        self.conditions.clear();
+        for (key, record) in conditions.iter() {
+            let labels = Condition {
+                subject: key.subject.to_string(),
+                fact: key.fact.to_string(),
+                state: record.state.to_string(),
+            };
+            self.conditions.get_or_create(&labels).set(1);
+        }
     }
 
     /// Counts a condition that changed.

@@ -11,6 +11,7 @@ mod it {
     mod failure;
     mod fleet;
     mod fsck;
+    mod full;
     mod hosts;
     mod inspect;
     mod kernel;

@@ -67,7 +67,22 @@ impl DiskSpace {
         ROOM_BYTES_MIN.min(reserve / 2)
     }
 
-    /// Measures, if it is time. Says whether the state changed.
+    /// How much room there is, for the replicas.
+    #[must_use]
+    pub fn room(&self) -> partition::replica::Room {
+        use partition::replica::Room;
+        let scarce = |room: &types::condition::Room| {
+            let inodes = room.inodes_free.is_some_and(|free| free < room.marks.full_inodes / 2);
+            room.free < room.marks.full_bytes / 2 || inodes
+        };
+        match &self.last {
+            _ if !self.is_full() => Room::Enough,
+            Ok(room) if scarce(room) => Room::Scarce,
+            _ => Room::Reserve,
+        }
+    }
+
+    /// Measures, if it is time. Says whether something changed that replicas should know.
     pub fn measure(&mut self, now: Moment) -> bool {
         if self.measured.is_some_and(|at| now.since(at) < SPACE_MEASURE_INTERVAL) {
             return false;
@@ -77,8 +92,8 @@ impl DiskSpace {
     }
 
     fn take(&mut self, probe: Probe) -> bool {
-        let before = self.gate.state();
-        self.last = self.room(probe).map_err(|error| error.to_string());
+        let (before, room) = (self.gate.state(), self.room());
+        self.last = self.look(probe).map_err(|error| error.to_string());
         if let Ok(room) = self.last {
             self.gate.measured(room);
         }
@@ -87,10 +102,10 @@ impl DiskSpace {
             let evidence = self.gate.evidence();
             tracing::warn!(disk = %self.id, from = %before, to = %after, %evidence, "space of a disk");
         }
-        before != after
+        before != after || room != self.room()
     }
 
-    fn room(&self, probe: Probe) -> io::Result<Room> {
+    fn look(&self, probe: Probe) -> io::Result<Room> {
         let space = self.disk.space()?;
         let marks = self.marks(space.total);
         let (free, total, inodes_free) = (space.free, space.total, space.inodes_free);

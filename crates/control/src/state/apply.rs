@@ -4,6 +4,7 @@ use super::State;
 use super::command::{Command, DiskOffer, Joined, Outcome, Placement, Refusal, VolumeSpec};
 use super::conditions;
 use super::configure::{self, Step};
+use super::event::Event;
 use super::record::{Disk, Node, Partition, Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
 use types::condition::Key;
@@ -76,6 +77,10 @@ fn join(state: &mut State, life: &Life<'_>, offers: &[DiskOffer]) -> Result<Outc
         life: if is_same { number } else { state.next_life() },
     };
     state.nodes.insert(id, node);
+    if !is_same {
+        let message = format!("joined from {}", life.address);
+        state.events.push(Event::of("node", format!("node/{id}"), "joined", message, life.at));
+    }
     let disks: Vec<DiskId> = offers.iter().map(|offer| take_disk(state, id, offer)).collect();
     let spaces = disks.iter().map(|disk| state.conditions.state(Key::space(*disk))).collect();
     Ok(Outcome::Joined(Joined { cluster, node: id, disks, spaces }))
@@ -120,6 +125,8 @@ fn create_volume(
         deleted: None,
     };
     state.volumes.insert(id, volume.clone());
+    let name = volume.name.clone();
+    state.events.push(Event::of("volume", format!("volume/{id}"), "creating", name, created));
     Ok(Outcome::Volume(Box::new(volume)))
 }
 
@@ -167,6 +174,8 @@ fn delete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<O
     let record = live_volume(state, volume)?;
     record.state = VolumeState::Deleting;
     record.deleted = Some(at);
+    let name = record.name.clone();
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "deleting", name, at));
     let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
     for partition in state.partitions.values_mut().filter(of_volume) {
         let holders: Vec<Member> = partition.holders().copied().collect();
@@ -271,6 +280,7 @@ fn configure_partition(
         state.counters.replica = fresh.0;
     }
     let configuration = Box::new(after.configuration.clone());
+    state.events.push(Event::configured(partition, expected, &configuration, step, at));
     state.partitions.insert(partition, after);
     Ok(Outcome::Configuration(configuration))
 }

@@ -4,10 +4,11 @@
 //! goes on where it was after a failover. Only so many are kept; a cursor that is older than the oldest
 //! of them gets a typed answer, never a silent gap.
 
+use super::configure::Step;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use types::Timestamp;
 use types::limits::EVENTS_KEPT_MAX;
+use types::{Configuration, Epoch, PartitionId, Timestamp};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,33 @@ pub struct Event {
     pub to: String,
     /// A sentence for people: the reason and the evidence.
     pub message: String,
+}
+
+impl Event {
+    pub(super) fn of(
+        kind: &str,
+        subject: String,
+        to: &str,
+        message: String,
+        at: Timestamp,
+    ) -> Event {
+        let (kind, to) = (kind.to_owned(), to.to_owned());
+        Event { cursor: 0, at, kind, subject, from: String::new(), to, message }
+    }
+
+    /// A partition has another configuration.
+    pub(super) fn configured(
+        partition: PartitionId,
+        before: Epoch,
+        after: &Configuration,
+        step: &Step,
+        at: Timestamp,
+    ) -> Event {
+        let to = format!("epoch {}", after.epoch);
+        let subject = format!("partition/{partition}");
+        let event = Event::of("configuration", subject, &to, step.to_string(), at);
+        Event { from: format!("epoch {before}"), ..event }
+    }
 }
 
 /// The last events.

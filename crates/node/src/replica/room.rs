@@ -31,7 +31,7 @@ impl Holder {
     pub fn set_room(&mut self, space: &DiskSpace) {
         let full = space.is_full();
         self.room = Room { full: full.then(|| space.words()), retry_bytes: space.retry_bytes() };
-        self.handle(Event::Room { full });
+        self.handle(Event::Room(space.room()));
         if !full && self.engine.status(self.context.world.now()).failure == Some(Failure::NoSpace) {
             self.handle(Event::SpaceFreed);
         }

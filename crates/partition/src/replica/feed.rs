@@ -6,6 +6,7 @@ use super::leader::Leading;
 use super::message::{Append, Message};
 use super::progress::{Membership, Mode, Progress};
 use super::state::Core;
+use super::status::Room;
 use types::limits::{
     CATCH_UP_ENTRIES_MAX, REPLICATION_WINDOW_BYTES_MAX, REPLICATION_WINDOW_ENTRIES_MAX,
 };
@@ -37,8 +38,8 @@ impl Progress {
     /// one that is not waited for has left the window, but not the memory.
     fn may_take_more(&self, behind: u64) -> bool {
         let in_flight = self.next.0 - self.matched.0;
-        // The reserve of a disk is not for catching up.
-        let room = !self.full || self.membership != Membership::CatchingUp;
+        // What is left of a reserve is not for catching up.
+        let room = self.room != Room::Scarce || self.membership != Membership::CatchingUp;
         self.failure.is_none()
             && room
             && in_flight <= REPLICATION_WINDOW_ENTRIES_MAX as u64

@@ -56,7 +56,7 @@ pub use event::Event;
 pub use history::History;
 pub use message::{Ack, Append, Message, Reject};
 pub use persisted::Persisted;
-pub use status::{Failure, FollowerStatus, RoleName, Status};
+pub use status::{Failure, FollowerStatus, RoleName, Room, Status};
 
 use lease::Grant;
 use log::Log;
@@ -90,7 +90,7 @@ impl Replica {
             grant: if fresh { Grant::none() } else { Grant::assumed(now) },
             proven: persisted.proven && !short,
             failure: persisted.failure.or(short.then_some(Failure::Io)),
-            full: false,
+            room: Room::Enough,
         };
         let member = core.configuration_now().is_none_or(|c| c.member(me).is_some());
         let role = if member { Role::Waiting } else { Role::Retired };

@@ -35,7 +35,7 @@ impl Progress {
         if let Some(failure) = self.failure {
             return Some(RemoveReason::Failed(failure));
         }
-        if self.full && due.outgrows_full {
+        if self.room.is_full() && due.outgrows_full {
             return Some(RemoveReason::Failed(Failure::NoSpace));
         }
         if self.silent(now) {
@@ -137,7 +137,7 @@ impl Leading {
             end: core.log.end,
             synced: self.sync_upto(core).min(core.log.synced),
             synced_since: self.synced_at,
-            outgrows_full: !core.full && !self.lacks_room(core),
+            outgrows_full: !core.room.is_full() && !self.lacks_room(core),
         };
         let (serves, floor) = (self.phase.serves(), self.promotion_floor(core));
         let Some(progress) = self.followers.get_mut(&replica) else { return };
@@ -177,11 +177,11 @@ impl Leading {
 
     /// Whether there is no room for writes: here, or on so many followers that too few would be left.
     pub(super) fn lacks_room(&self, core: &Core) -> bool {
-        if core.full {
+        if core.room.is_full() {
             return true;
         }
         let in_sync = self.followers.values().filter(|p| p.membership != Membership::CatchingUp);
-        let (full, roomy): (Vec<_>, Vec<_>) = in_sync.partition(|progress| progress.full);
+        let (full, roomy): (Vec<_>, Vec<_>) = in_sync.partition(|progress| progress.room.is_full());
         let minimum = core.configuration_now().map_or(1, |c| usize::from(c.in_sync_min));
         !full.is_empty() && roomy.len() + 1 < minimum
     }
