@@ -293,6 +293,37 @@ fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), St
     Ok(())
 }
 
+type Parts = Vec<(u32, u32)>;
+
+/// The records of a piece, verified in their live parts, and those parts.
+fn decode_records(
+    piece: &Snapshot,
+    payload: &Bytes,
+    partition: types::PartitionId,
+) -> Result<(Vec<Record>, Vec<Parts>), String> {
+    if piece.parts.len() != piece.records.len() {
+        return Err("each record needs its parts".into());
+    }
+    let mut live = piece.live.chunks_exact(2).map(|part| (part[0], part[1]));
+    let (mut records, mut all_parts) = (Vec::new(), Vec::new());
+    let mut at = 0_usize;
+    for (length, count) in piece.records.iter().zip(&piece.parts) {
+        let end = at + *length as usize;
+        if end > payload.len() {
+            return Err("records are longer than what was sent".into());
+        }
+        let parts: Parts = live.by_ref().take(*count as usize).collect();
+        if parts.iter().any(|(_, length)| *length == 0) {
+            return Err("a part is empty".into());
+        }
+        let record = Record::decode_parts(&payload.slice(at..end), partition, &parts);
+        records.push(record.map_err(|error| error.to_string())?);
+        all_parts.push(parts);
+        at = end;
+    }
+    Ok((records, all_parts))
+}
+
 /// Copies records, and points the new index to their live parts.
 fn stage_records(
     log: &mut Log,
@@ -301,31 +332,12 @@ fn stage_records(
     payload: &Bytes,
     partition: types::PartitionId,
 ) -> Result<(), String> {
-    let mut at = 0_usize;
-    let mut records = Vec::with_capacity(piece.records.len());
-    for length in &piece.records {
-        let end = at + *length as usize;
-        if end > payload.len() {
-            return Err("records are longer than what was sent".into());
-        }
-        let record = Record::decode(&payload.slice(at..end), partition);
-        records.push(record.map_err(|error| error.to_string())?);
-        at = end;
-    }
+    let (records, parts) = decode_records(piece, payload, partition)?;
     let locations = log.append_base(&records).map_err(|error| error.to_string())?;
-    let mut live = piece.live.chunks_exact(2);
-    if piece.parts.len() != records.len() {
-        return Err("each record needs its parts".into());
-    }
-    for ((record, location), parts) in records.iter().zip(locations).zip(&piece.parts) {
+    for ((record, location), parts) in records.iter().zip(locations).zip(parts) {
         let key = DataKey::decode(&record.key).map_err(|error| error.to_string())?;
-        for part in live.by_ref().take(*parts as usize) {
-            let fits =
-                part[0].checked_add(part[1]).is_some_and(|e| e <= record.header.payload_bytes);
-            if part[1] == 0 || !fits {
-                return Err("a part lies outside of its record".into());
-            }
-            index.place(&key, (part[0], part[1]), location).map_err(|error| error.to_string())?;
+        for part in parts {
+            index.place(&key, part, location).map_err(|error| error.to_string())?;
         }
     }
     for object in &piece.tombstones {
@@ -412,15 +424,15 @@ impl Source {
     }
 
     async fn push_chunk(&self, piece: &mut Snapshot, map: &ChunkMap) -> Result<(), String> {
-        let mut records: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        let mut records: BTreeMap<_, Parts> = BTreeMap::new();
         for extent in map.extents() {
-            records.entry(extent.at).or_default().extend([extent.skip, extent.length]);
+            records.entry(extent.at).or_default().push((extent.skip, extent.length));
         }
         let mut payload = BytesMut::new();
         for (at, live) in records {
             let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
             let record = read_record(file, at.offset)?;
-            if let Err(reason) = Record::decode(&record, self.partition) {
+            if let Err(reason) = Record::decode_parts(&record, self.partition, &live) {
                 self.context.post(NodeEvent::DamageMet { replica: ReplicaId(self.head.from) });
                 return Err(format!("segment {} offset {}: {reason}", at.segment, at.offset));
             }
@@ -430,8 +442,8 @@ impl Source {
                 self.send(piece, payload.split().freeze()).await?;
             }
             piece.records.push(u32::try_from(record.len()).expect("records have a limit"));
-            piece.parts.push(u32::try_from(live.len() / 2).expect("few parts"));
-            piece.live.extend(live);
+            piece.parts.push(u32::try_from(live.len()).expect("few parts"));
+            piece.live.extend(live.iter().flat_map(|(skip, length)| [*skip, *length]));
             payload.extend_from_slice(&record);
         }
         if payload.is_empty() {
