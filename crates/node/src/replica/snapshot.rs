@@ -51,7 +51,7 @@ impl Transfers {
     }
 
     pub(super) fn end_reading(&mut self) {
-        self.reading = self.reading.saturating_sub(1);
+        self.reading = self.reading.checked_sub(1).expect("each is counted when it begins");
     }
 }
 
@@ -82,10 +82,11 @@ struct Source {
 impl Holder {
     pub(super) fn send_snapshot(&mut self, to: ReplicaId, epoch: Epoch) {
         let replica = self.id;
+        // Counted first: whatever comes of it, its end is told once.
+        self.snapshots.sending += 1;
         let Some(source) = self.snapshot_source(to, epoch) else {
             return self.context.post(NodeEvent::SnapshotSent { replica, to });
         };
-        self.snapshots.sending += 1;
         tracing::info!(partition = %self.partition, %to, "sending a snapshot");
         self.context.world.spawn("snapshot", async move {
             let context = source.context.clone();
@@ -98,7 +99,8 @@ impl Holder {
 
     /// A snapshot has been sent, well or not.
     pub fn snapshot_sent(&mut self, to: ReplicaId) {
-        self.snapshots.sending = self.snapshots.sending.saturating_sub(1);
+        let sending = self.snapshots.sending.checked_sub(1);
+        self.snapshots.sending = sending.expect("each is counted when it begins");
         self.handle(Event::SnapshotSent { to });
     }
 
@@ -209,7 +211,7 @@ impl Holder {
         }
     }
 
-    fn remove_generation(&self, generation: u32) -> Result<(), partition::kv::Error> {
+    pub(super) fn remove_generation(&self, generation: u32) -> Result<(), partition::kv::Error> {
         let found = Found { partition: self.partition, replica: self.id };
         let kv = self.database.handle(space_of(self.kind), Vec::new());
         let prefix = index_prefix(found, generation);
@@ -460,4 +462,52 @@ fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {
     let mut bytes = vec![0; header.record_bytes() as usize];
     file.read_at(offset.into(), &mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+    use world::kv::Space;
+
+    fn piece() -> (Snapshot, Position) {
+        let at = Position { epoch: Epoch(1), sequence: Sequence(7) };
+        (Snapshot { from: 2, epoch: 1, ..Snapshot::default() }, at)
+    }
+
+    /// A slow checkpoint ended after a snapshot had been installed and the next checkpoint begun: the
+    /// node took it for that one, and panicked.
+    #[tokio::test]
+    async fn a_checkpoint_that_a_snapshot_has_overtaken_means_nothing() {
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Namespace);
+        let old = holder.start_checkpoint().unwrap();
+        let (piece, at) = piece();
+        holder.begin_staging(&piece, at).unwrap();
+        let staging = holder.snapshots.staging.take().unwrap();
+        holder.install(staging).unwrap();
+        let new = holder.start_checkpoint().unwrap();
+        let done = old.run();
+        holder.checkpointed(old, done);
+        let done = new.run();
+        holder.checkpointed(new, done);
+        assert_eq!(holder.failed, None);
+        let left = index_prefix(Found { partition: holder.partition, replica: holder.id }, 0);
+        let keys = bench.home.database.faults().unwrap().keys(Space::Metadata);
+        assert!(keys.iter().all(|key| !key.starts_with(&left)), "keys of an index that is gone");
+        let files: Vec<String> =
+            bench.sim.paths().into_iter().filter(|path| path.contains("checkpoint")).collect();
+        assert_eq!(files, ["replicas/1-1/checkpoint-1"]);
+    }
+
+    /// It was not counted when it began, and counted when it ended: with another one under way, the
+    /// files of that one were no longer kept.
+    #[tokio::test]
+    async fn a_snapshot_that_cannot_be_sent_does_not_end_another() {
+        let mut holder = Bench::new().create(PartitionKind::Data);
+        holder.snapshots.sending += 1;
+        holder.send_snapshot(ReplicaId(99), Epoch(1));
+        holder.snapshot_sent(ReplicaId(99));
+        assert!(holder.snapshots.are_busy());
+    }
 }
