@@ -22,6 +22,8 @@ pub(crate) struct Leading {
     /// The term in which it was elected.
     pub(crate) term: u64,
     pub(crate) detector: Detector,
+    /// What changed of conditions, and is not agreed upon yet.
+    pub(crate) watch: crate::observe::Watch,
     /// What the last plan could not do.
     pub(crate) residue: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 use crate::core::{Core, ProposeError};
 use crate::detect::{NodeReport, Taken};
+use crate::observe;
 use crate::plan::assign;
 use crate::raft::network;
 use crate::state::command::DiskOffer;
@@ -148,6 +149,7 @@ impl ControlService {
                 cluster: joined.cluster.0,
                 node: joined.node.0,
                 disks: joined.disks.iter().map(|disk| disk.0).collect(),
+                spaces: joined.spaces.iter().map(|space| disk_state(*space).into()).collect(),
             })),
             Outcome::Refused(refusal) => Err(refused(ErrorKind::Invalid, refusal.to_string())),
             other => unreachable!("a join cannot end in {other:?}"),
@@ -202,6 +204,14 @@ impl ControlService {
             Taken::Stale => self.core.metrics.heartbeats_stale.inc(),
         };
         let report = leading.detector.report(node, boot);
+        if let Some(report) = report {
+            let at = self.core.world.timestamp();
+            let changes =
+                self.core.machine.read(|state, _| observe::changes(state, node, report, at));
+            if leading.watch.take(changes, &self.core.metrics) {
+                self.core.poke.notify_one();
+            }
+        }
         if changed(before.as_ref(), report) {
             self.core.poke.notify_one();
         }
@@ -267,6 +277,15 @@ fn changed(before: Option<&NodeReport>, after: Option<&NodeReport>) -> bool {
         (report.boot, report.count >= crate::detect::REPORTS_SETTLED, disks, replicas)
     };
     before.map(essence) != after.map(essence)
+}
+
+fn disk_state(space: Option<types::condition::State>) -> message::DiskState {
+    use types::condition::State;
+    match space {
+        Some(State::Full) => message::DiskState::Full,
+        Some(State::Low) => message::DiskState::Low,
+        _ => message::DiskState::Ok,
+    }
 }
 
 fn change_reply(

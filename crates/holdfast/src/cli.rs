@@ -92,6 +92,8 @@ enum Command {
     /// Look at the partitions that volumes are made of
     #[command(subcommand)]
     Partition(command::partition::Partition),
+    /// Show what happened, and go on showing it
+    Events(command::events::Events),
     /// Compare all replicas of a volume, and say what differs
     Fsck(command::fsck::Fsck),
     /// Print any file that a node or a member of the control plane writes
@@ -113,6 +115,7 @@ impl Cli {
             Command::Node(node) => node.run(),
             Command::Disk(disk) => disk.run(),
             Command::Partition(partition) => partition.run(),
+            Command::Events(events) => events.run(),
             Command::Fsck(fsck) => fsck.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Ca(ca) => ca.run(),

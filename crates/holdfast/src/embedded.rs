@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use client::{Client, Options, Volume};
 use control::api::volume::Create;
 use control::{Embedding, Member};
+use node::space::Watermarks;
 use node::{DiskConfig, Node};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -159,7 +160,7 @@ pub fn storage(folder: &Path) -> Result<DiskConfig> {
         .with_context(|| format!("cannot create {}", index.display()))?;
     let database = open_database(folder, &index)
         .with_context(|| format!("cannot open the index in {}", index.display()))?;
-    Ok(DiskConfig { disk, database })
+    Ok(DiskConfig { disk, database, watermarks: Watermarks::default() })
 }
 
 /// Opens the indexes of a disk. A database that is damaged as a whole is set aside: the replicas

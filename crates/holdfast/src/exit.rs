@@ -58,6 +58,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether trying again may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.exit == Exit::Unreachable
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;

@@ -11,8 +11,10 @@ mod it {
     mod failure;
     mod fleet;
     mod fsck;
+    mod full;
     mod hosts;
     mod inspect;
+    mod kernel;
     mod load;
     mod mounted;
     mod programs;

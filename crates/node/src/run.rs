@@ -12,6 +12,7 @@ use crate::codec::Native;
 use crate::context::Context;
 use crate::inbox::Turns;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
+use crate::space::DiskSpace;
 use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 use types::limits::LOOP_IDLE_MAX;
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
 use wire::control::{
-    Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport, ReplicaState, Role,
+    Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState, Role,
 };
 use wire::{Operation, Request, Responder, Status};
 
@@ -99,6 +100,11 @@ pub enum NodeEvent {
         replica: ReplicaId,
         deleted: replica::Deleted,
     },
+    /// A probe write on a disk has ended.
+    Probed {
+        disk: DiskId,
+        result: std::io::Result<()>,
+    },
     /// Something changed that the control plane should hear of at once.
     HeartbeatNow,
     /// What to say in the next heartbeat?
@@ -164,6 +170,7 @@ struct Broken {
 pub struct NodeLoop {
     context: Arc<Context>,
     homes: BTreeMap<DiskId, Home>,
+    spaces: BTreeMap<DiskId, DiskSpace>,
     replicas: BTreeMap<ReplicaId, Holder>,
     by_partition: BTreeMap<PartitionId, ReplicaId>,
     /// Replicas that are on a disk and cannot be used, and why.
@@ -179,11 +186,13 @@ impl NodeLoop {
     pub fn open(
         context: Arc<Context>,
         homes: Vec<Home>,
+        spaces: Vec<DiskSpace>,
         heartbeat: Arc<tokio::sync::Notify>,
     ) -> std::io::Result<NodeLoop> {
         let mut node = NodeLoop {
             context,
             homes: homes.into_iter().map(|home| (home.disk_id, home)).collect(),
+            spaces: spaces.into_iter().map(|space| (space.id, space)).collect(),
             replicas: BTreeMap::new(),
             by_partition: BTreeMap::new(),
             broken: BTreeMap::new(),
@@ -200,6 +209,7 @@ impl NodeLoop {
                 }
             }
         }
+        node.measure(node.context.world.now());
         Ok(node)
     }
 
@@ -219,7 +229,10 @@ impl NodeLoop {
         }
     }
 
-    fn keep(&mut self, holder: Holder) {
+    fn keep(&mut self, mut holder: Holder) {
+        if let Some(space) = self.spaces.get(&holder.disk_id) {
+            holder.set_room(space);
+        }
         self.by_partition.insert(holder.partition, holder.id);
         self.replicas.insert(holder.id, holder);
     }
@@ -250,6 +263,7 @@ impl NodeLoop {
             NodeEvent::Deleted { replica, deleted } => {
                 self.with(replica, |holder| holder.deleted(deleted));
             }
+            NodeEvent::Probed { disk, result } => self.probed(disk, result),
             NodeEvent::HeartbeatNow => self.heartbeat.notify_one(),
             NodeEvent::Report(answer) => {
                 let _ = answer.send(self.report());
@@ -438,7 +452,8 @@ impl NodeLoop {
             reason: broken.reason.clone(),
             ..ReplicaReport::default()
         }));
-        let report = Report { disks: self.homes.values().map(disk_report).collect(), replicas };
+        let report =
+            Report { disks: self.spaces.values().map(DiskSpace::report).collect(), replicas };
         self.set_gauges(&report);
         report
     }
@@ -463,8 +478,55 @@ impl NodeLoop {
                 holder.end_turn();
             }
         }
+        self.measure(now);
         self.tick(now);
         self.give_up_failed();
+    }
+
+    /// Measures the disks, and tells whoever is concerned when one has room no more, or again.
+    fn measure(&mut self, now: Moment) {
+        let refusals = self.replicas.values_mut();
+        let refusals: Vec<(DiskId, String)> =
+            refusals.filter_map(|h| Some((h.disk_id, h.take_refused_write()?))).collect();
+        for (disk, error) in refusals {
+            let Some(space) = self.spaces.get_mut(&disk) else { continue };
+            if space.refused(&error) {
+                self.tell_room(disk);
+            }
+        }
+        let disks: Vec<DiskId> = self.spaces.keys().copied().collect();
+        for disk in disks {
+            let Some(space) = self.spaces.get_mut(&disk) else { continue };
+            let changed = space.measure(now);
+            let probe = space.wants_probe(now);
+            if let Some(job) = probe {
+                let context = self.context.clone();
+                self.context.world.detach_blocking(move || {
+                    let result = job.run();
+                    context.post(NodeEvent::Probed { disk, result });
+                });
+            }
+            if changed {
+                self.tell_room(disk);
+            }
+        }
+    }
+
+    fn probed(&mut self, disk: DiskId, result: std::io::Result<()>) {
+        let now = self.context.world.now();
+        let space = self.spaces.get_mut(&disk);
+        if space.is_some_and(|space| space.probed(now, result)) {
+            self.tell_room(disk);
+        }
+    }
+
+    /// Tells the replicas on a disk, and the control plane, how its space is.
+    fn tell_room(&mut self, disk: DiskId) {
+        let Some(space) = self.spaces.get(&disk) else { return };
+        for holder in self.replicas.values_mut().filter(|holder| holder.disk_id == disk) {
+            holder.set_room(space);
+        }
+        self.heartbeat.notify_one();
     }
 
     /// A replica that failed takes no further part, so that its leader, or the control plane, sees
@@ -505,21 +567,3 @@ impl NodeLoop {
 
 /// Up to this epoch a partition has nothing that could be lost: its replicas are being made.
 const FIRST_EPOCHS: u64 = 1;
-
-fn disk_report(home: &Home) -> DiskReport {
-    match home.disk.space() {
-        Ok(space) => DiskReport {
-            disk: home.disk_id.0,
-            state: DiskState::Ok.into(),
-            free: space.free,
-            total: space.total,
-            reason: String::new(),
-        },
-        Err(error) => DiskReport {
-            disk: home.disk_id.0,
-            state: DiskState::Failed.into(),
-            reason: error.to_string(),
-            ..DiskReport::default()
-        },
-    }
-}

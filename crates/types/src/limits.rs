@@ -243,8 +243,37 @@ const _: () = assert!(XATTRS_PER_INODE_MAX as usize * (XATTR_NAME_BYTES_MAX + 1)
 pub const ROOM_BYTES_MIN: u64 = 16 << 20;
 pub const ROOM_PROBE_BYTES: usize = 4 << 10;
 pub const ROOM_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the room of a disk is measured while its node has something to do.
+pub const SPACE_MEASURE_INTERVAL: Duration = Duration::from_millis(20);
 // More than two of the largest records, or it would be full again at once.
 const _: () = assert!(ROOM_BYTES_MIN > 2 * RECORD_PAYLOAD_BYTES_MAX as u64);
+
+/// Watermarks of a disk, when nobody says otherwise. Below the reserve a disk is full: it is kept for
+/// deletes, names, elections and the books of repair. On disks below 256 MiB it is an eighth of them.
+pub const DISK_RESERVE_PERCENT: u64 = 2;
+pub const DISK_RESERVE_BYTES_MIN: u64 = 32 << 20;
+pub const DISK_RESERVE_BYTES_MAX: u64 = 16 << 30;
+/// Below this share, or this much, a disk is low: it gets no new replicas.
+pub const DISK_LOW_PERCENT: u64 = 10;
+pub const DISK_LOW_BYTES_MAX: u64 = 100 << 30;
+/// The same marks for files that can still be made, where a file system limits those: when it is full,
+/// when it ceases to be, when it is low, when it ceases to be.
+pub const DISK_INODES_FULL: u64 = 128;
+pub const DISK_INODES_FULL_LEAVE: u64 = 256;
+pub const DISK_INODES_LOW: u64 = 1024;
+pub const DISK_INODES_LOW_LEAVE: u64 = 1280;
+const _: () = assert!(DISK_RESERVE_PERCENT < DISK_LOW_PERCENT);
+const _: () = assert!(DISK_INODES_FULL < DISK_INODES_FULL_LEAVE);
+const _: () = assert!(DISK_INODES_FULL_LEAVE <= DISK_INODES_LOW);
+const _: () = assert!(DISK_INODES_LOW < DISK_INODES_LOW_LEAVE);
+const _: () = assert!(DISK_RESERVE_BYTES_MAX < DISK_LOW_BYTES_MAX);
+
+/// Writes resume within this time once room is back; the tests hold us to it.
+pub const SPACE_RECOVERY_BOUND: Duration = Duration::from_secs(10);
+
+/// Events that the control plane keeps, and how many one answer lists.
+pub const EVENTS_KEPT_MAX: usize = 2_048;
+pub const EVENTS_PAGE_MAX: usize = 512;
 
 /// A node's loop looks around at least this often.
 pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
@@ -266,6 +295,10 @@ pub const CLIENT_DIRTY_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of one file that are buffered before they are on their way.
 pub const FILE_DIRTY_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of one file that were written and that the namespace was not told of; past it, it is told
+/// without waiting for a flush.
+pub const UNTOLD_BYTES_MAX: u64 = 16 << 20;
 
 /// Space a client sets aside at a time for what it is about to write.
 pub const RESERVATION_BYTES: u64 = 16 << 20;

@@ -226,6 +226,10 @@ pub struct JoinReply {
     /// One for each disk that was offered, in the order of the offer.
     #[prost(uint64, repeated, tag = "3")]
     pub disks: Vec<u64>,
+    /// What is on record of the space of each of them, in the same order: a start proves nothing about
+    /// room, so the node goes on from there.
+    #[prost(enumeration = "DiskState", repeated, tag = "4")]
+    pub spaces: Vec<i32>,
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -262,6 +266,9 @@ pub struct DiskReport {
     /// Why the state is not ok.
     #[prost(string, tag = "5")]
     pub reason: String,
+    /// What is known of its space; absent from a disk that failed, and from older nodes.
+    #[prost(message, optional, tag = "6")]
+    pub space: Option<super::condition::Space>,
 }
 
 /// What a replica does, by its own word.

@@ -80,6 +80,7 @@ pub(super) fn health(core: &Core) -> Response<Body> {
 
 pub(super) async fn metrics(State(core): State<Arc<Core>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    core.machine.read(|state, _| core.metrics.set_conditions(&state.conditions));
     ([(header::CONTENT_TYPE, kind)], core.metrics.text())
 }
 
@@ -100,6 +101,7 @@ pub(super) async fn status(State(core): State<Arc<Core>>) -> Answer<Item<StatusV
                 state.partitions.values().map(|p| view::partition::status_of(sight, p).0),
             ),
             residue,
+            unwell: view::condition::unwell(sight),
         }
     });
     Ok(Json(Item { view, item }))

@@ -97,6 +97,7 @@ impl Bench {
             free: 1 << 40,
             total: 1 << 40,
             reason: String::new(),
+            space: None,
         };
         let heartbeat = message::Heartbeat {
             cluster: 1,

@@ -2,9 +2,12 @@
 
 use super::State;
 use super::command::{Command, DiskOffer, Joined, Outcome, Placement, Refusal, VolumeSpec};
+use super::conditions;
 use super::configure::{self, Step};
+use super::event::Event;
 use super::record::{Disk, Node, Partition, Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
+use types::condition::Key;
 use types::limits::REPLICAS_MAX;
 use types::{
     BootId, ClusterId, Configuration, DiskId, Epoch, Member, NodeId, PartitionId, ReplicaId,
@@ -31,6 +34,7 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
             configure_partition(state, *partition, *expected, step, *at)
         }
         Command::Confirm { made } => Ok(confirm(state, made)),
+        Command::Observe { observations } => Ok(conditions::observe(state, observations)),
         Command::Forget { gone } => Ok(forget(state, gone)),
     }
 }
@@ -58,9 +62,10 @@ fn join(state: &mut State, life: &Life<'_>, offers: &[DiskOffer]) -> Result<Outc
         return Err(Refusal::breaks("the same disk was offered twice"));
     }
     let known = state.nodes.values().find(|node| node.identity == life.identity);
-    let known = known.map(|node| (node.id, node.joined, node.boot, node.started));
-    let (id, joined, boot, started) =
-        known.unwrap_or_else(|| (state.next_node(), life.at, life.boot, life.at));
+    let known = known.map(|node| (node.id, node.joined, node.boot, node.started, node.life));
+    let (id, joined, boot, started, number) =
+        known.unwrap_or_else(|| (state.next_node(), life.at, life.boot, life.at, 0));
+    let is_same = boot == life.boot && number != 0;
     let node = Node {
         id,
         identity: life.identity,
@@ -69,10 +74,16 @@ fn join(state: &mut State, life: &Life<'_>, offers: &[DiskOffer]) -> Result<Outc
         zone: life.zone.to_owned(),
         joined,
         started: if boot == life.boot { started } else { life.at },
+        life: if is_same { number } else { state.next_life() },
     };
     state.nodes.insert(id, node);
-    let disks = offers.iter().map(|offer| take_disk(state, id, offer)).collect();
-    Ok(Outcome::Joined(Joined { cluster, node: id, disks }))
+    if !is_same {
+        let message = format!("joined from {}", life.address);
+        state.events.push(Event::of("node", format!("node/{id}"), "joined", message, life.at));
+    }
+    let disks: Vec<DiskId> = offers.iter().map(|offer| take_disk(state, id, offer)).collect();
+    let spaces = disks.iter().map(|disk| state.conditions.state(Key::space(*disk))).collect();
+    Ok(Outcome::Joined(Joined { cluster, node: id, disks, spaces }))
 }
 
 fn take_disk(state: &mut State, node: NodeId, offer: &DiskOffer) -> DiskId {
@@ -114,6 +125,8 @@ fn create_volume(
         deleted: None,
     };
     state.volumes.insert(id, volume.clone());
+    let name = volume.name.clone();
+    state.events.push(Event::of("volume", format!("volume/{id}"), "creating", name, created));
     Ok(Outcome::Volume(Box::new(volume)))
 }
 
@@ -161,6 +174,8 @@ fn delete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<O
     let record = live_volume(state, volume)?;
     record.state = VolumeState::Deleting;
     record.deleted = Some(at);
+    let name = record.name.clone();
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "deleting", name, at));
     let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
     for partition in state.partitions.values_mut().filter(of_volume) {
         let holders: Vec<Member> = partition.holders().copied().collect();
@@ -265,6 +280,7 @@ fn configure_partition(
         state.counters.replica = fresh.0;
     }
     let configuration = Box::new(after.configuration.clone());
+    state.events.push(Event::configured(partition, expected, &configuration, step, at));
     state.partitions.insert(partition, after);
     Ok(Outcome::Configuration(configuration))
 }
@@ -284,6 +300,7 @@ fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)]) -> Outcome {
         let Some(record) = state.partitions.get_mut(partition) else { continue };
         if record.doomed.remove(replica).is_some() {
             record.made.remove(replica);
+            state.conditions.forget(*partition, *replica);
         }
     }
     bury(state);

@@ -6,6 +6,7 @@
 use super::configure::Step;
 use super::record::Volume;
 use serde::{Deserialize, Serialize};
+use types::condition::{Observation, State as Condition};
 use types::volume::{Durability, VolumeKind};
 use types::{
     BootId, ClusterId, Configuration, DiskId, Epoch, NodeId, PartitionId, ReplicaId, Timestamp,
@@ -84,6 +85,10 @@ pub enum Command {
     Confirm {
         made: Vec<(PartitionId, ReplicaId)>,
     },
+    /// What was seen to have changed of nodes, disks and replicas.
+    Observe {
+        observations: Vec<Observation>,
+    },
     /// Doomed replicas whose nodes say that they are gone.
     Forget {
         gone: Vec<(PartitionId, ReplicaId)>,
@@ -97,6 +102,9 @@ pub struct Joined {
     pub node: NodeId,
     /// In the order of the offer.
     pub disks: Vec<DiskId>,
+    /// What is on record of the space of each; `None` when nothing is.
+    #[serde(default)]
+    pub spaces: Vec<Option<Condition>>,
 }
 
 /// What a command did.

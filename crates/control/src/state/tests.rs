@@ -317,7 +317,7 @@ fn a_damaged_or_strange_state_is_refused() {
     let broken = good.replacen("\"in_sync\":[1,2,3]", "\"in_sync\":[]", 1);
     assert_ne!(broken, good);
     assert!(matches!(State::decode(broken.as_bytes()), Err(DecodeError::Broken(_))));
-    let reused = good.replacen("\"replica\":3}", "\"replica\":2}", 1);
+    let reused = good.replacen("\"replica\":3,\"life\"", "\"replica\":2,\"life\"", 1);
     assert_ne!(reused, good);
     assert!(matches!(State::decode(reused.as_bytes()), Err(DecodeError::Broken(_))));
 }

@@ -6,6 +6,7 @@
 //! are relied on, so fields are only ever added. Times are RFC 3339, sizes are bytes, ages are
 //! milliseconds.
 
+pub mod condition;
 pub mod node;
 pub mod partition;
 pub mod volume;
@@ -13,6 +14,7 @@ pub mod volume;
 #[cfg(test)]
 mod tests;
 
+pub use condition::ConditionView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
 pub use volume::{VolumeStatus, VolumeView};
@@ -148,6 +150,29 @@ pub struct StatusView {
     pub partitions: Tally,
     /// What should be done and cannot, and why. `null` when this member cannot tell.
     pub residue: Option<Vec<String>>,
+    /// Every condition on record that is not well, worst first.
+    #[serde(default)]
+    pub unwell: Vec<ConditionView>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    pub cursor: u64,
+    pub at: String,
+    pub kind: String,
+    pub subject: String,
+    pub from: String,
+    pub to: String,
+    pub message: String,
+}
+
+/// What happened after a cursor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsView {
+    /// Where to go on from; the same for every member.
+    pub cursor: u64,
+    pub events: Vec<EventView>,
 }
 
 /// Counts statuses.

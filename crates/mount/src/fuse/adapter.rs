@@ -361,6 +361,9 @@ impl Filesystem for Adapter {
         let (shared, caller) = (self.shared(), convert::caller(request));
         self.run(async move {
             match shared.volume.create(create, caller).await {
+                // Somebody else was quicker. The kernel takes what is made here for new, and would
+                // neither check rights nor truncate; told this, it looks again and opens it.
+                Ok((_, existed)) if existed => reply.error(Errno::ESTALE),
                 Ok((made, _)) => {
                     let file = shared.volume.open_file(&made);
                     let (handle, flags) = shared.handles.open(file, &made, flags);
@@ -408,9 +411,8 @@ impl Filesystem for Adapter {
     ) {
         let size = u32::try_from(data.len()).expect("the kernel's writes are short");
         let (shared, data) = (self.shared(), Bytes::copy_from_slice(data));
-        let clear_setid = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.run(async move {
-            match shared.write(handle, offset, data, clear_setid).await {
+            match shared.write(handle, offset, data, write_flags).await {
                 Ok(()) => reply.written(size),
                 Err(error) => reply.error(errno(&error)),
             }

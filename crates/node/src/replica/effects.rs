@@ -81,6 +81,9 @@ impl Holder {
                 _ => Failure::Io,
             };
             tracing::warn!(partition = %self.partition, replica = %self.id, %error, "append failed");
+            if failure == Failure::NoSpace {
+                self.refused_write = Some(error.to_string());
+            }
             return Event::AppendFailed { from, failure };
         }
         for (entry, at) in entries.iter().zip(locations) {

@@ -81,6 +81,10 @@ pub struct Holder {
     compaction: compact::Compaction,
     snapshots: snapshot::Transfers,
     clients: namespace::Clients,
+    /// How much room its disk has, by the last word of the node.
+    room: room::Room,
+    /// The last write that was refused for want of room, until the node asks.
+    refused_write: Option<String>,
     /// When it was last tried whether there is room again, while there is none.
     room_probed: Option<Moment>,
     /// Why this replica cannot be used, when it cannot.

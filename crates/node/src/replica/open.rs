@@ -173,6 +173,8 @@ impl Holder {
             compaction: Default::default(),
             snapshots: snapshot::Transfers::default(),
             clients: Default::default(),
+            room: super::room::Room::default(),
+            refused_write: None,
             room_probed: None,
             failed: None,
             damages: Default::default(),

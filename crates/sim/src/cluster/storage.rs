@@ -17,7 +17,11 @@ pub(super) async fn run(machine: Machine, watch: Watch) -> turmoil::Result {
     let world = machine.world();
     let name = machine.role.name();
     loop {
-        let disk = DiskConfig { disk: machine.disk(), database: machine.database() };
+        let disk = DiskConfig {
+            disk: machine.disk(),
+            database: machine.database(),
+            watermarks: node::space::Watermarks::default(),
+        };
         let config = Config {
             world: world.clone(),
             hub: Machine::hub(),
