@@ -142,6 +142,7 @@ async fn start_node(
         advertise: String::new(),
         members: members.to_vec(),
         zone: String::new(),
+        upkeep: node::upkeep::Upkeep::default(),
     };
     Node::start(config)
         .await

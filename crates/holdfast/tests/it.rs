@@ -14,6 +14,7 @@ mod it {
     mod full;
     mod hosts;
     mod inspect;
+    mod kernel;
     mod load;
     mod mounted;
     mod programs;

@@ -13,6 +13,7 @@ pub mod run;
 pub mod service;
 pub mod space;
 pub mod store;
+pub mod upkeep;
 
 use context::{Addresses, Context, Counters};
 use inbox::Inbox;
@@ -27,6 +28,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use types::condition::State;
 use types::{BootId, DiskId, NodeId};
+use upkeep::Upkeep;
 use wire::control::{DiskOffer, DiskState, Join, JoinReply};
 use wire::{Class, Hub, Members, Metrics, Operation, Peers, Request, Server, Service};
 use world::kv::Database;
@@ -49,6 +51,7 @@ pub struct Config {
     pub members: Vec<String>,
     /// What fails together with this node; empty: nobody said.
     pub zone: String,
+    pub upkeep: Upkeep,
 }
 
 /// One disk of a node.
@@ -115,6 +118,7 @@ impl Node {
             boot,
             addresses: RwLock::new(Addresses::default()),
             inbox: inbox.clone(),
+            upkeep: config.upkeep,
             counters: Arc::default(),
         });
         let homes = homes(&config, &joined);

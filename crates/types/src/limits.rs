@@ -17,6 +17,13 @@ pub const FRAME_BODY_BYTES_MAX: u32 = 1 << 20;
 /// A segment is closed, and the next one begun, once it is this long.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// A sync of at most so much new log is one of many small ones, as far as one can tell.
+pub const LOG_SYNC_LITTLE_BYTES: u64 = 64 << 10;
+
+/// Zeros that are written ahead of the end of a log that is synced little by little.
+pub const LOG_AHEAD_BYTES: u64 = 256 << 10;
+const _: () = assert!(LOG_SYNC_LITTLE_BYTES < LOG_AHEAD_BYTES && LOG_AHEAD_BYTES < SEGMENT_BYTES);
+
 /// Longest name of a directory entry, as on every Linux file system.
 pub const NAME_BYTES_MAX: usize = 255;
 
@@ -288,6 +295,10 @@ pub const CLIENT_DIRTY_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of one file that are buffered before they are on their way.
 pub const FILE_DIRTY_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of one file that were written and that the namespace was not told of; past it, it is told
+/// without waiting for a flush.
+pub const UNTOLD_BYTES_MAX: u64 = 16 << 20;
 
 /// Space a client sets aside at a time for what it is about to write.
 pub const RESERVATION_BYTES: u64 = 16 << 20;

@@ -49,7 +49,7 @@ impl File {
 
     async fn acquire(&self) -> Result<(), Error> {
         // What this client has buffered itself must not be cut off by the size that it learns.
-        self.flush().await?;
+        self.write_back().await?;
         loop {
             let delegate = Command::Delegate(Delegate { inode: self.inode().0 });
             match self.volume.command(delegate, Caller::default()).await {
@@ -75,9 +75,9 @@ impl File {
 
     async fn release(&self) {
         let mut hold = self.shared.append.lock().await;
-        if let Err(error) = self.flush().await {
-            // Told to whoever flushes next; the others may go on appending meanwhile.
-            self.shared.lock().error.get_or_insert(error);
+        if let Err(error) = self.write_back().await {
+            // It is tried again later; the others may go on appending meanwhile.
+            tracing::warn!(inode = %self.inode(), %error, "not written back yet");
         }
         let undelegate = Command::Undelegate(Undelegate { inodes: vec![self.inode().0] });
         if let Err(error) = self.volume.command(undelegate, Caller::default()).await {

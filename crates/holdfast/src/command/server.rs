@@ -141,6 +141,7 @@ impl Host {
             advertise: config.node.address.clone().unwrap_or_default(),
             members,
             zone: config.node.zone.clone(),
+            upkeep: node::upkeep::Upkeep::default(),
         });
         let node = started.await?;
         self.registry.add_node(&node);

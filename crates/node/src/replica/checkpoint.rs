@@ -7,22 +7,16 @@
 //! ```
 //!
 //! The order matters: the index must never know more than the durable log, and the checkpoint file
-//! must never claim more than the durable index. Then the log's segments that nobody needs go.
+//! must never claim more than the durable index. Then what nobody needs goes: see `reclaim`.
 
-use super::{Holder, Machine};
+use super::Holder;
+use super::reclaim::Unused;
 use crate::context::Counters;
-use crate::log::{self, Log, Segment};
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
-use partition::extent::Index;
 use partition::kv::FlushJob;
 use partition::log::Location;
-use partition::log::segment::SegmentKind;
-use partition::replica::Event;
-use std::collections::BTreeMap;
-use types::limits::{
-    CHECKPOINT_INDEX_BYTES, CHECKPOINT_INTERVAL, CHECKPOINT_LOG_BYTES, LOG_KEPT_BYTES,
-};
+use std::time::Duration;
 use types::{Epoch, Moment, Sequence};
 
 /// How far the next checkpoint is.
@@ -43,6 +37,7 @@ pub(super) struct Checkpointing {
 #[derive(Debug)]
 struct Flushing {
     checkpoint: Checkpoint,
+    unused: Unused,
 }
 
 impl Checkpointing {
@@ -77,10 +72,11 @@ impl Checkpointing {
         self.synced.advance(upto);
     }
 
-    pub(super) fn due_at(&self) -> Option<Moment> {
+    /// When the next one is due; every `interval` while something changes.
+    pub(super) fn due_at(&self, interval: Duration) -> Option<Moment> {
         match self.flushing {
             Some(_) => None,
-            None => self.changed_at.map(|changed_at| changed_at + CHECKPOINT_INTERVAL),
+            None => self.changed_at.map(|changed_at| changed_at + interval),
         }
     }
 
@@ -101,10 +97,12 @@ impl Holder {
             return;
         }
         let now = self.context.world.now();
-        let due = self.checkpointing.log_bytes >= CHECKPOINT_LOG_BYTES
-            || self.kv.buffered_bytes() >= CHECKPOINT_INDEX_BYTES
+        let upkeep = &self.context.upkeep;
+        let due_at = self.checkpointing.due_at(upkeep.checkpoint_interval);
+        let due = self.checkpointing.log_bytes >= upkeep.checkpoint_log_bytes
+            || self.kv.buffered_bytes() >= upkeep.checkpoint_index_bytes
             || self.machine.wants_checkpoint()
-            || self.checkpointing.due_at().is_some_and(|due| due <= now);
+            || due_at.is_some_and(|due| due <= now);
         if due {
             self.begin_checkpoint();
         }
@@ -113,7 +111,8 @@ impl Holder {
     fn begin_checkpoint(&mut self) {
         let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };
         let sync = self.log.begin_sync();
-        self.checkpointing.flushing = Some(Flushing { checkpoint: checkpoint.clone() });
+        let unused = Unused::list(&mut self.machine, &self.log);
+        self.checkpointing.flushing = Some(Flushing { checkpoint: checkpoint.clone(), unused });
         let (context, replica) = (self.context.clone(), self.id);
         let (disk, file) = (self.disk.clone(), path(&self.folder, self.stored.generation));
         Counters::add(&context.counters.checkpoints, 1);
@@ -164,7 +163,7 @@ impl Holder {
                 self.kv.forget_frozen(flush);
                 self.compaction.checkpoint_durable();
                 self.checkpointing.durable = flushing.checkpoint;
-                self.reclaim();
+                self.reclaim(flushing.unused);
             }
             Err(reason) => self.fail(format!("a checkpoint failed: {reason}")),
         }
@@ -176,7 +175,8 @@ impl Holder {
             return;
         }
         let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };
-        let done = self.log.begin_sync().run().is_ok()
+        let done = self.log.trim().is_ok()
+            && self.log.begin_sync().run().is_ok()
             && flush.run().is_ok()
             && store::write(&self.disk, &path(&self.folder, self.stored.generation), &checkpoint)
                 .is_ok();
@@ -188,97 +188,4 @@ impl Holder {
             }
         }
     }
-
-    /// Gives back the room of what nobody needs: whole segments, and dead runs within others.
-    fn reclaim(&mut self) {
-        if self.snapshots.are_busy() {
-            return;
-        }
-        let oldest_kept = self.oldest_segment_kept();
-        let pinned = |segment| self.compaction.pins(segment);
-        let removed = match &mut self.machine {
-            Machine::Data(index) => {
-                reclaim_data(&mut self.log, index, oldest_kept, &pinned, &mut self.dead)
-            }
-            Machine::Namespace(_) => reclaim_namespace(&mut self.log, oldest_kept),
-        };
-        if let Err(error) = removed {
-            tracing::warn!(partition = %self.partition, %error, "cannot give room back");
-        }
-        let start = self.log.start();
-        self.handle(Event::LogStart { start });
-        self.compact_if_due(oldest_kept);
-    }
-
-    /// The log from here on is kept whole: recovery reads it, and replicas that were away for a
-    /// while are brought up from it.
-    fn oldest_segment_kept(&self) -> u32 {
-        let mut oldest = self.checkpointing.segment();
-        let mut kept = 0;
-        let logs = self.log.segments().values().rev();
-        for segment in logs.filter(|segment| segment.kind() == SegmentKind::Log) {
-            if kept >= LOG_KEPT_BYTES {
-                break;
-            }
-            kept += u64::from(segment.length());
-            oldest = oldest.min(segment.number());
-        }
-        oldest
-    }
-}
-
-/// Removes segments that are in the index.
-fn reclaim_namespace(log: &mut Log, oldest_kept: u32) -> Result<(), log::Error> {
-    let old: Vec<u32> =
-        log.segments().keys().copied().take_while(|number| *number < oldest_kept).collect();
-    old.into_iter().try_for_each(|number| log.remove_segment(number))
-}
-
-/// Removes dead segments and punches dead runs, as far as the log need not be kept.
-fn reclaim_data(
-    log: &mut Log,
-    index: &mut Index,
-    oldest_kept: u32,
-    pinned: &dyn Fn(u32) -> bool,
-    dead: &mut BTreeMap<u32, Vec<(u64, u64)>>,
-) -> Result<(), log::Error> {
-    for extent in index.take_dead() {
-        let run = (extent.file_offset(), u64::from(extent.length));
-        dead.entry(extent.at.segment).or_default().push(run);
-    }
-    // Base segments are no log: nothing but the index needs them.
-    let open_base = log.open_base();
-    let may_go = |segment: &&Segment| match segment.kind() {
-        SegmentKind::Log => segment.number() < oldest_kept,
-        SegmentKind::Base => Some(segment.number()) != open_base,
-    };
-    let old = log.segments().values().filter(may_go).map(Segment::number);
-    let old: Vec<u32> = old.filter(|number| !pinned(*number)).collect();
-    for number in old {
-        let runs = dead.remove(&number).unwrap_or_default();
-        if index.segments().get(&number).is_none_or(|live| *live == 0) {
-            log.remove_segment(number)?;
-            index.forget_segment(number);
-            continue;
-        }
-        for (offset, length) in join(runs) {
-            log.punch(number, offset, length)?;
-        }
-    }
-    Ok(())
-}
-
-/// Joins runs that touch.
-fn join(mut runs: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    runs.sort_unstable();
-    let mut joined: Vec<(u64, u64)> = Vec::new();
-    for (offset, length) in runs {
-        match joined.last_mut() {
-            Some((start, total)) if offset <= *start + *total => {
-                *total = (*total).max(offset + length - *start);
-            }
-            _ => joined.push((offset, length)),
-        }
-    }
-    joined
 }

@@ -60,6 +60,10 @@ impl Holder {
     }
 
     fn mark_proven(&mut self) {
+        // What was compared is in memory, and need not be on the disk.
+        if self.log.sync_failed() {
+            return;
+        }
         self.stored.proven_boot = self.context.world.os_boot();
         self.stored.cut = false;
         if let Err(error) = self.store_state() {
@@ -119,8 +123,19 @@ impl Holder {
             }
             Err(error) => {
                 tracing::error!(partition = %self.partition, %error, "the log could not be synced");
+                self.distrust_tail();
                 self.handle(Event::SyncFailed);
             }
+        }
+    }
+
+    /// The end of the log is in memory and may never reach the disk: the next life must not take it
+    /// for whole without comparing it.
+    fn distrust_tail(&mut self) {
+        if !std::mem::replace(&mut self.stored.cut, true)
+            && let Err(error) = self.store_state()
+        {
+            tracing::warn!(partition = %self.partition, %error, "cannot note that the tail may be lost");
         }
     }
 

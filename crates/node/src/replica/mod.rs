@@ -17,6 +17,7 @@ mod namespace;
 mod open;
 mod read;
 mod reap;
+mod reclaim;
 mod room;
 mod scrub;
 mod snapshot;
@@ -72,8 +73,8 @@ pub struct Holder {
     /// What the last applied records did, for answers.
     results: VecDeque<(Sequence, machine::Result)>,
     checkpointing: Checkpointing,
-    /// Dead runs of segments that are still kept as log: offset and length in the file.
-    dead: std::collections::BTreeMap<u32, Vec<(u64, u64)>>,
+    /// Dead runs of segments that are still kept as log.
+    dead: reclaim::Dead,
     compaction: compact::Compaction,
     snapshots: snapshot::Transfers,
     clients: namespace::Clients,
@@ -154,7 +155,7 @@ impl Holder {
     #[must_use]
     pub fn wake(&self, now: Moment) -> Option<Moment> {
         let engine = self.engine.wake(now);
-        let checkpoint = self.checkpointing.due_at();
+        let checkpoint = self.checkpointing.due_at(self.context.upkeep.checkpoint_interval);
         [engine, checkpoint].into_iter().flatten().min()
     }
 

@@ -128,13 +128,14 @@ impl Holder {
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
         announce(home, found, &mut stored)?;
         let mut recovery = Recovery::new(&machine, &checkpoint);
-        let (log, recovered) = Log::recover(
+        let (mut log, recovered) = Log::recover(
             home.disk.clone(),
             format!("{folder}/log"),
             (found.partition, found.replica),
             start_of(&checkpoint, power_lost),
             &mut |entry, at| recovery.take(&entry, at),
         )?;
+        log.set_segment_bytes(context.upkeep.segment_bytes);
         check_whole(&machine, &log, &stored, &checkpoint)?;
         stored.cut |= recovered.cut || machine.applied() > log.end();
         stored.opening = false;

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use types::configuration::PartitionKind;
-use types::limits::{RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE};
+use types::limits::{CHECKPOINT_INDEX_BYTES, RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE};
 use types::{Epoch, ReplicaId, Sequence};
 use wire::replicate::{Snapshot, SnapshotReply};
 use wire::{Class, Operation, Reply, Request, Responder, Status};
@@ -287,7 +287,7 @@ fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), St
         at = end;
     }
     kv.write(batch).map_err(|error| error.to_string())?;
-    if kv.buffered_bytes() > types::limits::CHECKPOINT_INDEX_BYTES {
+    if kv.buffered_bytes() > CHECKPOINT_INDEX_BYTES {
         kv.persist().map_err(|error| error.to_string())?;
     }
     Ok(())

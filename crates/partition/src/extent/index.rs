@@ -505,7 +505,7 @@ pub fn describe(key: &[u8], value: &[u8]) -> Result<(String, String), kv::Error>
                     e.start, e.length, e.skip, e.payload_bytes
                 )
             };
-            let extents: Vec<String> = map.extents().iter().map(extent).collect();
+            let extents: Vec<String> = map.extents().map(extent).collect();
             Ok((format!("object {object} chunk {chunk}"), extents.join(", ")))
         }
         Some(b's') => {

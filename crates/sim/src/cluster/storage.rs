@@ -32,6 +32,7 @@ pub(super) async fn run(machine: Machine, watch: Watch) -> turmoil::Result {
             advertise: format!("{name}:7100"),
             members: machine.site.members(),
             zone: String::new(),
+            upkeep: machine.site.scenario.upkeep,
         };
         match Node::start(config).await {
             Ok(node) => {

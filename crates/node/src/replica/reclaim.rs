@@ -1,0 +1,325 @@
+//! Giving back the room of what nobody needs: whole segments, and dead runs within others.
+//!
+//! A map of the town is printed every evening, and whoever loses his way goes by the last print. A
+//! house may be torn down once it is missing *from the print*; that it is empty by now is not enough.
+//! Here the print is the index as of the last durable checkpoint: after a crash it is all that is left
+//! of the index. So what is unused is listed when the index is frozen, and exactly that goes once the
+//! checkpoint is durable. What died since then waits for the next one.
+//!
+//! ```text
+//! index frozen --> log synced --> index durable --> checkpoint file --> what the frozen index did
+//!  unused listed                                                        not point to goes
+//! ```
+//!
+//! What holds because of this order:
+//! - no durable index ever points into a hole, or to a segment that is gone;
+//! - the record that replaced what goes is itself durable: it was in the log that was synced.
+//!
+//! A place that is unused stays so: places are never written twice, and the index is pointed to new
+//! ones only.
+
+use super::{Holder, Machine};
+use crate::log::{self, Log, Segment};
+use partition::extent::{Extent, Index};
+use partition::log::segment::SegmentKind;
+use partition::replica::Event;
+use std::collections::{BTreeMap, BTreeSet};
+use types::limits::CHECKSUM_BLOCK_BYTES;
+
+/// What an index does not point to, as of the moment it was frozen.
+#[derive(Debug, Default)]
+pub(super) struct Unused {
+    /// Segments of which nothing is alive. Of a namespace: all, because its index holds everything.
+    segments: BTreeSet<u32>,
+    /// Runs that died since the freeze before.
+    runs: Vec<Extent>,
+}
+
+/// Dead runs that no durable index points to, by segment, and that were not punched yet.
+#[derive(Debug, Default)]
+pub(super) struct Dead {
+    runs: BTreeMap<u32, Vec<Extent>>,
+}
+
+impl Unused {
+    /// Lists what `machine`, which is being frozen, does not point to.
+    pub(super) fn list(machine: &mut Machine, log: &Log) -> Unused {
+        let Machine::Data(index) = machine else {
+            return Unused { segments: log.segments().keys().copied().collect(), runs: Vec::new() };
+        };
+        // Copies are on their way into the open base segment.
+        let open_base = log.open_base();
+        let unused = |number: &u32| {
+            Some(*number) != open_base && index.segments().get(number).is_none_or(|live| *live == 0)
+        };
+        let segments = log.segments().keys().copied().filter(unused).collect();
+        Unused { segments, runs: index.take_dead() }
+    }
+}
+
+impl Dead {
+    /// Takes runs that a durable index does not point to.
+    fn add(&mut self, runs: Vec<Extent>) {
+        for run in runs {
+            self.runs.entry(run.at.segment).or_default().push(run);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
+    }
+}
+
+impl Holder {
+    /// Gives back the room of what the index that has just become durable does not need.
+    pub(super) fn reclaim(&mut self, unused: Unused) {
+        self.dead.add(unused.runs);
+        if self.snapshots.are_busy() {
+            return;
+        }
+        let oldest_kept = self.oldest_segment_kept();
+        let pinned = |segment| self.compaction.pins(segment);
+        let removed = match &mut self.machine {
+            Machine::Data(index) => {
+                let may_go = closed(&self.log, oldest_kept, &pinned);
+                remove_unused(&mut self.log, index, &may_go, &unused.segments)
+                    .and_then(|()| punch_dead(&mut self.log, &may_go, &mut self.dead))
+            }
+            Machine::Namespace(_) => {
+                let old = unused.segments.range(..oldest_kept);
+                old.copied().try_for_each(|number| self.log.remove_segment(number))
+            }
+        };
+        if let Err(error) = removed {
+            tracing::warn!(partition = %self.partition, %error, "cannot give room back");
+        }
+        let start = self.log.start();
+        self.handle(Event::LogStart { start });
+        self.compact_if_due(oldest_kept);
+    }
+
+    /// The log from here on is kept whole: recovery reads it, and replicas that were away for a
+    /// while are brought up from it.
+    fn oldest_segment_kept(&self) -> u32 {
+        let mut oldest = self.checkpointing.segment();
+        let mut kept = 0;
+        let logs = self.log.segments().values().rev();
+        for segment in logs.filter(|segment| segment.kind() == SegmentKind::Log) {
+            if kept >= self.context.upkeep.log_kept_bytes {
+                break;
+            }
+            kept += u64::from(segment.length());
+            oldest = oldest.min(segment.number());
+        }
+        oldest
+    }
+}
+
+/// Segments that nothing is added to, that are not needed as log, and that nobody reads.
+fn closed(log: &Log, oldest_kept: u32, pinned: &dyn Fn(u32) -> bool) -> BTreeSet<u32> {
+    let open_base = log.open_base();
+    let is_closed = |segment: &&Segment| match segment.kind() {
+        SegmentKind::Log => segment.number() < oldest_kept,
+        // Base segments are no log: nothing but the index needs them.
+        SegmentKind::Base => Some(segment.number()) != open_base,
+    };
+    let numbers = log.segments().values().filter(is_closed).map(Segment::number);
+    numbers.filter(|number| !pinned(*number)).collect()
+}
+
+fn remove_unused(
+    log: &mut Log,
+    index: &mut Index,
+    may_go: &BTreeSet<u32>,
+    unused: &BTreeSet<u32>,
+) -> Result<(), log::Error> {
+    for number in may_go.intersection(unused) {
+        if log.segments().contains_key(number) {
+            index.forget_segment(*number);
+            log.remove_segment(*number)?;
+        }
+    }
+    Ok(())
+}
+
+fn punch_dead(log: &mut Log, may_go: &BTreeSet<u32>, dead: &mut Dead) -> Result<(), log::Error> {
+    dead.runs.retain(|number, _| log.segments().contains_key(number));
+    let numbers: Vec<u32> =
+        dead.runs.keys().copied().filter(|number| may_go.contains(number)).collect();
+    for number in numbers {
+        for (offset, length) in holes(dead.runs.remove(&number).unwrap_or_default()) {
+            log.punch(number, offset, length)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where to punch for runs of one segment: runs that touch make one hole.
+fn holes(mut runs: Vec<Extent>) -> Vec<(u64, u64)> {
+    runs.sort_unstable_by_key(|run| (run.at.offset, run.skip));
+    let mut joined: Vec<Extent> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if last.at == run.at && run.skip <= last.skip + last.length => {
+                last.length = last.length.max(run.skip + run.length - last.skip);
+            }
+            _ => joined.push(run),
+        }
+    }
+    joined.iter().filter_map(whole_blocks).collect()
+}
+
+/// The blocks with a checksum of their own that lie wholly in a run. The others stay whole: what is
+/// alive of them could not be verified any more.
+fn whole_blocks(run: &Extent) -> Option<(u64, u64)> {
+    let (start, end) = (run.skip.next_multiple_of(CHECKSUM_BLOCK_BYTES), run.skip + run.length);
+    let end = match end == run.payload_bytes {
+        true => end,
+        false => end / CHECKSUM_BLOCK_BYTES * CHECKSUM_BLOCK_BYTES,
+    };
+    let whole = Extent { skip: start, ..*run };
+    (start < end).then(|| (whole.file_offset(), u64::from(end - start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::read::read_piece;
+    use bytes::Bytes;
+    use partition::extent::{Command, DataKey};
+    use partition::kv::{Buffered, FlushJob};
+    use partition::replica::Entry;
+    use std::sync::Arc;
+    use types::checksum::crc32c;
+    use types::limits::CHUNK_BYTES;
+    use types::{Epoch, PartitionId, ReplicaId, Sequence};
+    use world::Disk;
+    use world::disk::sim::SimDisk;
+    use world::kv::{Database, Space};
+
+    const WHOSE: (PartitionId, ReplicaId) = (PartitionId(1), ReplicaId(1));
+    const OBJECT: u64 = 9;
+
+    /// Log and index of a replica of data, without the rest of it.
+    struct Store {
+        log: Log,
+        machine: Machine,
+        kv: Arc<Buffered>,
+        database: Database,
+        dead: Dead,
+    }
+
+    impl Store {
+        fn new() -> Store {
+            let disk = Disk::simulated(SimDisk::new("d", 1, 1 << 30));
+            let mut log = Log::create(disk, "log".into(), WHOSE, Sequence::ZERO).unwrap();
+            log.set_segment_bytes(40_000);
+            let database = Database::simulated();
+            let kv = Self::buffer(&database);
+            let machine = Machine::Data(Index::open(kv.clone()).unwrap());
+            Store { log, machine, kv, database, dead: Dead::default() }
+        }
+
+        fn buffer(database: &Database) -> Arc<Buffered> {
+            Arc::new(Buffered::new(Arc::new(database.handle(Space::Index, b"k".to_vec()))))
+        }
+
+        fn index(&mut self) -> &mut Index {
+            match &mut self.machine {
+                Machine::Data(index) => index,
+                Machine::Namespace(_) => unreachable!("it was made as data"),
+            }
+        }
+
+        fn write(&mut self, offset: u64, length: usize) {
+            let sequence = self.log.end().next();
+            let payload = Bytes::from(vec![u8::try_from(sequence.0 % 251).unwrap(); length]);
+            let sums = payload.chunks(4096).flat_map(|block| crc32c(block).to_le_bytes());
+            let key = DataKey { object: OBJECT, offset, length: length as u64 };
+            let command = Command::Write { key, checksums: sums.collect(), payload };
+            let body = command.into_entry();
+            let meaning = Command::decode_key(body.kind, &body.key).unwrap();
+            let mut at = Vec::new();
+            self.log.append(&[Entry { epoch: Epoch(1), sequence, body }], &mut at).unwrap();
+            self.index().apply(sequence, meaning, at[0]).unwrap();
+        }
+
+        fn freeze(&mut self) -> (FlushJob, Unused) {
+            self.machine.checkpoint().unwrap();
+            (self.kv.freeze(), Unused::list(&mut self.machine, &self.log))
+        }
+
+        fn durable(&mut self, job: &FlushJob, unused: Unused) {
+            job.run().unwrap();
+            self.kv.forget_frozen(job);
+            self.dead.add(unused.runs);
+            let may_go = closed(&self.log, self.log.tail().unwrap().segment, &|_| false);
+            let Machine::Data(index) = &mut self.machine else { unreachable!("it is data") };
+            remove_unused(&mut self.log, index, &may_go, &unused.segments).unwrap();
+            punch_dead(&mut self.log, &may_go, &mut self.dead).unwrap();
+        }
+
+        /// Reads all that an index points to.
+        fn verify(&self, index: &mut Index) {
+            let mut pieces = Vec::new();
+            let all = DataKey { object: OBJECT, offset: 0, length: CHUNK_BYTES };
+            index.find(&all, &mut pieces).unwrap();
+            for piece in pieces {
+                let number = piece.extent.at.segment;
+                let file = self.log.file(number);
+                let file = file.unwrap_or_else(|error| panic!("segment {number}: {error}"));
+                let mut out = vec![0; piece.extent.length as usize];
+                let read = read_piece(WHOSE.0, OBJECT, &piece, &file, &mut out);
+                read.unwrap_or_else(|error| panic!("{piece:?}: {error}"));
+            }
+        }
+
+        /// The index that a restart after a kill would find, and the one in memory.
+        fn verify_both(&mut self) {
+            self.verify(&mut Index::open(Self::buffer(&self.database)).unwrap());
+            let mut index = Index::open(self.kv.clone()).unwrap();
+            self.machine.checkpoint().unwrap();
+            self.verify(&mut index);
+        }
+    }
+
+    /// A kill between two checkpoints left replicas that would not open for good: the durable index
+    /// pointed into segments that had gone because the index in memory did not need them any more.
+    #[test]
+    fn what_dies_after_the_freeze_stays_until_the_next_checkpoint() {
+        let mut store = Store::new();
+        (0..10).for_each(|block| store.write(block * 8192, 8192));
+        let (job, unused) = store.freeze();
+        (0..10).for_each(|block| store.write(block * 8192, 8192));
+        let before = store.log.segments().len();
+        store.durable(&job, unused);
+        store.verify_both();
+        assert_eq!(store.log.segments().len(), before, "everything is in the durable index");
+        let (job, unused) = store.freeze();
+        store.durable(&job, unused);
+        store.verify_both();
+        assert!(store.log.segments().len() < before, "now the first ones are gone");
+    }
+
+    /// A block that is alive in part was punched in part, and could not be verified any more.
+    #[test]
+    fn whatever_is_overwritten_the_rest_is_readable_after_a_kill() {
+        let (mut store, mut dice) = (Store::new(), 1_u64);
+        let mut below = |limit: u64| {
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) % limit
+        };
+        for _ in 0..200 {
+            let (length, offset) = (below(60_000) + 1, below(200_000));
+            store.write(offset, usize::try_from(length).unwrap());
+            let (job, unused) = store.freeze();
+            let (length, offset) = (below(9_000) + 1, below(200_000));
+            store.write(offset, usize::try_from(length).unwrap());
+            store.durable(&job, unused);
+            store.verify_both();
+        }
+        assert!(store.log.start() > Sequence(300), "much was given back: {}", store.log.start());
+    }
+}
