@@ -305,8 +305,8 @@ fn start_of(checkpoint: &Checkpoint, power_lost: bool) -> Start {
         Some(_) => Sequence(checkpoint.sequence).previous(),
         None => Sequence(checkpoint.sequence),
     };
-    let segment_min = checkpoint.segment_min;
-    Start { sequence, epoch: Epoch::ZERO, at, segment_min, power_lost }
+    let (segment_min, log_start) = (checkpoint.segment_min, Sequence(checkpoint.log_start));
+    Start { sequence, epoch: Epoch::ZERO, at, segment_min, log_start, power_lost }
 }
 
 fn kind_of(stored: &ReplicaState) -> Result<PartitionKind, Error> {
