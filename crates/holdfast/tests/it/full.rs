@@ -11,7 +11,7 @@
 use super::fleet::{Fleet, HOSTS, Part};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use types::limits::SPACE_RECOVERY_BOUND;
 
@@ -90,20 +90,45 @@ enum Wrote {
     Waits,
 }
 
-/// Writes by a process of its own: ours opens nothing on the mount.
-fn write(from: &Path, to: &Path, append: bool, seconds: u32) -> Wrote {
-    let mut dd = Command::new("timeout");
-    dd.args(["-s", "KILL", &seconds.to_string(), "dd", "bs=1M", "conv=fsync,notrunc"]);
-    dd.args(append.then_some("oflag=append")).env("LC_ALL", "C");
-    dd.arg(format!("if={}", from.display())).arg(format!("of={}", to.display()));
-    let output = dd.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    match output.status.code() {
-        Some(0) => Wrote::Acknowledged,
-        _ if said.contains("No space left on device") => Wrote::NoSpace,
-        Some(137) | None => Wrote::Waits,
-        code => panic!("a write ended otherwise: {code:?} {said}"),
+/// A write by a process of its own: ours opens nothing on the mount, and what waits there cannot be
+/// killed before it is answered.
+struct Writing {
+    process: Child,
+    said: PathBuf,
+}
+
+impl Writing {
+    fn begin(from: &Path, to: &Path) -> Writing {
+        let said = from.with_extension("said");
+        let mut dd = Command::new("dd");
+        dd.args(["bs=1M", "conv=fsync,notrunc", "oflag=append"]).env("LC_ALL", "C");
+        dd.arg(format!("if={}", from.display())).arg(format!("of={}", to.display()));
+        dd.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = dd.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+        Writing { process, said }
     }
+
+    /// How it went, as soon as it is known.
+    fn within(&mut self, time: Duration) -> Wrote {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            let Some(status) = self.process.try_wait().unwrap() else {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            };
+            let said = std::fs::read_to_string(&self.said).unwrap();
+            assert!(
+                status.success() || said.contains("No space left on device"),
+                "a write ended otherwise: {status} {said}"
+            );
+            return if status.success() { Wrote::Acknowledged } else { Wrote::NoSpace };
+        }
+        Wrote::Waits
+    }
+}
+
+fn write(from: &Path, to: &Path, seconds: u64) -> Wrote {
+    Writing::begin(from, to).within(Duration::from_secs(seconds))
 }
 
 /// Statuses of everything of a kind, and whether they are the leader's word.
@@ -115,6 +140,13 @@ fn shown(fleet: &Fleet, words: &[&str]) -> Option<(BTreeSet<String>, bool)> {
     Some((statuses.collect(), !run.err.contains("does not answer")))
 }
 
+/// Whether every disk and every data partition is shown as full.
+fn all_full(fleet: &Fleet) -> bool {
+    let full =
+        |kind: &str| shown(fleet, &[kind]).is_some_and(|(s, _)| s == ["full".to_owned()].into());
+    full("disk") && full("partition")
+}
+
 /// Fills the volume with files until there is no space; how many were acknowledged.
 fn fill(folder: &Path, mounted: &Path) -> usize {
     for number in 0.. {
@@ -123,7 +155,7 @@ fn fill(folder: &Path, mounted: &Path) -> usize {
         let mut bytes = vec![byte; FILE_MIB << 20];
         bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
         std::fs::write(&pattern, bytes).unwrap();
-        match write(&pattern, &mounted.join(format!("file-{number}")), false, 60) {
+        match write(&pattern, &mounted.join(format!("file-{number}")), 60) {
             Wrote::Acknowledged => {}
             Wrote::NoSpace => return number,
             Wrote::Waits => panic!("a write waited for a minute"),
@@ -205,17 +237,30 @@ impl Trouble {
 }
 
 /// What was compared.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Samples {
     compared: usize,
     waited: usize,
     unanswered: usize,
+    writing: Option<Writing>,
+}
+
+impl std::fmt::Display for Samples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Samples { compared, waited, unanswered, .. } = self;
+        write!(f, "{compared} agreed, {waited} had no leader, {unanswered} were not answered")
+    }
 }
 
 impl Samples {
     /// Compares what is shown with what an append gives, while the disks are full.
     fn take(&mut self, fleet: &Fleet, pattern: &Path, mounted: &Path) {
-        let wrote = write(pattern, &mounted.join("probe"), true, 2);
+        let begin = || Writing::begin(pattern, &mounted.join("probe"));
+        let writing = self.writing.get_or_insert_with(begin);
+        let wrote = writing.within(Duration::from_millis(700));
+        if wrote != Wrote::Waits {
+            self.writing = None;
+        }
         assert_ne!(wrote, Wrote::Acknowledged, "the disks are full, and an append was taken");
         // The record outlives everything, so whoever answers must say the same of the disks.
         match shown(fleet, &["disk"]) {
@@ -253,7 +298,7 @@ fn suffer(fleet: &mut Fleet, pattern: &Path, mounted: &Path) -> Samples {
         (0..2).for_each(|_| samples.pause(fleet, pattern, mounted));
         trouble.heal(fleet);
         (0..3).for_each(|_| samples.pause(fleet, pattern, mounted));
-        say(&format!("{trouble:?}: {samples:?}"));
+        say(&format!("{trouble:?}: {samples}"));
     }
     samples
 }
@@ -280,37 +325,31 @@ fn full_disks_stay_full_whatever_happens_until_room_is_proved() {
     let mounted = fleet.mount("v", "mount");
     let small = path.join("small");
     std::fs::write(&small, vec![7; 4096]).unwrap();
-    assert_eq!(write(&small, &mounted.join("probe"), true, 30), Wrote::Acknowledged);
+    assert_eq!(write(&small, &mounted.join("probe"), 30), Wrote::Acknowledged);
 
     loops.take(LEFT_MIB);
     let files = fill(&path, &mounted);
     say(&format!("full after {files} files"));
-    let full =
-        |kind: &str| shown(&fleet, &[kind]).is_some_and(|(s, _)| s == ["full".to_owned()].into());
     // What the load left over, somebody else takes: every disk is full now.
     loops.mounts.iter().for_each(|at| {
         let at = at.join("rest").display().to_string();
         let _ = Command::new("fallocate").args(["-l", "30M", &at]).output();
     });
-    let took = eventually("disks and partitions are shown as full", LAG, || {
-        full("disk") && full("partition")
-    });
+    let took = eventually("disks and partitions are shown as full", LAG, || all_full(&fleet));
     say(&format!("shown as full after {took:?}"));
     let samples = suffer(&mut fleet, &small, &mounted);
-    assert!(samples.compared >= 5, "{samples:?}");
+    assert!(samples.compared >= 5, "{samples}");
 
     // Everybody is there again, and still nobody may write.
-    eventually("full, and nothing else", Duration::from_secs(30), || {
-        full("disk") && full("partition")
-    });
-    assert_eq!(write(&small, &mounted.join("probe"), true, 10), Wrote::NoSpace);
+    eventually("full, and nothing else", Duration::from_secs(30), || all_full(&fleet));
+    assert_eq!(write(&small, &mounted.join("probe"), 10), Wrote::NoSpace);
     loops.give_back();
     loops.mounts.iter().for_each(|at| {
         let _ = std::fs::remove_file(at.join("rest"));
     });
     let begun = Instant::now();
     eventually("writes go on", SPACE_RECOVERY_BOUND, || {
-        write(&small, &mounted.join("probe"), true, 5) == Wrote::Acknowledged
+        write(&small, &mounted.join("probe"), 5) == Wrote::Acknowledged
     });
     say(&format!("writes went on after {:?}", begun.elapsed()));
     check_events(&fleet);
@@ -336,9 +375,8 @@ fn check_events(fleet: &Fleet) {
     let run = fleet.ask(&["events", "--output", "json"]);
     let events: Vec<serde_json::Value> =
         run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let mut cursors = events.iter().map(|event| event["cursor"].as_u64().unwrap());
-    assert!(cursors.is_sorted(), "cursors rise");
-    assert!(cursors.next().is_some());
+    let cursors = events.iter().map(|event| event["cursor"].as_u64().unwrap());
+    assert!(!events.is_empty() && cursors.is_sorted(), "cursors rise");
     let space = |event: &&serde_json::Value| event["subject"].as_str().unwrap().ends_with("/space");
     let of_space: Vec<_> = events.iter().filter(space).collect();
     let left: Vec<_> = of_space.iter().filter(|event| event["from"] == "full").collect();

@@ -235,8 +235,10 @@ fn whoever_has_everything_is_waited_for_before_its_promotion_is_asked_for() {
 /// Says that the disk of `TWO` is full, and lets the leader look at it.
 fn full_follower(replica: &mut Replica, now: Moment) -> Vec<Effect> {
     let Message::Ack(ack) = ack(1, now, 1, 1) else { unreachable!() };
-    step(replica, now, from(TWO, Message::Ack(Ack { room: Room::Reserve, ..ack })));
-    step(replica, now, Event::Tick)
+    let mut effects =
+        step(replica, now, from(TWO, Message::Ack(Ack { room: Room::Reserve, ..ack })));
+    effects.extend(step(replica, now, Event::Tick));
+    effects
 }
 
 fn removal_of_two(effects: &[Effect]) -> bool {
