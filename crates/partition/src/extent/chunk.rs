@@ -118,7 +118,6 @@ impl ChunkMap {
     }
 
     /// Every extent, ascending.
-    #[must_use]
     pub fn extents(&self) -> impl Iterator<Item = &Extent> {
         self.extents.values()
     }
