@@ -39,6 +39,7 @@ pub struct Config {
 pub struct Embedded {
     pub world: World,
     pub member: Member,
+    /// In the order of their folders, which need not be that of their ids.
     pub nodes: Vec<Node>,
     pub hub: Hub,
     pub metrics: Arc<Metrics>,
@@ -70,8 +71,7 @@ impl Embedded {
     /// # Errors
     /// What the control plane says.
     pub async fn ensure_volume(&self, name: &str, replicas: u8) -> Result<()> {
-        let exists = self.member.state().volumes.values().any(|volume| volume.name == name);
-        if exists {
+        if self.member.state().volume_named(name).is_some() {
             return Ok(());
         }
         let create = Create { replicas, ..Create::new(name, VolumeKind::File) };

@@ -13,7 +13,6 @@ use crate::context::Context;
 use crate::inbox::Turns;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use crate::space::DiskSpace;
-use partition::kv::FlushJob;
 use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +46,7 @@ pub enum NodeEvent {
     },
     Checkpointed {
         replica: ReplicaId,
-        flush: FlushJob,
+        job: replica::CheckpointJob,
         result: Result<(), String>,
     },
     ReadDamaged {
@@ -251,8 +250,8 @@ impl NodeLoop {
             NodeEvent::Synced { replica, upto, result } => {
                 self.with(replica, |holder| holder.synced(upto, result));
             }
-            NodeEvent::Checkpointed { replica, flush, result } => {
-                self.with(replica, |holder| holder.checkpointed(&flush, result));
+            NodeEvent::Checkpointed { replica, job, result } => {
+                self.with(replica, |holder| holder.checkpointed(job, result));
             }
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));

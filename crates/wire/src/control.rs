@@ -586,8 +586,7 @@ pub struct RaftReply {
 // ---------------------------------------------------------------------------------------------
 // Admin: a member passes a person's request on
 
-/// A request of the admin API, as it arrived at a member that does not lead. That member has
-/// checked the person's token.
+/// A request of the admin API, as it arrived at a member that does not lead.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Admin {
     #[prost(string, tag = "1")]
@@ -597,6 +596,10 @@ pub struct Admin {
     pub path: String,
     #[prost(bytes = "bytes", tag = "3")]
     pub body: Bytes,
+    /// The admin token: whoever has a certificate may speak to a member, and not everybody who has
+    /// one may give orders. Empty where there is none.
+    #[prost(string, tag = "4")]
+    pub token: String,
 }
 
 /// The leader's answer; its body is the frame's payload.

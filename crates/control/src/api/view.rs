@@ -13,12 +13,14 @@ use openraft::LogIdOptionExt;
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{DiskId, NodeId, PartitionId, VolumeId};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
-/// A follower that is this far behind has not answered lately. Entries.
-const BEHIND_MAX: u64 = 1_000;
+/// A member that has not answered the leader for this long is silent. The leader speaks several
+/// times in it.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(crate::raft::QUORUM_SILENCE_MS_MAX);
 
 /// Looks at everything known, under one view of it.
 pub(super) fn look<T>(core: &Core, view: impl FnOnce(&Sight<'_>) -> T) -> (Source, T) {
@@ -125,8 +127,9 @@ fn member_views(core: &Core) -> Vec<MemberView> {
             () if !leads && metrics.current_leader == Some(*id) && *id != core.config.id => {
                 MemberStatus::Leader
             }
-            () if leads => match behind {
-                Some(behind) if behind <= BEHIND_MAX => MemberStatus::Follower,
+            // That it lacks nothing is no sign of life: an idle log does not grow.
+            () if leads => match core.network.silence(*id) {
+                Some(silence) if silence < ANSWERS_WITHIN => MemberStatus::Follower,
                 _ => MemberStatus::Silent,
             },
             () => MemberStatus::Unknown,

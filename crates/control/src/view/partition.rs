@@ -111,10 +111,10 @@ pub fn status_of(sight: &Sight<'_>, partition: &Partition) -> (PartitionStatus, 
     let status = match report.replicas.get(&leader.replica) {
         None if partition.made.contains(&leader.replica) => PartitionStatus::Leaderless,
         None => PartitionStatus::Starting,
+        // A replica that could not even be opened knows no epoch: this comes first.
+        Some(replica) if !replica.is_usable() => PartitionStatus::Leaderless,
         Some(replica) if replica.epoch < configuration.epoch => PartitionStatus::Starting,
-        Some(replica) if replica.role != Role::Leader || !replica.is_usable() => {
-            PartitionStatus::Leaderless
-        }
+        Some(replica) if replica.role != Role::Leader => PartitionStatus::Leaderless,
         Some(_) => serving(sight, configuration),
     };
     (status, Some(age))

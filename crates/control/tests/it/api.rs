@@ -65,6 +65,27 @@ async fn a_token_keeps_strangers_out() {
     assert_eq!(request(admin, "GET", "/healthz", None, None).await, (200, "ok\n".to_owned()));
 }
 
+/// Whoever has a certificate may speak to a member; orders take the token on that way, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_keeps_strangers_out_of_what_is_passed_on() {
+    let cluster = Cluster::start_with(1, Some("secret")).await;
+    cluster.leader().await;
+    let world = world::World::real(world::net::Net::tcp());
+    let peers = wire::Peers::new(world, wire::Hub::default(), Default::default());
+    let ask = async |token: &str| {
+        let (method, path) = ("GET".to_owned(), "/v1/status".to_owned());
+        let body = Default::default();
+        let admin = wire::control::Admin { method, path, body, token: token.to_owned() };
+        let request = wire::Request::new(wire::Operation::ControlAdmin).message(&admin);
+        peers.call(&cluster.controls()[0], request).await
+    };
+    for token in ["", "wrong", "secrets"] {
+        let refused = ask(token).await.unwrap_err();
+        assert_eq!(refused.status(), Some(wire::Status::Invalid), "{refused}");
+    }
+    ask("secret").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_hold_what_there_is() {
     let cluster = Cluster::start(1).await;

@@ -80,3 +80,15 @@ os.fsync(fd)
     );
     mounted.stop();
 }
+
+/// A killed process leaves a dead mount behind; the same command starts again.
+#[test]
+fn after_a_kill_the_same_command_starts_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = Mounted::start(folder.path());
+    shell(&mounted.path(), "echo kept > file && sync file");
+    mounted.kill();
+    let again = Mounted::start(folder.path());
+    assert_eq!(shell(&again.path(), "cat file"), "kept\n");
+    again.stop();
+}

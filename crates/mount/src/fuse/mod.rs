@@ -126,6 +126,20 @@ pub fn unmount(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Takes away a mount of ours at `path` whose process is gone, as a killed one leaves it behind.
+///
+/// # Errors
+/// What the kernel says.
+#[expect(clippy::disallowed_methods, reason = "the kernel is real")]
+pub fn remove_dead(path: &Path) -> io::Result<()> {
+    let dead = |error: &io::Error| error.kind() == io::ErrorKind::NotConnected;
+    if !std::fs::metadata(path).is_err_and(|error| dead(&error)) {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "a mount whose process is gone is taken away");
+    unmount(path)
+}
+
 /// Lets the kernel read ahead further. It is only slower when this does not succeed.
 #[expect(clippy::disallowed_methods, reason = "the kernel is real")]
 fn read_ahead(path: &Path) {

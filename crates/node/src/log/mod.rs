@@ -22,13 +22,13 @@ pub use segment::Segment;
 pub use sync::SyncJob;
 
 use bytes::Bytes;
-use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
+use partition::log::record::{self, RECORD_HEADER_BYTES, Record, RecordHeader};
 use partition::log::{Location, SegmentHeader, segment::SegmentKind};
 use partition::replica::Entry;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use sync::Unsynced;
-use types::limits::{LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, SEGMENT_BYTES};
+use types::limits::{CHECKSUM_BLOCK_BYTES, LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, SEGMENT_BYTES};
 use types::{PartitionId, ReplicaId, Sequence};
 use world::{Disk, File};
 
@@ -363,12 +363,13 @@ impl Log {
         Ok(Location { segment: segment.number(), offset })
     }
 
-    /// Reads and verifies one record.
+    /// Reads one record, and verifies it as far as `parts` of its payload (start and length) go: the
+    /// rest may have been given back.
     ///
     /// # Errors
     /// When it is damaged or the disk fails.
-    pub fn read_at(&self, at: Location) -> Result<Record, Error> {
-        self.segment(at.segment)?.read_record(at.offset, self.partition)
+    pub fn read_at(&self, at: Location, parts: &[(u32, u32)]) -> Result<Record, Error> {
+        self.segment(at.segment)?.read_parts(at.offset, self.partition, parts)
     }
 
     /// Reads only the header of a record.
@@ -418,17 +419,26 @@ impl Log {
         Ok(locations)
     }
 
-    /// Writes the bytes that should be at a damaged place, copied from a good replica.
+    /// Writes the bytes that should be at a damaged place, copied from a good replica: those blocks of
+    /// `good` that are sound. The others were given back there, and may be needed here.
     ///
     /// # Errors
-    /// When the disk fails, or `good` is not the record that belongs there.
+    /// When the disk fails.
     pub fn mend(&mut self, at: Location, good: &Record) -> Result<(), Error> {
         let segment = self.segment(at.segment)?;
         let file = segment.file().clone();
         let header = good.header.encode();
-        let mut parts =
-            [IoSlice::new(&header), IoSlice::new(&good.key), IoSlice::new(&good.payload)];
-        file.write_at(at.offset.into(), &mut parts).map_err(Error::from_write)?;
+        let mut head = [IoSlice::new(&header), IoSlice::new(&good.key)];
+        file.write_at(at.offset.into(), &mut head).map_err(Error::from_write)?;
+        let mut offset =
+            u64::from(at.offset) + u64::from(RECORD_HEADER_BYTES) + good.key.len() as u64;
+        let sound = record::sound_blocks(&good.key, &good.payload);
+        for (block, sound) in good.payload.chunks(CHECKSUM_BLOCK_BYTES as usize).zip(sound) {
+            if sound {
+                file.write_at(offset, &mut [IoSlice::new(block)]).map_err(Error::from_write)?;
+            }
+            offset += block.len() as u64;
+        }
         self.unsynced.note(at.segment, &file);
         Ok(())
     }

@@ -272,12 +272,28 @@ impl Segment {
     }
 
     pub(super) fn read_record(&self, offset: u32, partition: PartitionId) -> Result<Record, Error> {
+        let bytes = self.read_bytes(offset, partition)?;
+        Record::decode(&bytes, partition)
+            .map_err(|reason| Error::Damaged { at: self.at(offset), reason })
+    }
+
+    pub(super) fn read_parts(
+        &self,
+        offset: u32,
+        partition: PartitionId,
+        parts: &[(u32, u32)],
+    ) -> Result<Record, Error> {
+        let bytes = self.read_bytes(offset, partition)?;
+        Record::decode_parts(&bytes, partition, parts)
+            .map_err(|reason| Error::Damaged { at: self.at(offset), reason })
+    }
+
+    fn read_bytes(&self, offset: u32, partition: PartitionId) -> Result<Bytes, Error> {
         let header = self.read_header(offset, partition)?;
         let mut bytes = BytesMut::zeroed(header.record_bytes() as usize);
         let read = self.file.read_at(offset.into(), &mut bytes)?;
         bytes.truncate(read);
-        Record::decode(&Bytes::from(bytes), partition)
-            .map_err(|reason| Error::Damaged { at: self.at(offset), reason })
+        Ok(bytes.freeze())
     }
 
     fn at(&self, offset: u32) -> Location {

@@ -12,12 +12,14 @@
 use super::Holder;
 use super::reclaim::Unused;
 use crate::context::Counters;
+use crate::log::SyncJob;
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
 use partition::kv::FlushJob;
 use partition::log::Location;
 use std::time::Duration;
 use types::{Epoch, Moment, Sequence};
+use world::Disk;
 
 /// How far the next checkpoint is.
 #[derive(Debug)]
@@ -26,7 +28,8 @@ pub(super) struct Checkpointing {
     log_bytes: u64,
     /// When the first change after the last one was made.
     changed_at: Option<Moment>,
-    flushing: Option<Flushing>,
+    /// A job is under way.
+    flushing: bool,
     /// The last applied record, its epoch and place.
     applied: (Sequence, Epoch, Option<Location>),
     /// The last one that is durable.
@@ -34,10 +37,26 @@ pub(super) struct Checkpointing {
     synced: Sequence,
 }
 
+/// A checkpoint on its way to the disk.
 #[derive(Debug)]
-struct Flushing {
+pub struct CheckpointJob {
+    /// Of which index.
+    generation: u32,
+    disk: Disk,
+    file: String,
+    sync: SyncJob,
+    flush: FlushJob,
     checkpoint: Checkpoint,
     unused: Unused,
+}
+
+impl CheckpointJob {
+    /// Makes it durable: log, index and checkpoint file, in this order.
+    pub(super) fn run(&self) -> Result<(), String> {
+        self.sync.run().map_err(|error| error.to_string())?;
+        self.flush.run().map_err(|error| error.to_string())?;
+        store::write(&self.disk, &self.file, &self.checkpoint).map_err(|error| error.to_string())
+    }
 }
 
 impl Checkpointing {
@@ -47,7 +66,7 @@ impl Checkpointing {
         Checkpointing {
             log_bytes: 0,
             changed_at: None,
-            flushing: None,
+            flushing: false,
             applied: (Sequence(durable.sequence), Epoch(durable.epoch), place),
             durable: durable.clone(),
             synced: Sequence(durable.synced),
@@ -74,10 +93,10 @@ impl Checkpointing {
 
     /// When the next one is due; every `interval` while something changes.
     pub(super) fn due_at(&self, interval: Duration) -> Option<Moment> {
-        match self.flushing {
-            Some(_) => None,
-            None => self.changed_at.map(|changed_at| changed_at + interval),
+        if self.flushing {
+            return None;
         }
+        self.changed_at.map(|changed_at| changed_at + interval)
     }
 
     /// The segment that recovery would begin to read at.
@@ -93,7 +112,7 @@ pub(super) fn path(folder: &str, generation: u32) -> String {
 
 impl Holder {
     pub(super) fn checkpoint_if_due(&mut self) {
-        if self.checkpointing.flushing.is_some() || self.failed.is_some() {
+        if self.checkpointing.flushing || self.failed.is_some() {
             return;
         }
         let now = self.context.world.now();
@@ -109,27 +128,31 @@ impl Holder {
     }
 
     fn begin_checkpoint(&mut self) {
-        let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };
-        let sync = self.log.begin_sync();
-        let unused = Unused::list(&mut self.machine, &self.log);
-        self.checkpointing.flushing = Some(Flushing { checkpoint: checkpoint.clone(), unused });
+        let Some(job) = self.start_checkpoint() else { return };
         let (context, replica) = (self.context.clone(), self.id);
-        let (disk, file) = (self.disk.clone(), path(&self.folder, self.stored.generation));
         Counters::add(&context.counters.checkpoints, 1);
         self.context.world.spawn("checkpoint", async move {
             let work = move || {
-                let result = sync
-                    .run()
-                    .map_err(|error| error.to_string())
-                    .and_then(|()| flush.run().map_err(|error| error.to_string()))
-                    .and_then(|()| {
-                        store::write(&disk, &file, &checkpoint).map_err(|e| e.to_string())
-                    });
-                (flush, result)
+                let result = job.run();
+                (job, result)
             };
-            let (flush, result) = context.world.blocking(work).await;
-            context.post(NodeEvent::Checkpointed { replica, flush, result });
+            let (job, result) = context.world.blocking(work).await;
+            context.post(NodeEvent::Checkpointed { replica, job, result });
         });
+    }
+
+    pub(super) fn start_checkpoint(&mut self) -> Option<CheckpointJob> {
+        let (checkpoint, flush) = self.prepare_checkpoint()?;
+        self.checkpointing.flushing = true;
+        Some(CheckpointJob {
+            generation: self.stored.generation,
+            unused: Unused::list(&mut self.machine, &self.log),
+            disk: self.disk.clone(),
+            file: path(&self.folder, self.stored.generation),
+            sync: self.log.begin_sync(),
+            flush,
+            checkpoint,
+        })
     }
 
     /// Freezes what the checkpoint will hold.
@@ -156,22 +179,37 @@ impl Holder {
     }
 
     /// A checkpoint has ended.
-    pub fn checkpointed(&mut self, flush: &FlushJob, result: Result<(), String>) {
-        let Some(flushing) = self.checkpointing.flushing.take() else { return };
+    pub fn checkpointed(&mut self, job: CheckpointJob, result: Result<(), String>) {
+        if job.generation != self.stored.generation {
+            return self.sweep(job.generation);
+        }
+        self.checkpointing.flushing = false;
         match result {
             Ok(()) => {
-                self.kv.forget_frozen(flush);
+                self.kv.forget_frozen(&job.flush);
                 self.compaction.checkpoint_durable();
-                self.checkpointing.durable = flushing.checkpoint;
-                self.reclaim(flushing.unused);
+                self.checkpointing.durable = job.checkpoint;
+                self.reclaim(job.unused);
             }
             Err(reason) => self.fail(format!("a checkpoint failed: {reason}")),
         }
     }
 
+    /// A checkpoint was overtaken by a snapshot: it wrote to an index that had been replaced. What it
+    /// left behind goes.
+    fn sweep(&self, generation: u32) {
+        let file = path(&self.folder, generation);
+        let removed = self.remove_generation(generation).map_err(|error| error.to_string());
+        let removed = removed
+            .and_then(|()| self.disk.remove_if_present(&file).map_err(|error| error.to_string()));
+        if let Err(error) = removed {
+            tracing::warn!(partition = %self.partition, generation, error, "an old index is left");
+        }
+    }
+
     /// Writes a last checkpoint before the process ends, and notes that it did. Blocks.
     pub fn close(mut self) {
-        if self.failed.is_some() || self.checkpointing.flushing.is_some() {
+        if self.failed.is_some() || self.checkpointing.flushing {
             return;
         }
         let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };

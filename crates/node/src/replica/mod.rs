@@ -5,6 +5,8 @@
 //! the node's loop, so nothing here is locked. What takes long (syncs, checkpoints, reads from
 //! other nodes) runs elsewhere and comes back as an event.
 
+#[cfg(test)]
+mod bench;
 mod checkpoint;
 mod compact;
 mod damages;
@@ -22,6 +24,7 @@ mod room;
 mod scrub;
 mod snapshot;
 
+pub use checkpoint::CheckpointJob;
 pub use compact::Progress;
 pub use machine::Machine;
 pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy, was_alone};

@@ -14,7 +14,7 @@ use crate::context::{Context, Counters};
 use crate::run::NodeEvent;
 use bytes::{Bytes, BytesMut};
 use partition::extent::command::DATA_KEY_BYTES;
-use partition::extent::{DataKey, Piece};
+use partition::extent::{DataKey, Extent, Piece};
 use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -227,7 +227,9 @@ impl Holder {
         let Some(piece) = pieces.first() else {
             return responder.refuse(Status::NotFound, "there is nothing at this place");
         };
-        let record = match self.log.read_at(piece.extent.at) {
+        // Of the rest, whoever asks sees for himself whether it is what he needs.
+        let part = (piece.extent.skip, piece.extent.length);
+        let record = match self.log.read_at(piece.extent.at, &[part]) {
             Ok(record) => record,
             Err(error) => {
                 let reason = error.to_string();
@@ -363,9 +365,9 @@ async fn fetch(
             let request = Request::new(Operation::Mend).partition(partition).message(&mend);
             match context.peers.call(source, request.class(Class::Foreground)).await {
                 Ok(reply) => match record_of(&reply, partition) {
-                    Some(record) if record.header.sequence == sequence => return Some(record),
                     // It has not applied the newest write yet, or we have not.
-                    Some(_) => passing = true,
+                    Some(record) if !serves(&record, extent, sequence) => passing = true,
+                    Some(record) => return Some(record),
                     None => tracing::warn!(source, "the record offered for mending is not sound"),
                 },
                 Err(error) => {
@@ -385,9 +387,19 @@ async fn fetch(
 fn record_of(reply: &Reply, partition: PartitionId) -> Option<Record> {
     let body: data::MendReply = reply.decode().ok()?;
     let header = RecordHeader::decode(&body.header).ok()?;
-    let fits = header.partition == partition && header.key_bytes as usize == body.key.len();
-    header.verify(&body.key, &reply.payload).ok()?;
+    let fits = header.partition == partition
+        && header.key_bytes as usize == body.key.len()
+        && header.payload_bytes as usize == reply.payload.len();
+    header.verify_parts(&body.key, &reply.payload, &[]).ok()?;
     fits.then_some(Record { header, key: body.key, payload: reply.payload.clone() })
+}
+
+/// Whether a record is the one that is damaged here, and sound in what is needed of it. What was
+/// overwritten where it comes from may have been given back there.
+fn serves(record: &Record, extent: &Extent, sequence: Sequence) -> bool {
+    let parts = [(extent.skip, extent.length)];
+    record.header.sequence == sequence
+        && record.header.verify_parts(&record.key, &record.payload, &parts).is_ok()
 }
 
 fn copy_piece(piece: &Piece, key: &DataKey, good: &Record, bytes: &mut [u8]) {

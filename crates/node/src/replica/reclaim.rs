@@ -182,7 +182,7 @@ fn whole_blocks(run: &Extent) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::replica::read::read_piece;
     use bytes::Bytes;
@@ -197,20 +197,20 @@ mod tests {
     use world::disk::sim::SimDisk;
     use world::kv::{Database, Space};
 
-    const WHOSE: (PartitionId, ReplicaId) = (PartitionId(1), ReplicaId(1));
+    pub(in crate::replica) const WHOSE: (PartitionId, ReplicaId) = (PartitionId(1), ReplicaId(1));
     const OBJECT: u64 = 9;
 
     /// Log and index of a replica of data, without the rest of it.
-    struct Store {
-        log: Log,
+    pub(in crate::replica) struct Store {
+        pub(in crate::replica) log: Log,
         machine: Machine,
-        kv: Arc<Buffered>,
+        pub(in crate::replica) kv: Arc<Buffered>,
         database: Database,
         dead: Dead,
     }
 
     impl Store {
-        fn new() -> Store {
+        pub(in crate::replica) fn new() -> Store {
             let disk = Disk::simulated(SimDisk::new("d", 1, 1 << 30));
             let mut log = Log::create(disk, "log".into(), WHOSE, Sequence::ZERO).unwrap();
             log.set_segment_bytes(40_000);
@@ -271,6 +271,31 @@ mod tests {
                 let mut out = vec![0; piece.extent.length as usize];
                 let read = read_piece(WHOSE.0, OBJECT, &piece, &file, &mut out);
                 read.unwrap_or_else(|error| panic!("{piece:?}: {error}"));
+                let part = (piece.extent.skip, piece.extent.length);
+                let read = self.log.read_at(piece.extent.at, &[part]);
+                read.unwrap_or_else(|error| panic!("{piece:?}: {error}"));
+            }
+        }
+
+        /// Overwrites a bit of everything, with checkpoints that become durable while it does.
+        pub(in crate::replica) fn overwrite(
+            &mut self,
+            rounds: usize,
+            after_each: impl Fn(&mut Store),
+        ) {
+            let mut dice = 1_u64;
+            let mut below = |limit: u64| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (dice >> 33) % limit
+            };
+            for _ in 0..rounds {
+                let (length, offset) = (below(60_000) + 1, below(200_000));
+                self.write(offset, usize::try_from(length).unwrap());
+                let (job, unused) = self.freeze();
+                let (length, offset) = (below(9_000) + 1, below(200_000));
+                self.write(offset, usize::try_from(length).unwrap());
+                self.durable(&job, unused);
+                after_each(self);
             }
         }
 
@@ -304,22 +329,8 @@ mod tests {
     /// A block that is alive in part was punched in part, and could not be verified any more.
     #[test]
     fn whatever_is_overwritten_the_rest_is_readable_after_a_kill() {
-        let (mut store, mut dice) = (Store::new(), 1_u64);
-        let mut below = |limit: u64| {
-            dice = dice
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (dice >> 33) % limit
-        };
-        for _ in 0..200 {
-            let (length, offset) = (below(60_000) + 1, below(200_000));
-            store.write(offset, usize::try_from(length).unwrap());
-            let (job, unused) = store.freeze();
-            let (length, offset) = (below(9_000) + 1, below(200_000));
-            store.write(offset, usize::try_from(length).unwrap());
-            store.durable(&job, unused);
-            store.verify_both();
-        }
+        let mut store = Store::new();
+        store.overwrite(200, Store::verify_both);
         assert!(store.log.start() > Sequence(300), "much was given back: {}", store.log.start());
     }
 }

@@ -51,7 +51,7 @@ impl Transfers {
     }
 
     pub(super) fn end_reading(&mut self) {
-        self.reading = self.reading.saturating_sub(1);
+        self.reading = self.reading.checked_sub(1).expect("each is counted when it begins");
     }
 }
 
@@ -82,10 +82,11 @@ struct Source {
 impl Holder {
     pub(super) fn send_snapshot(&mut self, to: ReplicaId, epoch: Epoch) {
         let replica = self.id;
+        // Counted first: whatever comes of it, its end is told once.
+        self.snapshots.sending += 1;
         let Some(source) = self.snapshot_source(to, epoch) else {
             return self.context.post(NodeEvent::SnapshotSent { replica, to });
         };
-        self.snapshots.sending += 1;
         tracing::info!(partition = %self.partition, %to, "sending a snapshot");
         self.context.world.spawn("snapshot", async move {
             let context = source.context.clone();
@@ -98,7 +99,8 @@ impl Holder {
 
     /// A snapshot has been sent, well or not.
     pub fn snapshot_sent(&mut self, to: ReplicaId) {
-        self.snapshots.sending = self.snapshots.sending.saturating_sub(1);
+        let sending = self.snapshots.sending.checked_sub(1);
+        self.snapshots.sending = sending.expect("each is counted when it begins");
         self.handle(Event::SnapshotSent { to });
     }
 
@@ -209,7 +211,7 @@ impl Holder {
         }
     }
 
-    fn remove_generation(&self, generation: u32) -> Result<(), partition::kv::Error> {
+    pub(super) fn remove_generation(&self, generation: u32) -> Result<(), partition::kv::Error> {
         let found = Found { partition: self.partition, replica: self.id };
         let kv = self.database.handle(space_of(self.kind), Vec::new());
         let prefix = index_prefix(found, generation);
@@ -293,6 +295,37 @@ fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), St
     Ok(())
 }
 
+type Parts = Vec<(u32, u32)>;
+
+/// The records of a piece, verified in their live parts, and those parts.
+fn decode_records(
+    piece: &Snapshot,
+    payload: &Bytes,
+    partition: types::PartitionId,
+) -> Result<(Vec<Record>, Vec<Parts>), String> {
+    if piece.parts.len() != piece.records.len() {
+        return Err("each record needs its parts".into());
+    }
+    let mut live = piece.live.chunks_exact(2).map(|part| (part[0], part[1]));
+    let (mut records, mut all_parts) = (Vec::new(), Vec::new());
+    let mut at = 0_usize;
+    for (length, count) in piece.records.iter().zip(&piece.parts) {
+        let end = at + *length as usize;
+        if end > payload.len() {
+            return Err("records are longer than what was sent".into());
+        }
+        let parts: Parts = live.by_ref().take(*count as usize).collect();
+        if parts.iter().any(|(_, length)| *length == 0) {
+            return Err("a part is empty".into());
+        }
+        let record = Record::decode_parts(&payload.slice(at..end), partition, &parts);
+        records.push(record.map_err(|error| error.to_string())?);
+        all_parts.push(parts);
+        at = end;
+    }
+    Ok((records, all_parts))
+}
+
 /// Copies records, and points the new index to their live parts.
 fn stage_records(
     log: &mut Log,
@@ -301,31 +334,12 @@ fn stage_records(
     payload: &Bytes,
     partition: types::PartitionId,
 ) -> Result<(), String> {
-    let mut at = 0_usize;
-    let mut records = Vec::with_capacity(piece.records.len());
-    for length in &piece.records {
-        let end = at + *length as usize;
-        if end > payload.len() {
-            return Err("records are longer than what was sent".into());
-        }
-        let record = Record::decode(&payload.slice(at..end), partition);
-        records.push(record.map_err(|error| error.to_string())?);
-        at = end;
-    }
+    let (records, parts) = decode_records(piece, payload, partition)?;
     let locations = log.append_base(&records).map_err(|error| error.to_string())?;
-    let mut live = piece.live.chunks_exact(2);
-    if piece.parts.len() != records.len() {
-        return Err("each record needs its parts".into());
-    }
-    for ((record, location), parts) in records.iter().zip(locations).zip(&piece.parts) {
+    for ((record, location), parts) in records.iter().zip(locations).zip(parts) {
         let key = DataKey::decode(&record.key).map_err(|error| error.to_string())?;
-        for part in live.by_ref().take(*parts as usize) {
-            let fits =
-                part[0].checked_add(part[1]).is_some_and(|e| e <= record.header.payload_bytes);
-            if part[1] == 0 || !fits {
-                return Err("a part lies outside of its record".into());
-            }
-            index.place(&key, (part[0], part[1]), location).map_err(|error| error.to_string())?;
+        for part in parts {
+            index.place(&key, part, location).map_err(|error| error.to_string())?;
         }
     }
     for object in &piece.tombstones {
@@ -412,15 +426,15 @@ impl Source {
     }
 
     async fn push_chunk(&self, piece: &mut Snapshot, map: &ChunkMap) -> Result<(), String> {
-        let mut records: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        let mut records: BTreeMap<_, Parts> = BTreeMap::new();
         for extent in map.extents() {
-            records.entry(extent.at).or_default().extend([extent.skip, extent.length]);
+            records.entry(extent.at).or_default().push((extent.skip, extent.length));
         }
         let mut payload = BytesMut::new();
         for (at, live) in records {
             let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
             let record = read_record(file, at.offset)?;
-            if let Err(reason) = Record::decode(&record, self.partition) {
+            if let Err(reason) = Record::decode_parts(&record, self.partition, &live) {
                 self.context.post(NodeEvent::DamageMet { replica: ReplicaId(self.head.from) });
                 return Err(format!("segment {} offset {}: {reason}", at.segment, at.offset));
             }
@@ -430,8 +444,8 @@ impl Source {
                 self.send(piece, payload.split().freeze()).await?;
             }
             piece.records.push(u32::try_from(record.len()).expect("records have a limit"));
-            piece.parts.push(u32::try_from(live.len() / 2).expect("few parts"));
-            piece.live.extend(live);
+            piece.parts.push(u32::try_from(live.len()).expect("few parts"));
+            piece.live.extend(live.iter().flat_map(|(skip, length)| [*skip, *length]));
             payload.extend_from_slice(&record);
         }
         if payload.is_empty() {
@@ -448,4 +462,52 @@ fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {
     let mut bytes = vec![0; header.record_bytes() as usize];
     file.read_at(offset.into(), &mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+    use world::kv::Space;
+
+    fn piece() -> (Snapshot, Position) {
+        let at = Position { epoch: Epoch(1), sequence: Sequence(7) };
+        (Snapshot { from: 2, epoch: 1, ..Snapshot::default() }, at)
+    }
+
+    /// A slow checkpoint ended after a snapshot had been installed and the next checkpoint begun: the
+    /// node took it for that one, and panicked.
+    #[tokio::test]
+    async fn a_checkpoint_that_a_snapshot_has_overtaken_means_nothing() {
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Namespace);
+        let old = holder.start_checkpoint().unwrap();
+        let (piece, at) = piece();
+        holder.begin_staging(&piece, at).unwrap();
+        let staging = holder.snapshots.staging.take().unwrap();
+        holder.install(staging).unwrap();
+        let new = holder.start_checkpoint().unwrap();
+        let done = old.run();
+        holder.checkpointed(old, done);
+        let done = new.run();
+        holder.checkpointed(new, done);
+        assert_eq!(holder.failed, None);
+        let left = index_prefix(Found { partition: holder.partition, replica: holder.id }, 0);
+        let keys = bench.home.database.faults().unwrap().keys(Space::Metadata);
+        assert!(keys.iter().all(|key| !key.starts_with(&left)), "keys of an index that is gone");
+        let files: Vec<String> =
+            bench.sim.paths().into_iter().filter(|path| path.contains("checkpoint")).collect();
+        assert_eq!(files, ["replicas/1-1/checkpoint-1"]);
+    }
+
+    /// It was not counted when it began, and counted when it ended: with another one under way, the
+    /// files of that one were no longer kept.
+    #[tokio::test]
+    async fn a_snapshot_that_cannot_be_sent_does_not_end_another() {
+        let mut holder = Bench::new().create(PartitionKind::Data);
+        holder.snapshots.sending += 1;
+        holder.send_snapshot(ReplicaId(99), Epoch(1));
+        holder.snapshot_sent(ReplicaId(99));
+        assert!(holder.snapshots.are_busy());
+    }
 }
