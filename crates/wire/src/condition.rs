@@ -1,4 +1,4 @@
-//! Evidence of conditions, as nodes report it.
+//! How disks are, with the evidence, as their nodes report it.
 
 use types::condition::{self, Evidence, Marks, Probe, Reason, State};
 
@@ -47,6 +47,42 @@ pub struct Space {
     /// Instead of `room`: the words with which the file system refused a write.
     #[prost(string, tag = "3")]
     pub refused: String,
+}
+
+/// What a disk can still do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum DiskState {
+    Unspecified = 0,
+    /// Takes new data.
+    Ok = 1,
+    /// Below its low watermark: takes writes to what it has, and no new replicas.
+    Low = 2,
+    /// No room: takes reads and deletes.
+    Full = 3,
+    /// Gone or broken: what is on it is not listed, which says nothing about whether it is there.
+    Failed = 4,
+}
+
+/// One disk, as its node sees it now.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct DiskReport {
+    #[prost(uint64, tag = "1")]
+    pub disk: u64,
+    #[prost(enumeration = "DiskState", tag = "2")]
+    pub state: i32,
+    /// Bytes that can still be written, the reserve not counted.
+    #[prost(uint64, tag = "3")]
+    pub free: u64,
+    /// Size in bytes.
+    #[prost(uint64, tag = "4")]
+    pub total: u64,
+    /// Why the state is not ok.
+    #[prost(string, tag = "5")]
+    pub reason: String,
+    /// What is known of its space; absent from a disk that failed, and from older nodes.
+    #[prost(message, optional, tag = "6")]
+    pub space: Option<Space>,
 }
 
 impl Space {

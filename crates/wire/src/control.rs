@@ -235,41 +235,7 @@ pub struct JoinReply {
 // ---------------------------------------------------------------------------------------------
 // Heartbeat: a node re-states its whole condition
 
-/// What a disk can still do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum DiskState {
-    Unspecified = 0,
-    /// Takes new data.
-    Ok = 1,
-    /// Below its low watermark: takes writes to what it has, and no new replicas.
-    Low = 2,
-    /// No room: takes reads and deletes.
-    Full = 3,
-    /// Gone or broken: what is on it is not listed, which says nothing about whether it is there.
-    Failed = 4,
-}
-
-/// One disk, as its node sees it now.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct DiskReport {
-    #[prost(uint64, tag = "1")]
-    pub disk: u64,
-    #[prost(enumeration = "DiskState", tag = "2")]
-    pub state: i32,
-    /// Bytes that can still be written, the reserve not counted.
-    #[prost(uint64, tag = "3")]
-    pub free: u64,
-    /// Size in bytes.
-    #[prost(uint64, tag = "4")]
-    pub total: u64,
-    /// Why the state is not ok.
-    #[prost(string, tag = "5")]
-    pub reason: String,
-    /// What is known of its space; absent from a disk that failed, and from older nodes.
-    #[prost(message, optional, tag = "6")]
-    pub space: Option<super::condition::Space>,
-}
+pub use super::condition::{DiskReport, DiskState};
 
 /// What a replica does, by its own word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
