@@ -161,6 +161,8 @@ struct Broken {
     found: Found,
     disk: DiskId,
     reason: String,
+    /// What it had is not all there any more.
+    is_damaged: bool,
     /// No other replica was in sync when it was last well.
     was_alone: bool,
 }
@@ -221,9 +223,9 @@ impl NodeLoop {
                     partition = %found.partition, replica = %found.replica, %error,
                     "a replica cannot be opened"
                 );
-                let reason = error.to_string();
+                let (reason, is_damaged) = (error.to_string(), error.is_damage());
                 let was_alone = replica::was_alone(&home.disk, found);
-                let broken = Broken { found, disk: home.disk_id, reason, was_alone };
+                let broken = Broken { found, disk: home.disk_id, reason, is_damaged, was_alone };
                 self.broken.insert(found.replica, broken);
             }
         }
@@ -323,12 +325,17 @@ impl NodeLoop {
         let broken =
             self.broken.values().find(|broken| broken.found.partition == request.partition);
         match broken {
-            // Waiting would be for nothing: no other replica has it all.
-            Some(broken) if broken.was_alone => {
+            // Waiting would be for nothing: no other replica has it all. A disk that is full, or that
+            // failed, may be seen to.
+            Some(broken) if broken.was_alone && broken.is_damaged => {
                 let reason = &broken.reason;
                 responder.refuse(Status::Damaged, format!("the only good copy failed: {reason}"));
             }
-            _ => responder.refuse(Status::NoPartition, "no replica of it is on this node"),
+            Some(broken) => {
+                let reason = &broken.reason;
+                responder.refuse(Status::NoPartition, format!("the replica here failed: {reason}"));
+            }
+            None => responder.refuse(Status::NoPartition, "no replica of it is on this node"),
         }
     }
 
@@ -540,7 +547,8 @@ impl NodeLoop {
             let found = Found { partition: holder.partition, replica };
             let reason = holder.failed.clone().unwrap_or_default();
             let was_alone = !holder.has_others_in_sync();
-            let broken = Broken { found, disk: holder.disk_id, reason, was_alone };
+            let is_damaged = holder.is_damaged;
+            let broken = Broken { found, disk: holder.disk_id, reason, is_damaged, was_alone };
             self.broken.insert(replica, broken);
             self.heartbeat.notify_one();
         }

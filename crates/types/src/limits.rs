@@ -233,6 +233,11 @@ pub const CONTROL_SILENT_TIMEOUT: Duration = Duration::from_millis(200);
 /// Bytes a leader reads from its log at a time to feed one follower, so that its loop goes on.
 pub const CATCH_UP_BYTES_MAX: usize = 4 << 20;
 
+/// Tombstones in one piece of a snapshot.
+pub const SNAPSHOT_TOMBSTONES_MAX: usize = 64 << 10;
+// Each takes at most ten bytes.
+const _: () = assert!(SNAPSHOT_TOMBSTONES_MAX * 10 + 4096 < FRAME_BODY_BYTES_MAX as usize);
+
 /// A piece of a snapshot is given this long to be stored.
 pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
 

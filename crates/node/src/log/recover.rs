@@ -28,6 +28,8 @@ pub struct Start {
     pub at: Option<Location>,
     /// Log segments with smaller numbers are left over and removed.
     pub segment_min: u32,
+    /// Before this the log may have holes, as far as is known.
+    pub log_start: Sequence,
     /// Whether unsynced data may have been lost since the log was written.
     pub power_lost: bool,
 }
@@ -58,11 +60,14 @@ impl Log {
         let mut walk = Walk { log, start, epoch: start.epoch, cut: false };
         walk.run(visit)?;
         let Walk { mut log, epoch, cut, .. } = walk;
-        log.start = log.first_without_holes();
+        // Segments with holes are still there, and look whole from outside.
+        log.start = log.first_without_holes().max(start.log_start.min(log.end.next()));
         Ok((log, Recovered { cut, epoch }))
     }
 
     fn open_segments(&mut self, start: &Start) -> Result<(), Error> {
+        // Numbers below would be taken for what a snapshot left over, at the next start.
+        self.number_next = self.number_next.max(start.segment_min);
         let mut segments = BTreeMap::new();
         for name in self.disk.list(&self.folder)? {
             let Some(number) = number_of(&name) else { continue };

@@ -34,6 +34,8 @@ pub struct Segment {
     length: u32,
     /// Up to here the file was written, with zeros after `length`; never less than that.
     written: u32,
+    /// Bytes of it that were given back to the file system.
+    holes: u64,
     /// Places of some records, ascending, to find others from.
     marks: Vec<(Sequence, u32)>,
 }
@@ -55,7 +57,7 @@ impl Segment {
         let file = disk.create(path).map_err(Error::from_write)?;
         file.write_at(0, &mut [IoSlice::new(&head.encode())]).map_err(Error::from_write)?;
         let length = SEGMENT_HEADER_BYTES;
-        Ok(Segment { head, file, length, written: length, marks: Vec::new() })
+        Ok(Segment { head, file, length, written: length, holes: 0, marks: Vec::new() })
     }
 
     pub(super) fn open(disk: &Disk, path: &str) -> Result<Segment, Error> {
@@ -67,7 +69,8 @@ impl Segment {
             let number = path.rsplit('/').next().and_then(number_of).unwrap_or(0);
             Error::DamagedSegment { number, reason: reason.to_string() }
         })?;
-        Ok(Segment { head, file, length, written: length, marks: Vec::new() })
+        let holes = u64::from(length).saturating_sub(file.allocated()?);
+        Ok(Segment { head, file, length, written: length, holes, marks: Vec::new() })
     }
 
     /// Its number, which names its file.
@@ -92,6 +95,24 @@ impl Segment {
     #[must_use]
     pub fn length(&self) -> u32 {
         self.length
+    }
+
+    /// Bytes of the disk that it takes up, about.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        u64::from(self.length).saturating_sub(self.holes)
+    }
+
+    /// Gives a range back to the file system. A file system that cannot is no error.
+    pub(super) fn punch(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        match self.file.punch(offset, length) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => {
+                result?;
+                self.holes += length;
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn head(&self) -> &SegmentHeader {
@@ -213,6 +234,8 @@ impl Segment {
         self.file.set_len(length.into())?;
         self.length = length;
         self.written = length;
+        // What may be cut is the log's end, and that is kept whole.
+        self.holes = 0;
         self.marks.retain(|(_, offset)| *offset < length);
         Ok(())
     }

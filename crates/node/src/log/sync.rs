@@ -124,7 +124,7 @@ mod tests {
 
     fn recover(sim: &SimDisk, power_lost: bool) -> Option<Log> {
         let (sequence, epoch, at) = (Sequence::ZERO, Epoch::ZERO, None);
-        let start = Start { sequence, epoch, at, segment_min: 0, power_lost };
+        let start = Start { sequence, epoch, at, segment_min: 0, log_start: sequence, power_lost };
         let disk = Disk::simulated(sim.clone());
         Log::recover(disk, "log".into(), WHOSE, start, &mut |_, _| {}).ok().map(|(log, _)| log)
     }

@@ -34,7 +34,7 @@ fn append_synced(log: &mut Log, bytes: usize) {
 
 fn recover(disk: &SimDisk, power_lost: bool) -> Result<(Log, Recovered, Vec<Entry>), super::Error> {
     let (sequence, epoch, at) = (Sequence::ZERO, Epoch::ZERO, None);
-    let start = Start { sequence, epoch, at, segment_min: 0, power_lost };
+    let start = Start { sequence, epoch, at, segment_min: 0, log_start: sequence, power_lost };
     let mut entries = Vec::new();
     let visit = &mut |entry, _: Location| entries.push(entry);
     let disk = Disk::simulated(disk.clone());
@@ -172,4 +172,41 @@ fn what_was_synced_survives_a_loss_of_power() {
             log.begin_sync().run().unwrap();
         }
     }
+}
+
+/// After a snapshot had been installed and its base segments, the last ones, had gone, numbers began
+/// again below those that the snapshot had left over: the next start removed what was acknowledged.
+#[test]
+fn new_segments_are_not_taken_for_what_a_snapshot_left_over() {
+    let disk = SimDisk::new("a", 1, CAPACITY);
+    let recover = || {
+        let (sequence, epoch, at) = (Sequence(5), Epoch::ZERO, None);
+        let start =
+            Start { sequence, epoch, at, segment_min: 6, log_start: sequence, power_lost: false };
+        let disk = Disk::simulated(disk.clone());
+        Log::recover(disk, "log".into(), WHOSE, start, &mut |_, _: Location| {}).unwrap().0
+    };
+    let mut log = recover();
+    append(&mut log, 100);
+    assert_eq!(log.end(), Sequence(6));
+    assert_eq!(recover().end(), Sequence(6));
+}
+
+#[test]
+fn what_was_given_back_takes_up_no_room_now_and_after_a_restart() {
+    let disk = SimDisk::new("a", 1, CAPACITY);
+    let mut log = begin(&disk);
+    log.set_segment_bytes(60_000);
+    (0..4).for_each(|_| append(&mut log, 50_000));
+    let before = log.bytes();
+    log.punch(1, 8000, 20_000).unwrap();
+    assert_eq!(before - log.bytes(), 16_384, "whole blocks");
+    let number = log.tail().unwrap().segment;
+    let at = Some(Location { segment: number, offset: 64 });
+    let sequence = log.segments()[&number].first().previous();
+    let (epoch, log_start) = (Epoch::ZERO, log.start());
+    let start = Start { sequence, epoch, at, segment_min: 0, log_start, power_lost: false };
+    let (again, _) =
+        Log::recover(Disk::simulated(disk), "log".into(), WHOSE, start, &mut |_, _| {}).unwrap();
+    assert_eq!(again.bytes(), log.bytes());
 }

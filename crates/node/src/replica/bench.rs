@@ -24,12 +24,14 @@ pub(super) struct Bench {
     pub sim: SimDisk,
     pub home: Home,
     pub context: Arc<Context>,
+    pub hub: Hub,
 }
 
 impl Bench {
     pub(super) fn new() -> Bench {
         let world = World::real(Net::tcp());
-        let peers = Peers::new(world.clone(), Hub::default(), Arc::default());
+        let hub = Hub::default();
+        let peers = Peers::new(world.clone(), hub.clone(), Arc::default());
         let context = Arc::new(Context {
             members: Members::new(peers.clone(), Vec::new()),
             peers,
@@ -46,7 +48,7 @@ impl Bench {
         let disk = Disk::simulated(sim.clone());
         disk.create_folder(super::REPLICAS_FOLDER).expect("it is empty");
         let home = Home { disk_id: DiskId(1), disk, database: Database::simulated() };
-        Bench { sim, home, context }
+        Bench { sim, home, context, hub }
     }
 
     /// A new replica, which is the only one and has not been told so.

@@ -10,7 +10,7 @@
 //! must never claim more than the durable index. Then what nobody needs goes: see `reclaim`.
 
 use super::Holder;
-use super::reclaim::Unused;
+use super::reclaim::{self, Unused};
 use crate::context::Counters;
 use crate::log::SyncJob;
 use crate::run::NodeEvent;
@@ -98,11 +98,6 @@ impl Checkpointing {
         }
         self.changed_at.map(|changed_at| changed_at + interval)
     }
-
-    /// The segment that recovery would begin to read at.
-    pub(super) fn segment(&self) -> u32 {
-        self.durable.segment
-    }
 }
 
 /// The checkpoint file of one generation of a replica's index.
@@ -142,11 +137,11 @@ impl Holder {
     }
 
     pub(super) fn start_checkpoint(&mut self) -> Option<CheckpointJob> {
-        let (checkpoint, flush) = self.prepare_checkpoint()?;
+        let (checkpoint, flush, unused) = self.prepare_checkpoint()?;
         self.checkpointing.flushing = true;
         Some(CheckpointJob {
             generation: self.stored.generation,
-            unused: Unused::list(&mut self.machine, &self.log),
+            unused,
             disk: self.disk.clone(),
             file: path(&self.folder, self.stored.generation),
             sync: self.log.begin_sync(),
@@ -156,26 +151,31 @@ impl Holder {
     }
 
     /// Freezes what the checkpoint will hold.
-    fn prepare_checkpoint(&mut self) -> Option<(Checkpoint, FlushJob)> {
+    fn prepare_checkpoint(&mut self) -> Option<(Checkpoint, FlushJob, Unused)> {
         if let Err(error) = self.machine.checkpoint() {
             self.fail(format!("the index cannot be written: {error}"));
             return None;
         }
         let (sequence, epoch, at) = self.checkpointing.applied;
         let firsts = self.engine.history().firsts().iter();
+        let segment = at.map_or(0, |at| at.segment);
+        let oldest_kept =
+            reclaim::oldest_kept(&self.log, segment, self.context.upkeep.log_kept_bytes);
+        let unused = Unused::list(&mut self.machine, &self.log, oldest_kept);
         let checkpoint = Checkpoint {
             sequence: sequence.0,
             epoch: epoch.0,
-            segment: at.map_or(0, |at| at.segment),
+            segment,
             offset: at.map_or(0, |at| at.offset),
             history: firsts.flat_map(|first| [first.epoch.0, first.sequence.0]).collect(),
             synced: self.log.end().0,
             segment_min: self.checkpointing.durable.segment_min,
+            log_start: unused.log_start(&self.log).0,
         };
         self.checkpointing.log_bytes = 0;
         self.checkpointing.changed_at = None;
         self.compaction.checkpoint_begun();
-        Some((checkpoint, self.kv.freeze()))
+        Some((checkpoint, self.kv.freeze(), unused))
     }
 
     /// A checkpoint has ended.
@@ -212,7 +212,7 @@ impl Holder {
         if self.failed.is_some() || self.checkpointing.flushing {
             return;
         }
-        let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };
+        let Some((checkpoint, flush, _)) = self.prepare_checkpoint() else { return };
         let done = self.log.trim().is_ok()
             && self.log.begin_sync().run().is_ok()
             && flush.run().is_ok()

@@ -192,7 +192,7 @@ impl Holder {
                         Counters::add(&self.context.counters.compacted_bytes, bytes);
                     }
                     Err(error) => {
-                        self.fail(format!("the index failed: {error}"));
+                        self.fail_index(&error.into());
                         return false;
                     }
                 }

@@ -119,7 +119,7 @@ impl Holder {
         match index.find(key, &mut pieces) {
             Ok(()) => Some(Ok(pieces)),
             Err(error) => {
-                self.fail(format!("the index failed: {error}"));
+                self.fail_index(&error.clone().into());
                 Some(Err((Status::NotLeader, error.to_string())))
             }
         }

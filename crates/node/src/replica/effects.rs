@@ -202,6 +202,7 @@ impl Holder {
         let is_tail = self.log.tail().is_some_and(|tail| tail.segment == number);
         if is_tail {
             // What is not yet committed may be in it; another replica has it whole.
+            self.is_damaged = true;
             return self.fail(format!("the newest segment of the log: {error}"));
         }
         self.note_damage(error);
@@ -239,7 +240,7 @@ impl Holder {
                     }
                     self.checkpointing.note_applied(entry.sequence, entry.epoch, entry.end());
                 }
-                Err(error) => self.fail(format!("the index failed: {error}")),
+                Err(error) => self.fail_index(&error),
             }
         }
     }

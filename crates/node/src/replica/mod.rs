@@ -89,6 +89,8 @@ pub struct Holder {
     room_probed: Option<Moment>,
     /// Why this replica cannot be used, when it cannot.
     pub failed: Option<String>,
+    /// It failed because of damage, which passes by no waiting.
+    pub is_damaged: bool,
     /// What is damaged and not yet mended.
     damages: damages::Damages,
     scrub: scrub::Scrub,
@@ -265,6 +267,12 @@ impl Holder {
     pub fn has_others_in_sync(&self) -> bool {
         let others = |c: &Configuration| c.in_sync.iter().any(|replica| *replica != self.id);
         self.configuration.as_ref().is_some_and(others)
+    }
+
+    /// Gives up because of its index.
+    fn fail_index(&mut self, error: &machine::Error) {
+        self.is_damaged |= error.is_damage();
+        self.fail(format!("the index failed: {error}"));
     }
 
     /// Gives up: nothing can be served from here until the replica is made anew.

@@ -113,7 +113,11 @@ impl Holder {
         let Machine::Namespace(namespace) = &mut self.machine else {
             return Err("this is a data partition".into());
         };
-        namespace.query(query).map_err(|fault| format!("the namespace failed: {fault}"))
+        namespace.query(query).map_err(|fault| {
+            let text = format!("the namespace failed: {fault}");
+            self.is_damaged |= super::machine::Error::from(fault).is_damage();
+            text
+        })
     }
 
     pub(super) fn hear(&mut self, session: SessionId) {

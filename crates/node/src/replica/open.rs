@@ -76,6 +76,26 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
+impl Error {
+    /// Whether something that was written is not there any more. Everything else may pass.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use crate::log::Error as Log;
+        match self {
+            Error::Store(error) => matches!(error, store::Error::Damaged { .. }),
+            Error::Log(error) => !matches!(error, Log::NoSpace(_) | Log::Io(_)),
+            Error::Index(error) => matches!(error, partition::kv::Error::Damaged { .. }),
+            Error::Machine(error) => error.is_damage(),
+            Error::Io(_) => false,
+            Error::NoState
+            | Error::NoKind
+            | Error::IndexBehind { .. }
+            | Error::LogShort { .. }
+            | Error::NoSegment(_) => true,
+        }
+    }
+}
+
 /// A disk that replicas live on.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -177,6 +197,7 @@ impl Holder {
             refused_write: None,
             room_probed: None,
             failed: None,
+            is_damaged: false,
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
             context,
@@ -284,8 +305,8 @@ fn start_of(checkpoint: &Checkpoint, power_lost: bool) -> Start {
         Some(_) => Sequence(checkpoint.sequence).previous(),
         None => Sequence(checkpoint.sequence),
     };
-    let segment_min = checkpoint.segment_min;
-    Start { sequence, epoch: Epoch::ZERO, at, segment_min, power_lost }
+    let (segment_min, log_start) = (checkpoint.segment_min, Sequence(checkpoint.log_start));
+    Start { sequence, epoch: Epoch::ZERO, at, segment_min, log_start, power_lost }
 }
 
 fn kind_of(stored: &ReplicaState) -> Result<PartitionKind, Error> {

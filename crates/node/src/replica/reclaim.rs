@@ -24,11 +24,15 @@ use partition::extent::{Extent, Index};
 use partition::log::segment::SegmentKind;
 use partition::replica::Event;
 use std::collections::{BTreeMap, BTreeSet};
+use types::Sequence;
 use types::limits::CHECKSUM_BLOCK_BYTES;
 
 /// What an index does not point to, as of the moment it was frozen.
 #[derive(Debug, Default)]
 pub(super) struct Unused {
+    /// The log from this segment on is kept whole. The checkpoint says so too: after a restart
+    /// segments with holes cannot be told from others.
+    oldest_kept: u32,
     /// Segments of which nothing is alive. Of a namespace: all, because its index holds everything.
     segments: BTreeSet<u32>,
     /// Runs that died since the freeze before.
@@ -43,9 +47,10 @@ pub(super) struct Dead {
 
 impl Unused {
     /// Lists what `machine`, which is being frozen, does not point to.
-    pub(super) fn list(machine: &mut Machine, log: &Log) -> Unused {
+    pub(super) fn list(machine: &mut Machine, log: &Log, oldest_kept: u32) -> Unused {
         let Machine::Data(index) = machine else {
-            return Unused { segments: log.segments().keys().copied().collect(), runs: Vec::new() };
+            let segments = log.segments().keys().copied().collect();
+            return Unused { oldest_kept, segments, runs: Vec::new() };
         };
         // Copies are on their way into the open base segment.
         let open_base = log.open_base();
@@ -53,7 +58,16 @@ impl Unused {
             Some(*number) != open_base && index.segments().get(number).is_none_or(|live| *live == 0)
         };
         let segments = log.segments().keys().copied().filter(unused).collect();
-        Unused { segments, runs: index.take_dead() }
+        Unused { oldest_kept, segments, runs: index.take_dead() }
+    }
+
+    /// From where on the log is whole, once all of this has gone.
+    pub(super) fn log_start(&self, log: &Log) -> Sequence {
+        let is_kept = |segment: &&Segment| {
+            segment.kind() == SegmentKind::Log && segment.number() >= self.oldest_kept
+        };
+        let first = log.segments().values().find(is_kept).map(Segment::first);
+        log.start().max(first.unwrap_or(log.start()))
     }
 }
 
@@ -77,7 +91,7 @@ impl Holder {
         if self.snapshots.are_busy() {
             return;
         }
-        let oldest_kept = self.oldest_segment_kept();
+        let oldest_kept = unused.oldest_kept;
         let pinned = |segment| self.compaction.pins(segment);
         let removed = match &mut self.machine {
             Machine::Data(index) => {
@@ -99,22 +113,21 @@ impl Holder {
         self.handle(Event::LogStart { start });
         self.compact_if_due(oldest_kept);
     }
+}
 
-    /// The log from here on is kept whole: recovery reads it, and replicas that were away for a
-    /// while are brought up from it.
-    fn oldest_segment_kept(&self) -> u32 {
-        let mut oldest = self.checkpointing.segment();
-        let mut kept = 0;
-        let logs = self.log.segments().values().rev();
-        for segment in logs.filter(|segment| segment.kind() == SegmentKind::Log) {
-            if kept >= self.context.upkeep.log_kept_bytes {
-                break;
-            }
-            kept += u64::from(segment.length());
-            oldest = oldest.min(segment.number());
+/// The log from this segment on is kept whole: recovery reads it from `recovered_from`, and replicas
+/// that were away for a while are brought up with the last `kept_bytes`.
+pub(super) fn oldest_kept(log: &Log, recovered_from: u32, kept_bytes: u64) -> u32 {
+    let (mut oldest, mut kept) = (recovered_from, 0);
+    let logs = log.segments().values().rev();
+    for segment in logs.filter(|segment| segment.kind() == SegmentKind::Log) {
+        if kept >= kept_bytes {
+            break;
         }
-        oldest
+        kept += u64::from(segment.length());
+        oldest = oldest.min(segment.number());
     }
+    oldest
 }
 
 /// Segments that nothing is added to, that are not needed as log, and that nobody reads.
@@ -194,6 +207,7 @@ fn whole_blocks(run: &Extent) -> Option<(u64, u64)> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::log::Start;
     use crate::replica::read::read_piece;
     use bytes::Bytes;
     use partition::extent::{Command, DataKey};
@@ -202,7 +216,7 @@ pub(super) mod tests {
     use std::sync::Arc;
     use types::checksum::crc32c;
     use types::limits::CHUNK_BYTES;
-    use types::{Epoch, PartitionId, ReplicaId, Sequence};
+    use types::{Epoch, PartitionId, ReplicaId};
     use world::Disk;
     use world::disk::sim::SimDisk;
     use world::kv::{Database, Space};
@@ -216,18 +230,23 @@ pub(super) mod tests {
         machine: Machine,
         pub(in crate::replica) kv: Arc<Buffered>,
         database: Database,
+        sim: SimDisk,
         dead: Dead,
+        /// What the checkpoint says of the log.
+        log_start: Sequence,
     }
 
     impl Store {
         pub(in crate::replica) fn new() -> Store {
-            let disk = Disk::simulated(SimDisk::new("d", 1, 1 << 30));
+            let sim = SimDisk::new("d", 1, 1 << 30);
+            let disk = Disk::simulated(sim.clone());
             let mut log = Log::create(disk, "log".into(), WHOSE, Sequence::ZERO).unwrap();
             log.set_segment_bytes(40_000);
             let database = Database::simulated();
             let kv = Self::buffer(&database);
             let machine = Machine::Data(Index::open(kv.clone()).unwrap());
-            Store { log, machine, kv, database, dead: Dead::default() }
+            let (dead, log_start) = (Dead::default(), Sequence::ZERO);
+            Store { log, machine, kv, database, sim, dead, log_start }
         }
 
         fn buffer(database: &Database) -> Arc<Buffered> {
@@ -256,33 +275,36 @@ pub(super) mod tests {
 
         fn freeze(&mut self) -> (FlushJob, Unused) {
             self.machine.checkpoint().unwrap();
-            (self.kv.freeze(), Unused::list(&mut self.machine, &self.log))
+            let oldest_kept = oldest_kept(&self.log, self.log.tail().unwrap().segment, 0);
+            let unused = Unused::list(&mut self.machine, &self.log, oldest_kept);
+            self.log_start = unused.log_start(&self.log);
+            (self.kv.freeze(), unused)
         }
 
         fn durable(&mut self, job: &FlushJob, unused: Unused) {
             job.run().unwrap();
             self.kv.forget_frozen(job);
             self.dead.add(unused.runs);
-            let may_go = closed(&self.log, self.log.tail().unwrap().segment, &|_| false);
+            let may_go = closed(&self.log, unused.oldest_kept, &|_| false);
             let Machine::Data(index) = &mut self.machine else { unreachable!("it is data") };
             remove_unused(&mut self.log, index, &may_go, &unused.segments).unwrap();
             punch_dead(&mut self.log, &may_go, &mut self.dead, 0).unwrap();
         }
 
         /// Reads all that an index points to.
-        fn verify(&self, index: &mut Index) {
+        pub(in crate::replica) fn verify(log: &Log, index: &mut Index) {
             let mut pieces = Vec::new();
             let all = DataKey { object: OBJECT, offset: 0, length: CHUNK_BYTES };
             index.find(&all, &mut pieces).unwrap();
             for piece in pieces {
                 let number = piece.extent.at.segment;
-                let file = self.log.file(number);
+                let file = log.file(number);
                 let file = file.unwrap_or_else(|error| panic!("segment {number}: {error}"));
                 let mut out = vec![0; piece.extent.length as usize];
                 let read = read_piece(WHOSE.0, OBJECT, &piece, &file, &mut out);
                 read.unwrap_or_else(|error| panic!("{piece:?}: {error}"));
                 let part = (piece.extent.skip, piece.extent.length);
-                let read = self.log.read_at(piece.extent.at, &[part]);
+                let read = log.read_at(piece.extent.at, &[part]);
                 read.unwrap_or_else(|error| panic!("{piece:?}: {error}"));
             }
         }
@@ -311,10 +333,10 @@ pub(super) mod tests {
 
         /// The index that a restart after a kill would find, and the one in memory.
         fn verify_both(&mut self) {
-            self.verify(&mut Index::open(Self::buffer(&self.database)).unwrap());
+            Self::verify(&self.log, &mut Index::open(Self::buffer(&self.database)).unwrap());
             let mut index = Index::open(self.kv.clone()).unwrap();
             self.machine.checkpoint().unwrap();
-            self.verify(&mut index);
+            Self::verify(&self.log, &mut index);
         }
     }
 
@@ -342,5 +364,28 @@ pub(super) mod tests {
         let mut store = Store::new();
         store.overwrite(200, Store::verify_both);
         assert!(store.log.start() > Sequence(300), "much was given back: {}", store.log.start());
+    }
+    /// A segment with holes was taken for whole after a restart: a follower that was fed from there
+    /// got nothing, and damage was reported that was none.
+    #[test]
+    fn a_log_with_holes_begins_after_them_after_a_restart_too() {
+        let mut store = Store::new();
+        store.overwrite(60, |store| {
+            let disk = Disk::simulated(store.sim.clone());
+            let (sequence, epoch, at) = (Sequence::ZERO, Epoch::ZERO, store.log.tail());
+            let first = store.log.segments()[&at.unwrap().segment].first();
+            let at = at.map(|at| partition::log::Location { offset: 64, ..at });
+            let sequence = sequence.max(first.previous());
+            let log_start = store.log_start;
+            let start = Start { sequence, epoch, at, segment_min: 0, log_start, power_lost: false };
+            let (mut log, _) =
+                Log::recover(disk, "log".into(), WHOSE, start, &mut |_, _| {}).unwrap();
+            let mut next = log.start();
+            assert!(next <= first, "some of it is kept");
+            while next <= log.end() {
+                let entries = log.read(next, 1 << 20).unwrap();
+                next = entries.last().unwrap().sequence.next();
+            }
+        });
     }
 }

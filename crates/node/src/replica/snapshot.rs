@@ -20,7 +20,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use types::configuration::PartitionKind;
-use types::limits::{CHECKPOINT_INDEX_BYTES, RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE};
+use types::limits::{
+    CHECKPOINT_INDEX_BYTES, RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE,
+    SNAPSHOT_TOMBSTONES_MAX,
+};
 use types::{Epoch, ReplicaId, Sequence};
 use wire::replicate::{Snapshot, SnapshotReply};
 use wire::{Class, Operation, Reply, Request, Responder, Status};
@@ -419,10 +422,25 @@ impl Source {
                 self.push_chunk(piece, map).await?;
             }
         }
-        piece.tombstones =
-            Index::tombstones(self.kv.as_ref()).map_err(|error| error.to_string())?;
-        piece.last = true;
-        self.send(piece, Bytes::new()).await
+        self.push_tombstones(piece).await
+    }
+
+    /// They stay for ever, so that a write which was long on its way cannot bring back what was
+    /// deleted; with time there are more than one message holds.
+    async fn push_tombstones(&self, piece: &mut Snapshot) -> Result<(), String> {
+        let mut after = None;
+        loop {
+            let page = Index::tombstones(self.kv.as_ref(), after, SNAPSHOT_TOMBSTONES_MAX)
+                .map_err(|error| error.to_string())?;
+            after = page.last().copied();
+            piece.last = page.len() < SNAPSHOT_TOMBSTONES_MAX;
+            piece.tombstones = page;
+            let last = piece.last;
+            self.send(piece, Bytes::new()).await?;
+            if last {
+                return Ok(());
+            }
+        }
     }
 
     async fn push_chunk(&self, piece: &mut Snapshot, map: &ChunkMap) -> Result<(), String> {
@@ -467,7 +485,13 @@ fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {
 #[cfg(test)]
 mod tests {
     use super::super::bench::Bench;
+    use super::super::reclaim::tests::{Store, WHOSE};
     use super::*;
+    use prost::Message;
+    use std::sync::Mutex;
+    use types::limits::FRAME_BODY_BYTES_MAX;
+    use wire::Service;
+    use world::kv::Database;
     use world::kv::Space;
 
     fn piece() -> (Snapshot, Position) {
@@ -509,5 +533,79 @@ mod tests {
         holder.send_snapshot(ReplicaId(99), Epoch(1));
         holder.snapshot_sent(ReplicaId(99));
         assert!(holder.snapshots.are_busy());
+    }
+    /// Takes the pieces of a snapshot.
+    #[derive(Debug, Default)]
+    struct Taker(Mutex<Vec<(Snapshot, Bytes)>>);
+
+    impl Service for Taker {
+        fn handle(&self, request: Request, responder: Responder) {
+            let piece = request.decode::<Snapshot>().unwrap();
+            assert!(piece.encoded_len() <= FRAME_BODY_BYTES_MAX as usize, "it fits into a frame");
+            self.0.lock().unwrap().push((piece, request.payload));
+            responder.reply(Reply::message(&SnapshotReply {}));
+        }
+    }
+
+    async fn push(kv: Arc<dyn Read>, files: BTreeMap<u32, File>) -> Vec<(Snapshot, Bytes)> {
+        let bench = Bench::new();
+        let taker = Arc::new(Taker::default());
+        let service: Arc<dyn Service> = taker.clone();
+        bench.hub.register("other:1", &service);
+        let source = Source {
+            context: bench.context.clone(),
+            kind: PartitionKind::Data,
+            partition: WHOSE.0,
+            kv,
+            files,
+            address: "other:1".to_owned(),
+            head: Snapshot::default(),
+        };
+        source.push().await.unwrap();
+        let pieces = std::mem::take(&mut *taker.0.lock().unwrap());
+        let numbers: Vec<u64> = pieces.iter().map(|(piece, _)| piece.piece).collect();
+        assert!(numbers.iter().copied().eq(0..pieces.len() as u64));
+        assert!(pieces.iter().rev().enumerate().all(|(n, (piece, _))| piece.last == (n == 0)));
+        pieces
+    }
+
+    fn empty() -> (Log, Arc<Buffered>, Index) {
+        let disk = world::Disk::simulated(world::disk::sim::SimDisk::new("e", 2, 1 << 30));
+        let log = Log::create(disk, "log".into(), WHOSE, Sequence::ZERO).unwrap();
+        let handle = Database::simulated().handle(Space::Index, Vec::new());
+        let kv = Arc::new(Buffered::new(Arc::new(handle)));
+        let index = Index::open(kv.clone()).unwrap();
+        (log, kv, index)
+    }
+
+    /// All tombstones went in one message: with more than it holds no snapshot could be sent.
+    #[tokio::test]
+    async fn any_number_of_tombstones_can_be_sent() {
+        let count = SNAPSHOT_TOMBSTONES_MAX as u64 * 2;
+        let (_, kv, mut index) = empty();
+        (1..=count).for_each(|object| index.bury(u64::MAX - object));
+        index.checkpoint().unwrap();
+        let pieces = push(kv.snapshot(), BTreeMap::new()).await;
+        let (mut log, _, mut index) = empty();
+        for (piece, payload) in pieces {
+            stage_records(&mut log, &mut index, &piece, &payload, WHOSE.0).unwrap();
+        }
+        assert!((1..=count).all(|object| index.is_deleted(u64::MAX - object).unwrap()));
+    }
+
+    /// A record of which part had been given back did not verify as a whole, and was not sent.
+    #[tokio::test]
+    async fn records_with_holes_can_be_sent() {
+        let mut store = Store::new();
+        store.overwrite(40, |_| {});
+        let numbers = store.log.segments().keys();
+        let files = numbers.map(|number| (*number, store.log.file(*number).unwrap())).collect();
+        let pieces = push(store.kv.snapshot(), files).await;
+        let (mut log, _, mut index) = empty();
+        for (piece, payload) in pieces {
+            stage_records(&mut log, &mut index, &piece, &payload, WHOSE.0).unwrap();
+        }
+        Store::verify(&log, &mut index);
+        assert_eq!(index.allocated(), Index::open(store.kv.clone()).unwrap().allocated());
     }
 }
