@@ -20,6 +20,8 @@ pub struct Upkeep {
     pub checkpoint_interval: Duration,
     /// Log that is kept behind the checkpoint.
     pub log_kept_bytes: u64,
+    /// Shorter dead runs are left to compaction.
+    pub hole_bytes_min: u64,
 }
 
 impl Default for Upkeep {
@@ -30,6 +32,7 @@ impl Default for Upkeep {
             checkpoint_index_bytes: limits::CHECKPOINT_INDEX_BYTES,
             checkpoint_interval: limits::CHECKPOINT_INTERVAL,
             log_kept_bytes: limits::LOG_KEPT_BYTES,
+            hole_bytes_min: limits::HOLE_BYTES_MIN,
         }
     }
 }

@@ -215,6 +215,10 @@ pub const LOOP_GUEST_TURNS_MAX: usize = 64;
 /// process write side by side.
 pub const LOOP_INLINE_BYTES_MAX: usize = 64 << 10;
 
+/// Dead runs of a segment become holes when they are at least so long. A hole takes ext4 some 200
+/// microseconds, however short it is.
+pub const HOLE_BYTES_MIN: u64 = 128 << 10;
+
 /// Log that a namespace replica keeps behind its checkpoint, so that a replica that was away for
 /// a while is brought up with what it missed and not with everything.
 pub const LOG_KEPT_BYTES: u64 = 128 << 20;

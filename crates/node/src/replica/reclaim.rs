@@ -96,8 +96,10 @@ impl Holder {
         let removed = match &mut self.machine {
             Machine::Data(index) => {
                 let may_go = closed(&self.log, oldest_kept, &pinned);
-                remove_unused(&mut self.log, index, &may_go, &unused.segments)
-                    .and_then(|()| punch_dead(&mut self.log, &may_go, &mut self.dead))
+                remove_unused(&mut self.log, index, &may_go, &unused.segments).and_then(|()| {
+                    let bytes_min = self.context.upkeep.hole_bytes_min;
+                    punch_dead(&mut self.log, &may_go, &mut self.dead, bytes_min)
+                })
             }
             Machine::Namespace(_) => {
                 let old = unused.segments.range(..oldest_kept);
@@ -155,12 +157,20 @@ fn remove_unused(
     Ok(())
 }
 
-fn punch_dead(log: &mut Log, may_go: &BTreeSet<u32>, dead: &mut Dead) -> Result<(), log::Error> {
+/// Punches holes of at least `bytes_min`: each costs a transaction of the file system, with the loop
+/// behind it. The room of shorter runs comes back when their segment is rewritten, or wholly dead.
+fn punch_dead(
+    log: &mut Log,
+    may_go: &BTreeSet<u32>,
+    dead: &mut Dead,
+    bytes_min: u64,
+) -> Result<(), log::Error> {
     dead.runs.retain(|number, _| log.segments().contains_key(number));
     let numbers: Vec<u32> =
         dead.runs.keys().copied().filter(|number| may_go.contains(number)).collect();
     for number in numbers {
-        for (offset, length) in holes(dead.runs.remove(&number).unwrap_or_default()) {
+        let holes = holes(dead.runs.remove(&number).unwrap_or_default());
+        for (offset, length) in holes.into_iter().filter(|(_, length)| *length >= bytes_min) {
             log.punch(number, offset, length)?;
         }
     }
@@ -278,7 +288,7 @@ pub(super) mod tests {
             let may_go = closed(&self.log, unused.oldest_kept, &|_| false);
             let Machine::Data(index) = &mut self.machine else { unreachable!("it is data") };
             remove_unused(&mut self.log, index, &may_go, &unused.segments).unwrap();
-            punch_dead(&mut self.log, &may_go, &mut self.dead).unwrap();
+            punch_dead(&mut self.log, &may_go, &mut self.dead, 0).unwrap();
         }
 
         /// Reads all that an index points to.
