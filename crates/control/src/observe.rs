@@ -184,3 +184,122 @@ impl Watch {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Command;
+    use crate::state::command::DiskOffer;
+    use types::condition::{Marks, Probe, Room};
+    use types::{BootId, ClusterId};
+    use wire::control as message;
+
+    const AT: Timestamp = Timestamp(1);
+    const NODE: NodeId = NodeId(1);
+    const DISK: DiskId = DiskId(1);
+    const MIB: u64 = 1 << 20;
+    const PLENTY: u64 = 900 * MIB;
+
+    fn join(state: &mut State, boot: u64) -> Option<Condition> {
+        let disks = vec![DiskOffer { identity: 2, label: "/disk".into(), capacity: 1024 * MIB }];
+        let (address, zone) = ("node:1".into(), String::new());
+        let join = Command::Join { identity: 1, boot: BootId(boot), address, zone, disks, at: AT };
+        match state.apply(&join) {
+            crate::state::Outcome::Joined(joined) => joined.spaces[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn state() -> State {
+        let mut state = State::default();
+        state.apply(&Command::Initialize { cluster: ClusterId(1) });
+        join(&mut state, 5);
+        state
+    }
+
+    fn report(boot: u64, sequence: u64, disk: DiskState, room: (u64, Probe)) -> NodeReport {
+        let (free, probe) = room;
+        let (total, inodes_free) = (1024 * MIB, None);
+        let room = Room { free, total, inodes_free, marks: Marks::of(total), probe };
+        let space = wire::condition::Space::of(Reason::RoomEnough, &Evidence::Room(room));
+        let state = disk.into();
+        let disk = message::DiskReport { disk: 1, state, free, total, space, ..Default::default() };
+        let heartbeat = message::Heartbeat {
+            cluster: 1,
+            node: 1,
+            boot,
+            sequence,
+            disks: vec![disk],
+            replicas: Vec::new(),
+        };
+        let mut detector = Detector::new(Moment(0));
+        detector.observe(Moment(1), &heartbeat);
+        detector.report(NODE, BootId(boot)).unwrap().clone()
+    }
+
+    /// Takes a report as the leader does; says how many words were refused.
+    fn take(state: &mut State, report: &NodeReport) -> usize {
+        let changes = changes(state, NODE, report, AT);
+        let refused = changes.iter().filter(|c| matches!(c, Change::Refuse { .. })).count();
+        let follow = |change| match change {
+            Change::Follow(observation) => Some(observation),
+            Change::Refuse { .. } => None,
+        };
+        let observations = changes.into_iter().filter_map(follow).collect();
+        state.apply(&Command::Observe { observations });
+        refused
+    }
+
+    fn worked() -> (u64, Probe) {
+        (PLENTY, Probe::Worked { bytes: 4096, free: PLENTY, inodes_free: None })
+    }
+
+    #[test]
+    fn a_full_disk_stays_so_through_restarts_and_failovers_until_room_is_proved() {
+        let mut state = state();
+        assert_eq!(take(&mut state, &report(5, 1, DiskState::Full, (0, Probe::NotTried))), 0);
+        assert!(state.conditions.is_full(DISK));
+        // Another member leads: what it has is what was written down.
+        let mut state = State::decode(&state.encode()).unwrap();
+        let unproven = report(5, 2, DiskState::Ok, (PLENTY, Probe::NotTried));
+        assert_eq!(take(&mut state, &unproven), 1, "it is refused");
+        assert!(state.conditions.is_full(DISK));
+        assert_eq!(join(&mut state, 6), Some(Condition::Full), "a new life is told");
+        take(&mut state, &report(6, 1, DiskState::Ok, worked()));
+        assert!(!state.conditions.is_full(DISK), "the present life proved it");
+        take(&mut state, &report(6, 3, DiskState::Full, (0, Probe::NotTried)));
+        take(&mut state, &report(6, 2, DiskState::Ok, worked()));
+        assert!(state.conditions.is_full(DISK), "an older word is no news");
+    }
+
+    #[test]
+    fn silence_and_return_leave_space_alone() {
+        let mut state = state();
+        take(&mut state, &report(5, 1, DiskState::Full, (0, Probe::NotTried)));
+        let before = state.conditions.get(Key::space(DISK)).cloned();
+        let detector = Detector::new(Moment(0));
+        let bound = Duration::from_millis(1500);
+        let late = Moment(0) + Duration::from_secs(9);
+        let silent = silences(&state, &detector, late, bound, AT);
+        let [Change::Follow(observation)] = &silent[..] else { panic!("{silent:?}") };
+        state.apply(&Command::Observe { observations: vec![observation.clone()] });
+        assert_eq!(state.conditions.state(Key::liveness(NODE)), Some(Condition::Silent));
+        assert!(silences(&state, &detector, late, bound, AT).is_empty(), "said once");
+        take(&mut state, &report(5, 2, DiskState::Full, (0, Probe::NotTried)));
+        assert_eq!(state.conditions.state(Key::liveness(NODE)), Some(Condition::Ok));
+        assert_eq!(state.conditions.get(Key::space(DISK)).cloned(), before);
+        let moved = state.events.after(0, 100).unwrap();
+        let subjects: Vec<_> = moved.iter().map(|event| event.subject.as_str()).collect();
+        let wanted = ["node/1", "node/1/liveness", "disk/1/health", "disk/1/space"];
+        assert_eq!(subjects[0], wanted[0]);
+        assert!(wanted.iter().all(|subject| subjects.contains(subject)), "{subjects:?}");
+    }
+
+    #[test]
+    fn what_does_not_change_is_not_agreed_upon() {
+        let mut state = state();
+        take(&mut state, &report(5, 1, DiskState::Ok, (PLENTY, Probe::NotTried)));
+        let next = report(5, 2, DiskState::Ok, (PLENTY - 1, Probe::NotTried));
+        assert_eq!(changes(&state, NODE, &next, AT), []);
+    }
+}

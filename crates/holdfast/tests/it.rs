@@ -13,6 +13,7 @@ mod it {
     mod fsck;
     mod full;
     mod hosts;
+    mod idle;
     mod inspect;
     mod kernel;
     mod load;

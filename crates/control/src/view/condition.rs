@@ -3,7 +3,7 @@
 use super::{Sight, millis};
 use crate::state::{Node, Partition};
 use serde::{Deserialize, Serialize};
-use types::condition::{Key, Record, State, Subject, table};
+use types::condition::{Fact, Key, Record, State, Subject, table};
 use types::{DiskId, Member, NodeId};
 
 /// One fact.
@@ -55,7 +55,25 @@ fn unknown(key: Key) -> ConditionView {
 fn view(sight: &Sight<'_>, key: Key, owner: NodeId) -> ConditionView {
     let age = sight.report(owner).map(|(_, age)| millis(age));
     let record = sight.state.conditions.get(key);
+    if key.fact == Fact::Liveness
+        && record.is_some_and(|record| record.state == State::Silent)
+        && let Some((_, age)) = sight.fresh(owner)
+    {
+        return heard_again(key, millis(age));
+    }
     record.map_or_else(|| unknown(key), |record| on_record(key, record, age))
+}
+
+/// A node that was silent and is heard again: the members are about to agree on that, and whoever
+/// looks meanwhile is not told what is known to be over.
+fn heard_again(key: Key, age_ms: u64) -> ConditionView {
+    ConditionView {
+        state: State::Ok.to_string(),
+        well: true,
+        evidence: "a heartbeat came; the record follows".to_owned(),
+        checked_age_ms: Some(age_ms),
+        ..unknown(key)
+    }
 }
 
 /// Of a node, and of its disks.
@@ -127,6 +145,7 @@ pub fn unwell(sight: &Sight<'_>) -> Vec<ConditionView> {
     let mut all: Vec<(State, ConditionView)> = records
         .filter_map(|(key, record)| Some((record.state, view(sight, key, owner(key)?))))
         .collect();
+    all.retain(|(_, view)| !view.well);
     all.sort_by(|(a, _), (b, _)| b.cmp(a));
     all.into_iter().map(|(_, view)| view).collect()
 }

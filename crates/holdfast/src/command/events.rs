@@ -1,5 +1,6 @@
 //! `holdfast events`
 
+use crate::admin::Client;
 use crate::cli::Remote;
 use crate::exit::Result;
 use crate::output::{self, Format};
@@ -25,16 +26,19 @@ pub(crate) struct Events {
 impl Events {
     pub(crate) fn run(self) -> Result {
         let client = self.remote.client()?;
-        let path = |since: Option<u64>| match since {
-            Some(cursor) => format!("/v1/events?since={cursor}"),
-            None => "/v1/events".to_owned(),
-        };
         let first: Item<EventsView> = client.get(&path(self.since))?;
         output::mention_age(&first.view);
         self.print(&first.item.events)?;
-        let mut cursor = first.item.cursor;
+        match self.follow {
+            true => self.go_on(&client, first.item.cursor),
+            false => Ok(()),
+        }
+    }
+
+    /// Prints what happens after `cursor`, for ever.
+    fn go_on(&self, client: &Client, mut cursor: u64) -> Result {
         let mut out = false;
-        while self.follow {
+        loop {
             std::thread::sleep(PAUSE);
             match client.get::<Item<EventsView>>(&path(Some(cursor))) {
                 Ok(page) => {
@@ -51,7 +55,6 @@ impl Events {
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(())
     }
 
     fn print(&self, events: &[EventView]) -> Result {
@@ -62,6 +65,13 @@ impl Events {
             }
         }
         Ok(())
+    }
+}
+
+fn path(since: Option<u64>) -> String {
+    match since {
+        Some(cursor) => format!("/v1/events?since={cursor}"),
+        None => "/v1/events".to_owned(),
     }
 }
 

@@ -130,7 +130,6 @@ pub fn unmount(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the kernel says.
-#[expect(clippy::disallowed_methods, reason = "the kernel is real")]
 pub fn remove_dead(path: &Path) -> io::Result<()> {
     let dead = |error: &io::Error| error.kind() == io::ErrorKind::NotConnected;
     if !std::fs::metadata(path).is_err_and(|error| dead(&error)) {

@@ -35,3 +35,26 @@ fn section(text: &mut String, fact: Fact) -> std::fmt::Result {
     }
     writeln!(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = "<!-- rules: begin -->\n";
+    const END: &str = "<!-- rules: end -->";
+
+    /// The only place where this crate touches a file: the documentation must say what the rules say.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test looks at the documentation")]
+    fn the_documentation_is_what_the_rules_are() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conditions.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (found, after) = rest.split_once(END).unwrap();
+        if std::env::var_os("HOLDFAST_BLESS").is_some() {
+            std::fs::write(path, format!("{before}{BEGIN}\n{}{END}{after}", tables())).unwrap();
+            return;
+        }
+        assert_eq!(found.trim(), tables().trim(), "docs/conditions.md is stale: see there");
+    }
+}

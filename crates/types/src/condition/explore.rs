@@ -228,5 +228,5 @@ fn full_is_left_only_by_fresh_proof_in_every_interleaving() {
     }
     assert_eq!(kinds.len(), 14, "{kinds:?}");
     assert!(left_full > 100, "full was left {left_full} times in {moves} moves");
-    println!("{} worlds, {moves} moves, full was left {left_full} times", seen.len());
+    assert!(seen.len() > 10_000, "{} worlds", seen.len());
 }
