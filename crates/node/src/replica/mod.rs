@@ -17,6 +17,7 @@ mod inspect;
 mod machine;
 mod namespace;
 mod open;
+mod push;
 mod read;
 mod reap;
 mod reclaim;

@@ -13,7 +13,7 @@
 use super::checkpoint::{Checkpointing, path as checkpoint_path};
 use super::{Holder, Machine, Unapplied, snapshot};
 use crate::context::Context;
-use crate::log::{Log, Start};
+use crate::log::{Log, Recovered, Start};
 use crate::store::{self, Checkpoint, ReplicaState};
 use partition::kv::Buffered;
 use partition::log::Location;
@@ -148,13 +148,8 @@ impl Holder {
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
         announce(home, found, &mut stored)?;
         let mut recovery = Recovery::new(&machine, &checkpoint);
-        let (mut log, recovered) = Log::recover(
-            home.disk.clone(),
-            format!("{folder}/log"),
-            (found.partition, found.replica),
-            start_of(&checkpoint, power_lost),
-            &mut |entry, at| recovery.take(&entry, at),
-        )?;
+        let (mut log, recovered) =
+            recovery.read_log(home, found, start_of(&checkpoint, power_lost))?;
         log.set_segment_bytes(context.upkeep.segment_bytes);
         check_whole(&machine, &log, &stored, &checkpoint)?;
         stored.cut |= recovered.cut || machine.applied() > log.end();
@@ -373,6 +368,17 @@ impl Recovery {
             history: History::from_stored(firsts.collect()),
             unapplied: VecDeque::new(),
         }
+    }
+
+    fn read_log(
+        &mut self,
+        home: &Home,
+        found: Found,
+        start: Start,
+    ) -> Result<(Log, Recovered), Error> {
+        let (folder, whose) = (format!("{}/log", found.folder()), (found.partition, found.replica));
+        let take = &mut |entry, at| self.take(&entry, at);
+        Ok(Log::recover(home.disk.clone(), folder, whose, start, take)?)
     }
 
     fn take(&mut self, entry: &partition::replica::Entry, at: Location) {
