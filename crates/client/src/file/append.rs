@@ -29,8 +29,9 @@ impl File {
             let released_later = hold.under.is_some();
             self.acquire().await?;
             hold.under = Some(self.volume.session());
+            self.shared.lock().holds_end = true;
             if released_later {
-                return self.append_held(bytes).await;
+                return self.append_held(bytes, hold.under).await;
             }
             let file = self.clone();
             self.volume.client().world.spawn("append", async move {
@@ -38,11 +39,15 @@ impl File {
                 file.release().await;
             });
         }
-        self.append_held(bytes).await
+        self.append_held(bytes, hold.under).await
     }
 
-    async fn append_held(&self, bytes: Bytes) -> Result<u64, Error> {
-        let offset = self.size();
+    async fn append_held(&self, bytes: Bytes, under: Option<SessionId>) -> Result<u64, Error> {
+        let offset = {
+            let mut state = self.shared.lock();
+            state.appended_under = under;
+            state.size
+        };
         self.write(offset, bytes).await?;
         Ok(offset)
     }
@@ -84,5 +89,7 @@ impl File {
             tracing::warn!(inode = %self.inode(), %error, "a delegation was not given back");
         }
         hold.under = None;
+        self.shared.lock().holds_end = false;
+        self.forget_if_unused();
     }
 }

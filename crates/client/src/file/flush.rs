@@ -7,9 +7,9 @@ use crate::Error;
 use crate::data::Grown;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeSet;
-use types::PartitionId;
 use types::limits::CHUNK_BYTES;
 use types::namespace::{Attributes, CommitItem, FailureKind};
+use types::{PartitionId, SessionId};
 
 impl File {
     /// Brings one buffered segment to the cluster; an error is kept for the next flush.
@@ -132,10 +132,20 @@ impl File {
         loop {
             match self.commit_once().await {
                 Err(Error::Refused(failure)) if failure.kind() == FailureKind::Busy => {
+                    self.lose_append();
                     self.give_way(&failure).await;
                 }
                 result => return result,
             }
+        }
+    }
+
+    /// Somebody else holds the end of the file: what was appended here and is not committed may lie
+    /// where others append, and whoever appended must hear of it.
+    fn lose_append(&self) {
+        let mut state = self.shared.lock();
+        if state.appended_under.take().is_some() {
+            state.errors.note(Error::SessionEnded);
         }
     }
 
@@ -168,7 +178,10 @@ impl File {
         };
         state.namespace_unsynced = true;
         match results.pop() {
-            Some(Ok(attributes)) => state.note_attributes(&attributes),
+            Some(Ok(attributes)) => {
+                state.note_attributes(&attributes);
+                state.check_append(self.volume.session());
+            }
             // Deleted for good: there is nothing left that could be committed.
             Some(Err(Error::Gone)) => {}
             Some(Err(error)) => {
@@ -262,6 +275,17 @@ impl State {
             && self.commit.reservation_used == 0
             && !self.commit.recount;
         self.is_idle() && accounted
+    }
+
+    /// Something was committed under `session`. What was appended under an earlier one had lost its
+    /// place by then: others may have appended there, and whoever appended must hear of it.
+    fn check_append(&mut self, session: SessionId) {
+        if self.appended_under.is_some_and(|under| under != session) {
+            self.errors.note(Error::SessionEnded);
+            self.appended_under = None;
+        } else if self.is_idle() {
+            self.appended_under = None;
+        }
     }
 
     pub(super) fn note_attributes(&mut self, attributes: &Attributes) {

@@ -37,7 +37,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use types::limits::UNTOLD_BYTES_MAX;
 use types::namespace::Attributes;
-use types::{InodeId, PartitionId};
+use types::{InodeId, PartitionId, SessionId};
 
 /// Who waits for room to buffer looks this often whether more can be sent on its way.
 const ROOM_RETRY: Duration = Duration::from_millis(20);
@@ -96,6 +96,12 @@ struct State {
     all_unsynced: bool,
     /// Names or attributes changed since the last sync.
     namespace_unsynced: bool,
+    /// The session under which the end of the file was this client's when it last appended, until
+    /// that is committed.
+    appended_under: Option<SessionId>,
+    /// This client holds the end of the file: whoever opens the file meanwhile must find that here,
+    /// or it would be given back behind his back.
+    holds_end: bool,
     /// Errors of buffered writes.
     errors: Errors,
 }
@@ -159,6 +165,8 @@ impl State {
             unsynced: BTreeSet::new(),
             all_unsynced: attributes.version > VERSION_NEW,
             namespace_unsynced: true,
+            appended_under: None,
+            holds_end: false,
             errors: Errors::default(),
         }
     }
@@ -430,9 +438,9 @@ impl File {
         let mut state = self.shared.lock();
         state.opens = state.opens.saturating_sub(1);
         let last = state.opens == 0;
-        let idle = state.is_idle();
+        let (idle, holds_end) = (state.is_idle(), state.holds_end);
         drop(state);
-        if !last {
+        if !last || (idle && holds_end) {
             return;
         }
         if idle {
@@ -446,12 +454,17 @@ impl File {
             if let Err(error) = file.write_back().await {
                 tracing::warn!(inode = %file.inode(), %error, "not written back yet");
             }
-            let mut files = file.volume.inner.inodes.files.lock().expect("no holder panics");
-            let state = file.shared.lock();
-            if state.opens == 0 && state.is_idle() {
-                files.remove(&file.shared.inode);
-            }
+            file.forget_if_unused();
         });
+    }
+
+    /// Lets go of what is known of a file that nobody has open and of which nothing is left to do.
+    fn forget_if_unused(&self) {
+        let mut files = self.volume.inner.inodes.files.lock().expect("no holder panics");
+        let state = self.shared.lock();
+        if state.opens == 0 && state.is_idle() && !state.holds_end {
+            files.remove(&self.shared.inode);
+        }
     }
 }
 
