@@ -342,7 +342,7 @@ fn full_disks_stay_full_whatever_happens_until_room_is_proved() {
 
     // Everybody is there again, and still nobody may write.
     eventually("full, and nothing else", Duration::from_secs(30), || all_full(&fleet));
-    assert_eq!(write(&small, &mounted.join("probe"), 10), Wrote::NoSpace);
+    assert_eq!(write(&small, &mounted.join("probe"), 30), Wrote::NoSpace);
     loops.give_back();
     loops.mounts.iter().for_each(|at| {
         let _ = std::fs::remove_file(at.join("rest"));

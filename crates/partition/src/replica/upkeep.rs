@@ -121,6 +121,16 @@ impl Leading {
         }
     }
 
+    /// What followers are measured by now.
+    fn due(&self, core: &Core) -> Due {
+        Due {
+            end: core.log.end,
+            synced: self.sync_upto(core).min(core.log.synced),
+            synced_since: self.synced_at,
+            outgrows_full: !core.room.is_full() && !self.lacks_room(core),
+        }
+    }
+
     /// Asks for the configuration that the follower's condition calls for.
     pub(super) fn consider(
         &mut self,
@@ -133,12 +143,7 @@ impl Leading {
             // Who cannot prove its own log has no business judging others.
             return;
         }
-        let due = Due {
-            end: core.log.end,
-            synced: self.sync_upto(core).min(core.log.synced),
-            synced_since: self.synced_at,
-            outgrows_full: !core.room.is_full() && !self.lacks_room(core),
-        };
+        let due = self.due(core);
         let (serves, floor) = (self.phase.serves(), self.promotion_floor(core));
         let Some(progress) = self.followers.get_mut(&replica) else { return };
         let trouble = progress.trouble(due, now);

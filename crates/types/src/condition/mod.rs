@@ -6,10 +6,10 @@
 //! Each *fact* about a *subject* has one *owner*, the only one who may change it: whether a node is
 //! alive is for the control plane's detector to say, how much room a disk has is for the node that has
 //! the disk. A fact is in a *state*, for a *reason*, by some *evidence*. Which state may follow which,
-//! and what has to be shown for it, is one table ([`table::RULES`]); [`step`] moves by it and refuses
+//! and what has to be shown for it, is one table ([`table::RULES`]); [`mod@step`] moves by it and refuses
 //! everything else. The documentation and the tests are made from the same table.
 //!
-//! Promises, kept by [`step`] whatever arrives in whatever order:
+//! Promises, kept by [`mod@step`] whatever arrives in whatever order:
 //! - a fact is changed by its owner only, and by words of the owner that are newer than the last ones
 //! - `space` leaves `full` only when the node that has the disk measured more room than the mark for
 //!   leaving **and** a probe write reached the disk, both after the disk was found full
