@@ -8,17 +8,21 @@
 //! We gave up one task per replica: on few cores their wake-ups cost more than they bring. Who runs
 //! the loop is told in [`crate::inbox`].
 
+mod again;
+
 use crate::codec::Native;
 use crate::context::Context;
 use crate::inbox::Turns;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use crate::space::DiskSpace;
+use again::Remains;
 use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
+use types::configuration::PartitionKind;
 use types::limits::LOOP_IDLE_MAX;
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
 use wire::control::{
@@ -47,7 +51,7 @@ pub enum NodeEvent {
     Checkpointed {
         replica: ReplicaId,
         job: replica::CheckpointJob,
-        result: Result<(), String>,
+        result: Result<(), replica::Trouble>,
     },
     ReadDamaged {
         replica: ReplicaId,
@@ -165,6 +169,14 @@ struct Broken {
     is_damaged: bool,
     /// No other replica was in sync when it was last well.
     was_alone: bool,
+    /// There was no room to open it, and nothing else is wrong.
+    wants_room: bool,
+}
+
+impl Broken {
+    fn state(&self) -> ReplicaState {
+        if self.wants_room { ReplicaState::Full } else { ReplicaState::Failed }
+    }
 }
 
 /// What the loop owns.
@@ -181,6 +193,10 @@ pub struct NodeLoop {
     deleted: BTreeSet<ReplicaId>,
     heartbeat: Arc<tokio::sync::Notify>,
     touched: BTreeSet<ReplicaId>,
+    /// What is left of deleted replicas.
+    remains: Vec<Remains>,
+    /// When what had found no room was last tried again.
+    tried_at: Option<Moment>,
 }
 
 impl NodeLoop {
@@ -201,6 +217,8 @@ impl NodeLoop {
             deleted: BTreeSet::new(),
             heartbeat,
             touched: BTreeSet::new(),
+            remains: Vec::new(),
+            tried_at: None,
         };
         let homes: Vec<Home> = node.homes.values().cloned().collect();
         for home in homes {
@@ -217,15 +235,24 @@ impl NodeLoop {
 
     fn open_replica(&mut self, home: &Home, found: Found) {
         match Holder::open(self.context.clone(), home, found) {
-            Ok(holder) => self.keep(holder),
+            Ok(holder) => {
+                self.broken.remove(&found.replica);
+                self.keep(holder);
+                self.heartbeat.notify_one();
+            }
             Err(error) => {
                 tracing::error!(
                     partition = %found.partition, replica = %found.replica, %error,
                     "a replica cannot be opened"
                 );
                 let (reason, is_damaged) = (error.to_string(), error.is_damage());
-                let was_alone = replica::was_alone(&home.disk, found);
-                let broken = Broken { found, disk: home.disk_id, reason, is_damaged, was_alone };
+                let (was_alone, wants_room) =
+                    (replica::was_alone(&home.disk, found), error.is_no_space());
+                if wants_room {
+                    self.refused(home.disk_id, &reason);
+                }
+                let disk = home.disk_id;
+                let broken = Broken { found, disk, reason, is_damaged, was_alone, wants_room };
                 self.broken.insert(found.replica, broken);
             }
         }
@@ -420,6 +447,9 @@ impl NodeLoop {
             }
             Err(error) => {
                 tracing::error!(partition = %configuration.partition, %error, "cannot make a replica");
+                if error.is_no_space() {
+                    self.refused(member.disk, &error.to_string());
+                }
                 None
             }
         }
@@ -427,24 +457,19 @@ impl NodeLoop {
 
     fn delete(&mut self, replica: ReplicaId) {
         self.deleted.insert(replica);
-        let result = if let Some(holder) = self.replicas.remove(&replica) {
+        if let Some(holder) = self.replicas.remove(&replica) {
             self.by_partition.remove(&holder.partition);
             tracing::info!(partition = %holder.partition, %replica, "replica deleted");
-            holder.destroy()
+            let (disk, kind) = (holder.disk_id, holder.kind);
+            let found = Found { partition: holder.partition, replica };
+            drop(holder);
+            self.remove(Remains { found, disk, kind });
         } else if let Some(Broken { found, disk, .. }) = self.broken.remove(&replica) {
-            let home = &self.homes[&disk];
-            let kinds = [
-                types::configuration::PartitionKind::Data,
-                types::configuration::PartitionKind::Namespace,
-            ];
-            kinds
-                .into_iter()
-                .try_for_each(|kind| replica::destroy(&home.disk, &home.database, found, kind))
+            for kind in [PartitionKind::Data, PartitionKind::Namespace] {
+                self.remove(Remains { found, disk, kind });
+            }
         } else {
             return;
-        };
-        if let Err(error) = result {
-            tracing::error!(%replica, %error, "a deleted replica could not be removed wholly");
         }
         self.heartbeat.notify_one();
     }
@@ -455,7 +480,7 @@ impl NodeLoop {
             replica: replica.0,
             partition: broken.found.partition.0,
             disk: broken.disk.0,
-            state: ReplicaState::Failed.into(),
+            state: broken.state().into(),
             reason: broken.reason.clone(),
             ..ReplicaReport::default()
         }));
@@ -488,6 +513,7 @@ impl NodeLoop {
         self.measure(now);
         self.tick(now);
         self.give_up_failed();
+        self.try_again(now);
     }
 
     /// Measures the disks, and tells whoever is concerned when one has room no more, or again.
@@ -496,10 +522,7 @@ impl NodeLoop {
         let refusals: Vec<(DiskId, String)> =
             refusals.filter_map(|h| Some((h.disk_id, h.take_refused_write()?))).collect();
         for (disk, error) in refusals {
-            let Some(space) = self.spaces.get_mut(&disk) else { continue };
-            if space.refused(&error) {
-                self.tell_room(disk);
-            }
+            self.refused(disk, &error);
         }
         let disks: Vec<DiskId> = self.spaces.keys().copied().collect();
         for disk in disks {
@@ -516,6 +539,13 @@ impl NodeLoop {
             if changed {
                 self.tell_room(disk);
             }
+        }
+    }
+
+    /// A write on a disk was refused for want of room.
+    fn refused(&mut self, disk: DiskId, error: &str) {
+        if self.spaces.get_mut(&disk).is_some_and(|space| space.refused(error)) {
+            self.tell_room(disk);
         }
     }
 
@@ -548,7 +578,14 @@ impl NodeLoop {
             let reason = holder.failed.clone().unwrap_or_default();
             let was_alone = !holder.has_others_in_sync();
             let is_damaged = holder.is_damaged;
-            let broken = Broken { found, disk: holder.disk_id, reason, is_damaged, was_alone };
+            let broken = Broken {
+                found,
+                disk: holder.disk_id,
+                reason,
+                is_damaged,
+                was_alone,
+                wants_room: false,
+            };
             self.broken.insert(replica, broken);
             self.heartbeat.notify_one();
         }

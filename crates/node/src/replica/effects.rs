@@ -1,6 +1,6 @@
 //! Carrying out what the engine decided.
 
-use super::{Holder, Unapplied, Waiter, machine, status_of};
+use super::{Holder, Trouble, Unapplied, Waiter, machine, status_of};
 use crate::codec::{self, Native};
 use crate::context::Counters;
 use crate::log;
@@ -54,7 +54,10 @@ impl Holder {
             Ok(()) => Event::EpochPersisted { epoch },
             Err(error) => {
                 tracing::warn!(partition = %self.partition, %error, "cannot persist an epoch");
-                Event::PersistFailed { epoch }
+                let trouble = Trouble::from(error);
+                self.note_refused(&trouble);
+                let failure = if trouble.no_space { Failure::NoSpace } else { Failure::Io };
+                Event::PersistFailed { epoch, failure }
             }
         }
     }
@@ -76,14 +79,10 @@ impl Holder {
         let from = entries.first().map_or(self.log.end().next(), |entry| entry.sequence);
         let mut locations = Vec::with_capacity(entries.len());
         if let Err(error) = self.log.append(entries, &mut locations) {
-            let failure = match error {
-                log::Error::NoSpace(_) => Failure::NoSpace,
-                _ => Failure::Io,
-            };
             tracing::warn!(partition = %self.partition, replica = %self.id, %error, "append failed");
-            if failure == Failure::NoSpace {
-                self.refused_write = Some(error.to_string());
-            }
+            let trouble = Trouble::from(error);
+            self.note_refused(&trouble);
+            let failure = if trouble.no_space { Failure::NoSpace } else { Failure::Io };
             return Event::AppendFailed { from, failure };
         }
         for (entry, at) in entries.iter().zip(locations) {
