@@ -317,7 +317,8 @@ mod tests {
     fn marks_that_were_chosen_are_kept_to() {
         let disk = Disk::simulated(SimDisk::new("d", 1, 64 * MIB));
         let chosen = Watermarks { reserve: Some(40 * MIB), low: Some(62 * MIB) };
-        let mut space = DiskSpace::new(DiskId(1), (disk.clone(), Database::simulated()), chosen, State::Ok);
+        let mut space =
+            DiskSpace::new(DiskId(1), (disk.clone(), Database::simulated()), chosen, State::Ok);
         fill(&disk, "a", 3);
         space.measure(Moment(1 << 40));
         assert_eq!(space.report().state(), DiskState::Low);

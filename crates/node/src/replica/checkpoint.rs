@@ -18,8 +18,8 @@ use crate::context::Counters;
 use crate::log::SyncJob;
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
-use partition::kv::FlushJob;
 use partition::extent::Extent;
+use partition::kv::FlushJob;
 use partition::log::Location;
 use std::time::Duration;
 use types::limits::ROOM_PROBE_INTERVAL;
@@ -268,5 +268,56 @@ impl Holder {
                 tracing::warn!(partition = %self.partition, %error, "cannot note a clean stop");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+    use types::configuration::PartitionKind;
+    use world::disk::sim::Faults;
+
+    /// The disk had no room for a checkpoint for a moment, and the replica was given up for that.
+    #[tokio::test]
+    async fn a_checkpoint_that_found_no_room_is_made_when_there_is_some() {
+        let bench = Bench::new();
+        for kind in [PartitionKind::Namespace, PartitionKind::Data] {
+            let mut holder = bench.create(kind);
+            let no_room = Faults { no_space: 1.0, ..Faults::default() };
+            bench.sim.set_faults(no_room);
+            let job = holder.start_checkpoint().unwrap();
+            let done = job.run();
+            assert!(done.as_ref().is_err_and(|trouble| trouble.no_space), "{done:?}");
+            holder.checkpointed(job, done);
+            assert_eq!(holder.failed, None);
+            assert!(holder.take_refused_write().is_some(), "the node is told");
+            let now = bench.context.world.now();
+            assert!(holder.checkpointing.rests(now), "not at once");
+            let due = holder.wake(now).expect("there will be another");
+            assert!(due > now && due <= now + 2 * ROOM_PROBE_INTERVAL);
+            bench.sim.set_faults(Faults::default());
+            let job = holder.start_checkpoint().unwrap();
+            let done = job.run();
+            assert_eq!(done, Ok(()));
+            holder.checkpointed(job, done);
+            assert_eq!(holder.failed, None);
+            bench.remove(holder);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_epoch_that_found_no_room_is_no_reason_to_give_up() {
+        use partition::replica::Failure;
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Data);
+        bench.sim.set_faults(Faults { no_space: 1.0, ..Faults::default() });
+        holder.configure(Bench::configuration(PartitionKind::Data));
+        let status = |holder: &Holder| holder.engine.status(bench.context.world.now());
+        assert_eq!(status(&holder).failure, Some(Failure::NoSpace));
+        bench.sim.set_faults(Faults::default());
+        holder.handle(partition::replica::Event::SpaceFreed);
+        assert_eq!((status(&holder).failure, status(&holder).epoch), (None, Epoch(1)));
+        assert!(holder.leads());
     }
 }

@@ -215,7 +215,6 @@ impl Holder {
     pub(super) fn store_state(&self) -> Result<(), store::Error> {
         store::write(&self.disk, &format!("{}/state", self.folder), &self.stored)
     }
-
 }
 
 /// Takes everything of a replica off its disk, opened or not.

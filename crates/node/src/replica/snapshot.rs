@@ -192,9 +192,7 @@ impl Holder {
         let below = index_handle(&self.database, found, self.kind, generation);
         let kv = Arc::new(Buffered::new(Arc::new(below)));
         let index = match self.kind {
-            PartitionKind::Data => {
-                Some(Index::open(kv.clone())?)
-            }
+            PartitionKind::Data => Some(Index::open(kv.clone())?),
             PartitionKind::Namespace => None,
         };
         self.snapshots.staging = Some(Staging {

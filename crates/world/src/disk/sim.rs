@@ -408,13 +408,15 @@ impl SimFile {
         let length = state.files.get(&self.number).map_or(0, |content| content.bytes.len());
         let growth = (offset + bytes.len()).saturating_sub(length) as u64;
         let mut room = state.capacity.saturating_sub(state.used());
-        if growth > 0 && state.find_room().is_err() {
-            room = state.dice.random_range(0..growth);
+        // Some file systems need room for what is overwritten, too.
+        let refused = state.find_room().is_err();
+        if refused && growth > 0 {
+            room = room.min(state.dice.random_range(0..growth));
         }
-        let full = growth > room;
+        let full = refused || growth > room;
         if full {
             // Like a real file system: what fits is written, the rest is refused.
-            let missing = usize::try_from(growth - room).unwrap_or(usize::MAX);
+            let missing = usize::try_from(growth.saturating_sub(room)).unwrap_or(usize::MAX);
             bytes.truncate(bytes.len().saturating_sub(missing));
         }
         let content = state.files.entry(self.number).or_default();
@@ -465,6 +467,15 @@ impl SimFile {
 
     pub(super) fn set_len(&self, length: u64) -> io::Result<()> {
         let length = usize::try_from(length).map_err(io::Error::other)?;
+        {
+            let state = self.disk.alive()?;
+            let have = state.files.get(&self.number).map_or(0, |content| content.bytes.len());
+            let room = state.capacity.saturating_sub(state.used());
+            // More than a real file system says: there the first write into the new part fails.
+            if length.saturating_sub(have) as u64 > room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         self.with(|content| content.take(Step::SetLength(length)))
     }
 
