@@ -296,6 +296,12 @@ pub const ROUTES_REFRESH_SPACING: Duration = Duration::from_millis(20);
 /// While a request is under way, a client looks this often whether somebody else leads by now.
 pub const LEADER_DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often a client that cannot reach a node tries again, while others pass its requests on.
+pub const DETOUR_PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A detour that nobody took for so long is forgotten.
+pub const DETOUR_UNUSED_MAX: Duration = Duration::from_secs(30);
+
 /// How often a client tells the namespace that it is alive.
 pub const CLIENT_SESSION_RENEWAL: Duration = Duration::from_secs(3);
 
