@@ -231,3 +231,32 @@ pub(super) async fn volume(
         find(sight.state, &which).map(|v| view::volume::volume(sight, v))
     })
 }
+
+/// Which clients.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientFilter {
+    /// Those of this volume, by name or id.
+    volume: Option<String>,
+}
+
+pub(super) async fn clients(
+    State(core): State<Arc<Core>>,
+    Query(filter): Query<ClientFilter>,
+) -> Answer<List<view::ClientView>> {
+    let volume = match &filter.volume {
+        Some(which) => {
+            let found = core.machine.read(|state, _| find(state, which).map(|volume| volume.id));
+            Some(found.ok_or_else(|| ApiError::not_found("volume", which))?)
+        }
+        None => None,
+    };
+    let now = core.world.now();
+    // Only the leader hears clients; any other member would show an empty list that means nothing.
+    let attached = core.leading().as_ref().map(|leading| leading.attached.clone());
+    let attached = attached.ok_or_else(ApiError::no_leader)?;
+    list(&core, |sight| {
+        let wanted = attached.list(now).filter(|c| volume.is_none_or(|volume| c.volume == volume));
+        wanted.map(|client| view::client::client(sight, client)).collect()
+    })
+}

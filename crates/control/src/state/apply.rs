@@ -23,7 +23,11 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
         }
         Command::CreateVolume { spec, at } => create_volume(state, spec, *at),
         Command::ExpandVolume { volume, capacity } => expand_volume(state, *volume, *capacity),
-        Command::DeleteVolume { volume, at } => delete_volume(state, *volume, *at),
+        Command::DeleteVolume { volume, at, grace_ms } => {
+            delete_volume(state, *volume, *at, *grace_ms)
+        }
+        Command::UndeleteVolume { volume } => undelete_volume(state, *volume),
+        Command::PurgeVolume { volume, at } => purge_volume(state, *volume, *at),
         Command::PlacePartitions { volume, placements } => {
             place_partitions(state, *volume, placements)
         }
@@ -112,6 +116,7 @@ fn create_volume(
         state: VolumeState::Creating,
         created,
         deleted: None,
+        purge_at: None,
     };
     state.volumes.insert(id, volume.clone());
     Ok(Outcome::Volume(Box::new(volume)))
@@ -157,10 +162,52 @@ fn expand_volume(state: &mut State, volume: VolumeId, asked: u64) -> Result<Outc
     Ok(Outcome::Volume(Box::new(record.clone())))
 }
 
-fn delete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
+fn delete_volume(
+    state: &mut State,
+    volume: VolumeId,
+    at: Timestamp,
+    grace_ms: u64,
+) -> Result<Outcome, Refusal> {
     let record = live_volume(state, volume)?;
+    let placed = record.state == VolumeState::Active;
     record.state = VolumeState::Deleting;
     record.deleted = Some(at);
+    let grace = i64::try_from(grace_ms).unwrap_or(i64::MAX).saturating_mul(NANOS_PER_MILLI);
+    // What was never placed has nothing to come back to.
+    let until = if placed { Timestamp(at.0.saturating_add(grace)) } else { at };
+    record.purge_at = Some(until);
+    if until == at {
+        return purge_volume(state, volume, at);
+    }
+    Ok(Outcome::Volume(Box::new(record.clone())))
+}
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// The volume, when its deletion may be taken back or carried out.
+fn deleting_volume(state: &mut State, volume: VolumeId) -> Result<&mut Volume, Refusal> {
+    let record = state.volumes.get_mut(&volume).ok_or(Refusal::NoSuchVolume { volume })?;
+    match record.state {
+        VolumeState::Deleting => Ok(record),
+        VolumeState::Purging | VolumeState::Deleted => Err(Refusal::VolumeDeleted { volume }),
+        state => Err(Refusal::NotDeleting { volume, state: state.to_string() }),
+    }
+}
+
+fn undelete_volume(state: &mut State, volume: VolumeId) -> Result<Outcome, Refusal> {
+    let record = deleting_volume(state, volume)?;
+    record.state = VolumeState::Active;
+    record.deleted = None;
+    record.purge_at = None;
+    Ok(Outcome::Volume(Box::new(record.clone())))
+}
+
+fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
+    let record = deleting_volume(state, volume)?;
+    if let Some(until) = record.purge_at.filter(|until| at < *until) {
+        return Err(Refusal::InGrace { volume, until });
+    }
+    record.state = VolumeState::Purging;
     let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
     for partition in state.partitions.values_mut().filter(of_volume) {
         let holders: Vec<Member> = partition.holders().copied().collect();
@@ -179,7 +226,7 @@ fn bury(state: &mut State) {
     let remaining: BTreeSet<VolumeId> =
         state.partitions.values().map(|p| p.configuration.volume).collect();
     for volume in state.volumes.values_mut() {
-        if volume.state == VolumeState::Deleting && !remaining.contains(&volume.id) {
+        if volume.state == VolumeState::Purging && !remaining.contains(&volume.id) {
             volume.state = VolumeState::Deleted;
         }
     }

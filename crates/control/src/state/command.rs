@@ -64,7 +64,19 @@ pub enum Command {
         volume: VolumeId,
         capacity: u64,
     },
+    /// Deletes a volume: at once for its users, and its bytes after `grace_ms`.
     DeleteVolume {
+        volume: VolumeId,
+        at: Timestamp,
+        #[serde(default)]
+        grace_ms: u64,
+    },
+    /// Takes a deletion back whose grace is not over.
+    UndeleteVolume {
+        volume: VolumeId,
+    },
+    /// Lets go of the bytes of a volume whose grace is over.
+    PurgeVolume {
         volume: VolumeId,
         at: Timestamp,
     },
@@ -125,6 +137,10 @@ pub enum Refusal {
     NoSuchVolume { volume: VolumeId },
     #[error("volume {volume} was deleted")]
     VolumeDeleted { volume: VolumeId },
+    #[error("volume {volume} is not being deleted: it is {state}")]
+    NotDeleting { volume: VolumeId, state: String },
+    #[error("the grace of volume {volume} lasts until {until}")]
+    InGrace { volume: VolumeId, until: Timestamp },
     #[error("a volume cannot shrink: its capacity is {current} bytes, {asked} were asked for")]
     Shrink { current: u64, asked: u64 },
     #[error("volume {volume} has its partitions already")]

@@ -268,7 +268,7 @@ fn what_is_discarded_never_comes_back() {
 #[test]
 fn a_deleted_volume_is_remembered_and_its_record_outlives_its_replicas() {
     let mut state = state();
-    let delete = Command::DeleteVolume { volume: VolumeId(1), at: AT };
+    let delete = Command::DeleteVolume { volume: VolumeId(1), at: AT, grace_ms: 0 };
     state.apply(&delete);
     assert_eq!(state.volumes[&VolumeId(1)].state, VolumeState::Deleting);
     let again = state.apply(&delete);
@@ -295,7 +295,7 @@ fn a_deleted_volume_is_remembered_and_its_record_outlives_its_replicas() {
 fn a_volume_that_was_never_placed_is_deleted_at_once() {
     let mut state = state();
     state.apply(&create("other"));
-    state.apply(&Command::DeleteVolume { volume: VolumeId(2), at: AT });
+    state.apply(&Command::DeleteVolume { volume: VolumeId(2), at: AT, grace_ms: 0 });
     assert_eq!(state.volumes[&VolumeId(2)].state, VolumeState::Deleted);
     assert!(refused(&state.apply(&place(2))));
 }

@@ -6,6 +6,7 @@
 //! are relied on, so fields are only ever added. Times are RFC 3339, sizes are bytes, ages are
 //! milliseconds.
 
+pub mod client;
 pub mod node;
 pub mod partition;
 pub mod volume;
@@ -13,6 +14,7 @@ pub mod volume;
 #[cfg(test)]
 mod tests;
 
+pub use client::ClientView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
 pub use volume::{VolumeStatus, VolumeView};
