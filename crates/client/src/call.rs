@@ -40,7 +40,7 @@ impl Volume {
         let request = request.partition(partition);
         let mut trouble: Option<Trouble> = None;
         loop {
-            self.check_exists()?;
+            self.check_usable()?;
             let routes = self.router().current();
             let result = match routes.leader(partition) {
                 Some((address, epoch)) => {
@@ -99,8 +99,8 @@ impl Volume {
             // A failure is nothing new: the request goes on until it ends by itself.
             let _ = self.router().refresh(&routes).await;
             let leader = self.router().current().leader(request.partition);
-            let gone = self.life() == Life::Deleted;
-            if gone || leader.is_none_or(|(current, _)| current != address) {
+            let over = self.check_usable().is_err();
+            if over || leader.is_none_or(|(current, _)| current != address) {
                 let waited = self.client().world.now().since(begun);
                 let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
                 return wire::Error::TimedOut { address, waited_ms };

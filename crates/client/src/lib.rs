@@ -23,7 +23,7 @@ mod volume;
 
 pub use error::Error;
 pub use file::File;
-pub use life::{Life, NoEvidence};
+pub use life::Life;
 pub use routes::Routes;
 pub use volume::{Identity, OnOutage, Options, Volume};
 

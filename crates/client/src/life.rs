@@ -12,6 +12,7 @@
 //! ```
 
 use crate::{Error, Volume};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use types::limits::WATCH_WAIT_MAX;
 use types::{ClusterId, Timestamp};
@@ -48,7 +49,7 @@ impl Life {
 
 /// Why an answer says nothing about the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoEvidence {
+pub(crate) enum NoEvidence {
     #[error("another cluster ({0}) answers at the addresses of this one")]
     OtherCluster(ClusterId),
     #[error("the control plane has no record of the volume; was it restored from an old copy?")]
@@ -61,7 +62,7 @@ pub enum NoEvidence {
 ///
 /// # Errors
 /// [`NoEvidence`]: then nothing has changed.
-pub fn advance(
+pub(crate) fn advance(
     before: Life,
     cluster: Option<ClusterId>,
     reply: &WatchReply,
@@ -185,9 +186,21 @@ impl Volume {
         }
     }
 
-    /// The error that users of a volume get that is not live.
-    pub(crate) fn check_exists(&self) -> Result<(), Error> {
-        if self.life() == Life::Deleted { Err(Error::Deleted) } else { Ok(()) }
+    /// Lets nobody wait for the cluster any longer: what is under way fails, and all that follows.
+    pub fn give_up(&self) {
+        self.inner.given_up.store(true, Ordering::Release);
+    }
+
+    /// Whether it is worth asking the cluster anything about this volume.
+    pub(crate) fn check_usable(&self) -> Result<(), Error> {
+        if self.life() == Life::Deleted {
+            return Err(Error::Deleted);
+        }
+        if self.inner.given_up.load(Ordering::Acquire) {
+            let last = "this client leaves".to_owned();
+            return Err(Error::Unavailable { waited: Duration::ZERO, last });
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::routes::Router;
 use crate::session::Session;
 use crate::{Client, Error};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use types::limits::CLIENT_DIRTY_BYTES_MAX;
 use types::{PartitionId, SessionId, Timestamp, VolumeId};
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) id: u64,
     pub(crate) opened: Timestamp,
     pub(crate) life: tokio::sync::watch::Sender<Life>,
+    /// Nobody waits for the cluster any more.
+    pub(crate) given_up: AtomicBool,
     client: Client,
     router: Router,
     options: Options,
@@ -86,6 +89,7 @@ impl Volume {
                 id: client.world.random(),
                 opened: client.world.timestamp(),
                 life: tokio::sync::watch::Sender::new(Life::Live),
+                given_up: AtomicBool::new(false),
                 session: Session::new(client.world.random()),
                 client,
                 router,

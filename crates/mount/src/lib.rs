@@ -2,4 +2,4 @@
 
 pub mod fuse;
 
-pub use fuse::{Mount, MountError, MountOptions, unmount};
+pub use fuse::{Left, Mount, MountError, MountOptions, Unmounted, unmount};
