@@ -16,6 +16,8 @@ pub(crate) struct Campaign {
 enum Which {
     /// Faults drawn from a seed, on hosts in network namespaces, under load
     Failure(Failure),
+    /// Full disks under faults drawn from a seed; what is shown is compared with what writes give
+    Full(Full),
     /// Long runs of real programs on a mounted volume
     Programs(programs::Programs),
 }
@@ -30,10 +32,33 @@ struct Failure {
     seed: u64,
 }
 
+#[derive(Debug, Args)]
+struct Full {
+    /// How long the faults go on
+    #[arg(long, default_value_t = 3)]
+    minutes: u64,
+    /// Which faults, in which order
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Full {
+    /// The test that CI runs for half a minute, told to go on.
+    fn run(&self) -> Result<()> {
+        let mut test = cargo();
+        test.args(["test", "--quiet", "-p", "holdfast", "--test", "it", "--"]);
+        test.args(["full_disks_stay_full", "--nocapture"]);
+        test.env("HOLDFAST_CAMPAIGN_MINUTES", self.minutes.to_string());
+        test.env("HOLDFAST_CAMPAIGN_SEED", self.seed.to_string());
+        succeed(&mut test)
+    }
+}
+
 impl Campaign {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.which {
             Which::Failure(failure) => failure.run(),
+            Which::Full(full) => full.run(),
             Which::Programs(programs) => programs.run(),
         }
     }

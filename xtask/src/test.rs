@@ -8,9 +8,10 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Debian packages that the tests use.
-const PACKAGES: [&str; 6] = ["git", "sqlite3", "rsync", "attr", "acl", "iproute2"];
+const PACKAGES: [&str; 7] =
+    ["git", "sqlite3", "rsync", "attr", "acl", "iproute2", "python3-minimal"];
 /// Programs that show that a package is there.
-const PROGRAMS: [&str; 6] = ["git", "sqlite3", "rsync", "setfattr", "setfacl", "ip"];
+const PROGRAMS: [&str; 7] = ["git", "sqlite3", "rsync", "setfattr", "setfacl", "ip", "python3"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {

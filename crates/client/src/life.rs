@@ -38,6 +38,15 @@ impl Life {
         self == Life::Live
     }
 
+    /// When it goes for good, while it is being deleted.
+    #[must_use]
+    pub fn purge_at(self) -> Option<Timestamp> {
+        match self {
+            Life::Deleting { purge_at } => Some(purge_at),
+            Life::Live | Life::Deleted => None,
+        }
+    }
+
     fn word(self) -> VolumeLife {
         match self {
             Life::Live => VolumeLife::Live,
@@ -140,6 +149,7 @@ impl Volume {
             client: Some(self.describe()),
             seen: before.word().into(),
             leaving: false,
+            purge_at: before.purge_at().map_or(0, |at| at.0),
         };
         let reply = self.send_watch(&watch, WATCH_WAIT_MAX + WATCH_PATIENCE).await?;
         match advance(before, self.router().cluster(), &reply) {
@@ -156,7 +166,7 @@ impl Volume {
     pub(crate) async fn stop_watch(&self) {
         let client = Some(self.describe());
         let seen = self.life().word().into();
-        let watch = Watch { volume: self.id().0, client, seen, leaving: true };
+        let watch = Watch { volume: self.id().0, client, seen, leaving: true, purge_at: 0 };
         if let Err(error) = self.send_watch(&watch, PAUSE).await {
             tracing::debug!(%error, "the control plane was not told that this client leaves");
         }

@@ -10,7 +10,7 @@
 //! | what hung on it | then |
 //! | --- | --- |
 //! | buffered data | is written and committed under the new session |
-//! | locks | are lost, which is logged; whoever next locks, flushes or syncs a file on which this client held some is told so, once |
+//! | locks | are lost, which is logged; who has a file open on which this client held some is told so with the next flush or sync, and whoever locks it next |
 //! | delegations, reserved space | are asked for again when they are needed |
 //! | a command that certainly did not happen | is sent again under the new session |
 //! | one that may have happened, and does the same when done twice | is sent again too |
@@ -155,6 +155,7 @@ impl Volume {
         self.open_session(&live).await?;
         self.inner.budget.forget_reserved();
         let locked = self.inner.locks.lose();
+        self.note_lost(&locked);
         session.lost.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             ended = %ended.id(), new = %live.id(), locks_lost_on = ?locked,
@@ -184,6 +185,7 @@ impl Volume {
                 Err(Error::Deleted) => return tracing::warn!("the volume was deleted"),
                 Err(error) => tracing::warn!(%error, "the session was not renewed"),
             }
+            self.write_back_behind();
             self.give_back_reserved().await;
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Leading {
     pub(crate) detector: Detector,
     /// Who has which volume open.
     pub(crate) attached: Attached,
+    /// What changed of conditions, and is not agreed upon yet.
+    pub(crate) watch: crate::observe::Watch,
     /// What the last plan could not do.
     pub(crate) residue: Vec<String>,
 }

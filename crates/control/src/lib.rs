@@ -22,6 +22,7 @@ pub mod detect;
 pub mod http;
 pub mod member;
 pub mod metrics;
+pub mod observe;
 pub mod plan;
 pub mod raft;
 mod reconcile;

@@ -193,6 +193,8 @@ async fn start_core(embedding: &Embedding, config: Config) -> Result<Arc<Core>, 
         group: config.group.as_str().into(),
         addresses: Arc::new(addresses.collect()),
         peers,
+        world: world.clone(),
+        answered: Arc::default(),
     };
     let settings = raft::config(&config.group);
     let raft = Raft::new(config.id, settings, network.clone(), store, machine.clone())

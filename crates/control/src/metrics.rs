@@ -1,9 +1,13 @@
 //! Counters and gauges of one member, in the registry it was handed.
 
+use crate::state::Conditions;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, Mutex};
+use types::condition::Observation;
 
 /// The registry that everything in a process is entered into; cheap to clone. By handle, because
 /// many members live in one process in a simulation.
@@ -18,6 +22,31 @@ pub struct Metrics {
     pub(crate) appointments: Counter,
     pub(crate) leading: Gauge,
     pub(crate) residue: Gauge,
+    transitions: Family<Transition, Counter>,
+    refusals: Family<Transition, Counter>,
+    conditions: Family<Condition, Gauge>,
+}
+
+/// Labels of a condition on record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Condition {
+    subject: String,
+    fact: String,
+    state: String,
+}
+
+/// Labels of a condition that changed, or that must not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Transition {
+    fact: String,
+    to: String,
+}
+
+impl Transition {
+    fn of(observation: &Observation) -> Transition {
+        let (fact, to) = (observation.key.fact, observation.state);
+        Transition { fact: fact.to_string(), to: to.to_string() }
+    }
 }
 
 impl Metrics {
@@ -46,8 +75,46 @@ impl Metrics {
         all.register("appointments", "Leaders appointed", metrics.appointments.clone());
         all.register("leading", "1 while this member leads", metrics.leading.clone());
         all.register("residue", "Things to do that cannot be done", metrics.residue.clone());
+        all.register(
+            "condition_transitions",
+            "Conditions that changed",
+            metrics.transitions.clone(),
+        );
+        all.register(
+            "condition_transitions_refused",
+            "Words of nodes that no rule allows, one for each time they were said",
+            metrics.refusals.clone(),
+        );
+        all.register(
+            "condition",
+            "1 for the state that a condition on record is in",
+            metrics.conditions.clone(),
+        );
         drop(registry);
         metrics
+    }
+
+    /// Sets the gauges of conditions to what is on record.
+    pub(crate) fn set_conditions(&self, conditions: &Conditions) {
+        self.conditions.clear();
+        for (key, record) in conditions.iter() {
+            let labels = Condition {
+                subject: key.subject.to_string(),
+                fact: key.fact.to_string(),
+                state: record.state.to_string(),
+            };
+            self.conditions.get_or_create(&labels).set(1);
+        }
+    }
+
+    /// Counts a condition that changed.
+    pub(crate) fn transition(&self, observation: &Observation) {
+        self.transitions.get_or_create(&Transition::of(observation)).inc();
+    }
+
+    /// Counts one that must not change so.
+    pub(crate) fn refused(&self, observation: &Observation) {
+        self.refusals.get_or_create(&Transition::of(observation)).inc();
     }
 
     /// Everything in the registry, as Prometheus reads it.

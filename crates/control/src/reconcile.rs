@@ -6,6 +6,7 @@
 use crate::attached::Attached;
 use crate::core::{Core, Leading, ProposeError};
 use crate::detect::Detector;
+use crate::observe::{self, Watch};
 use crate::state::{Command, Outcome, Step};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,8 @@ async fn lead(core: &Core) -> bool {
     }
     let now = core.world.now();
     let (detector, attached) = (Detector::new(now), Attached::new(now));
-    *core.leading() = Some(Leading { term, detector, attached, residue: Vec::new() });
+    let watch = Watch::default();
+    *core.leading() = Some(Leading { term, detector, attached, watch, residue: Vec::new() });
     core.metrics.leading.set(1);
     tracing::info!(member = core.config.id, term, "leads the control plane");
     true
@@ -67,7 +69,33 @@ async fn initialize(core: &Core) -> Result<(), ProposeError> {
     core.propose(Command::Initialize { cluster }).await.map(|_| ())
 }
 
+/// Has the members agree on what changed of conditions.
+async fn observe(core: &Core) {
+    let observations = {
+        let mut leading = core.leading();
+        let Some(leading) = leading.as_mut() else { return };
+        let (now, at) = (core.world.now(), core.world.timestamp());
+        let bound = core.config.policy.silence_max;
+        let silent = core
+            .machine
+            .read(|state, _| observe::silences(state, &leading.detector, now, bound, at));
+        leading.watch.take(silent, &core.metrics);
+        leading.watch.drain()
+    };
+    if observations.is_empty() {
+        return;
+    }
+    for observation in &observations {
+        core.metrics.transition(observation);
+    }
+    if let Err(error) = core.propose(Command::Observe { observations }).await {
+        // What is still so, the next heartbeats say again.
+        tracing::warn!(%error, "conditions that changed were not agreed upon");
+    }
+}
+
 async fn reconcile(core: &Core) {
+    observe(core).await;
     let Some(plan) = core.plan() else { return };
     core.metrics.residue.set(i64::try_from(plan.residue.len()).unwrap_or(i64::MAX));
     if plan.is_empty() {

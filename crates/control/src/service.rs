@@ -2,6 +2,7 @@
 
 use crate::core::{Core, ProposeError};
 use crate::detect::{NodeReport, Taken};
+use crate::observe;
 use crate::plan::assign;
 use crate::raft::network;
 use crate::state::command::DiskOffer;
@@ -154,6 +155,7 @@ impl ControlService {
                 cluster: joined.cluster.0,
                 node: joined.node.0,
                 disks: joined.disks.iter().map(|disk| disk.0).collect(),
+                spaces: joined.spaces.iter().map(|space| disk_state(*space).into()).collect(),
             })),
             Outcome::Refused(refusal) => Err(refused(ErrorKind::Invalid, refusal.to_string())),
             other => unreachable!("a join cannot end in {other:?}"),
@@ -208,6 +210,14 @@ impl ControlService {
             Taken::Stale => self.core.metrics.heartbeats_stale.inc(),
         };
         let report = leading.detector.report(node, boot);
+        if let Some(report) = report {
+            let at = self.core.world.timestamp();
+            let changes =
+                self.core.machine.read(|state, _| observe::changes(state, node, report, at));
+            if leading.watch.take(changes, &self.core.metrics) {
+                self.core.poke.notify_one();
+            }
+        }
         if changed(before.as_ref(), report) {
             self.core.poke.notify_one();
         }
@@ -273,7 +283,7 @@ impl ControlService {
             self.check_leads()?;
             self.attach(volume, &watch);
             let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
-            let news = reply.life != watch.seen;
+            let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at);
             if news || watch.leaving || self.core.world.now() >= until {
                 // Whoever acts on this must not act on what another leader has changed by now.
                 self.core.catch_up().await?;
@@ -315,7 +325,8 @@ fn watch_reply(state: &crate::state::State, volume: VolumeId) -> message::WatchR
         Some(VolumeState::Deleting) => VolumeLife::Deleting,
         Some(VolumeState::Purging | VolumeState::Deleted) => VolumeLife::Deleted,
     };
-    let purge_at = record.and_then(|volume| volume.purge_at).map_or(0, |at| at.0);
+    let deleting = record.filter(|_| life == VolumeLife::Deleting);
+    let purge_at = deleting.and_then(|volume| volume.purge_at).map_or(0, |at| at.0);
     let cluster = state.cluster.map_or(0, |cluster| cluster.0);
     message::WatchReply { life: life.into(), cluster, purge_at }
 }
@@ -331,6 +342,15 @@ fn changed(before: Option<&NodeReport>, after: Option<&NodeReport>) -> bool {
         (report.boot, report.count >= crate::detect::REPORTS_SETTLED, disks, replicas)
     };
     before.map(essence) != after.map(essence)
+}
+
+fn disk_state(space: Option<types::condition::State>) -> message::DiskState {
+    use types::condition::State;
+    match space {
+        Some(State::Full) => message::DiskState::Full,
+        Some(State::Low) => message::DiskState::Low,
+        _ => message::DiskState::Ok,
+    }
 }
 
 fn change_reply(

@@ -78,9 +78,12 @@ enum Command {
     Unmount(command::mount::Unmount),
     /// Run a server of a cluster, from a configuration file
     Server(command::server::Server),
-    /// Create, list, expand and delete volumes
+    /// Create, list, expand and delete volumes, and bring deleted ones back
     #[command(subcommand)]
     Volume(command::volume::Volume),
+    /// Look at who has which volume open
+    #[command(subcommand)]
+    Client(command::client::Client),
     /// Show the whole cluster at a glance
     Status(command::status::Status),
     /// Look at the storage nodes
@@ -92,6 +95,8 @@ enum Command {
     /// Look at the partitions that volumes are made of
     #[command(subcommand)]
     Partition(command::partition::Partition),
+    /// Show what happened, and go on showing it
+    Events(command::events::Events),
     /// Compare all replicas of a volume, and say what differs
     Fsck(command::fsck::Fsck),
     /// Print any file that a node or a member of the control plane writes
@@ -109,10 +114,12 @@ impl Cli {
             Command::Unmount(unmount) => unmount.run(),
             Command::Server(server) => server.run(),
             Command::Volume(volume) => volume.run(),
+            Command::Client(client) => client.run(),
             Command::Status(status) => status.run(),
             Command::Node(node) => node.run(),
             Command::Disk(disk) => disk.run(),
             Command::Partition(partition) => partition.run(),
+            Command::Events(events) => events.run(),
             Command::Fsck(fsck) => fsck.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Ca(ca) => ca.run(),

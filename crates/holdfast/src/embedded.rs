@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use client::{Client, Options, Volume};
 use control::api::volume::Create;
 use control::{Embedding, Member};
+use node::space::Watermarks;
 use node::{DiskConfig, Node};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub struct Config {
 pub struct Embedded {
     pub world: World,
     pub member: Member,
+    /// In the order of their folders, which need not be that of their ids.
     pub nodes: Vec<Node>,
     pub hub: Hub,
     pub metrics: Arc<Metrics>,
@@ -69,8 +71,7 @@ impl Embedded {
     /// # Errors
     /// What the control plane says.
     pub async fn ensure_volume(&self, name: &str, replicas: u8) -> Result<()> {
-        let exists = self.member.state().volumes.values().any(|volume| volume.name == name);
-        if exists {
+        if self.member.state().volume_named(name).is_some() {
             return Ok(());
         }
         let create = Create { replicas, ..Create::new(name, VolumeKind::File) };
@@ -141,6 +142,7 @@ async fn start_node(
         advertise: String::new(),
         members: members.to_vec(),
         zone: String::new(),
+        upkeep: node::upkeep::Upkeep::default(),
     };
     Node::start(config)
         .await
@@ -158,7 +160,7 @@ pub fn storage(folder: &Path) -> Result<DiskConfig> {
         .with_context(|| format!("cannot create {}", index.display()))?;
     let database = open_database(folder, &index)
         .with_context(|| format!("cannot open the index in {}", index.display()))?;
-    Ok(DiskConfig { disk, database })
+    Ok(DiskConfig { disk, database, watermarks: Watermarks::default() })
 }
 
 /// Opens the indexes of a disk. A database that is damaged as a whole is set aside: the replicas

@@ -11,8 +11,11 @@ mod it {
     mod failure;
     mod fleet;
     mod fsck;
+    mod full;
     mod hosts;
+    mod idle;
     mod inspect;
+    mod kernel;
     mod load;
     mod mounted;
     mod programs;

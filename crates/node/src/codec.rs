@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use partition::log::record::KEY_BYTES_MAX;
-use partition::replica::{Ack, Append, Entry, EntryBody, Failure, Message, Position, Reject};
+use partition::replica::{Ack, Append, Entry, EntryBody, Failure, Message, Position, Reject, Room};
 use std::sync::Arc;
 use types::limits::RECORD_PAYLOAD_BYTES_MAX;
 use types::{Epoch, ReplicaId, Sequence};
@@ -196,6 +196,11 @@ fn encode_ack(ack: &Ack) -> on_wire::Ack {
             Some(Failure::Io) => 2,
             Some(Failure::Diverged) => 3,
         },
+        room: match ack.room {
+            Room::Enough => 0,
+            Room::Reserve => 1,
+            Room::Scarce => 2,
+        },
     }
 }
 
@@ -213,6 +218,12 @@ fn decode_ack(ack: &on_wire::Ack) -> Result<Ack, Malformed> {
             2 => Some(Failure::Io),
             3 => Some(Failure::Diverged),
             _ => return Err(Malformed("unknown failure")),
+        },
+        room: match ack.room {
+            0 => Room::Enough,
+            1 => Room::Reserve,
+            2 => Room::Scarce,
+            _ => return Err(Malformed("unknown room")),
         },
     })
 }

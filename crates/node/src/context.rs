@@ -2,6 +2,7 @@
 
 use crate::inbox::Inbox;
 use crate::run::{NodeEvent, NodeLoop};
+use crate::upkeep::Upkeep;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -22,6 +23,7 @@ pub struct Context {
     pub addresses: RwLock<Addresses>,
     /// The way into the node's own loop.
     pub inbox: Inbox<NodeLoop>,
+    pub upkeep: Upkeep,
     pub counters: Arc<Counters>,
 }
 

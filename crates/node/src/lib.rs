@@ -11,20 +11,25 @@ pub mod log;
 pub mod replica;
 pub mod run;
 pub mod service;
+pub mod space;
 pub mod store;
+pub mod upkeep;
 
 use context::{Addresses, Context, Counters};
 use inbox::Inbox;
 use replica::Home;
 use run::{NodeEvent, NodeLoop};
 use service::NodeService;
+use space::DiskSpace;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use store::Identity;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use types::condition::State;
 use types::{BootId, DiskId, NodeId};
-use wire::control::{DiskOffer, Join, JoinReply};
+use upkeep::Upkeep;
+use wire::control::{DiskOffer, DiskState, Join, JoinReply};
 use wire::{Class, Hub, Members, Metrics, Operation, Peers, Request, Server, Service};
 use world::kv::Database;
 use world::{Disk, World};
@@ -46,6 +51,7 @@ pub struct Config {
     pub members: Vec<String>,
     /// What fails together with this node; empty: nobody said.
     pub zone: String,
+    pub upkeep: Upkeep,
 }
 
 /// One disk of a node.
@@ -54,6 +60,8 @@ pub struct DiskConfig {
     pub disk: Disk,
     /// Where indexes live; on the same disk, or they would not share its fate.
     pub database: Database,
+    /// Below which it is low or full, where somebody said so.
+    pub watermarks: space::Watermarks,
 }
 
 /// Why a node cannot start.
@@ -110,12 +118,14 @@ impl Node {
             boot,
             addresses: RwLock::new(Addresses::default()),
             inbox: inbox.clone(),
+            upkeep: config.upkeep,
             counters: Arc::default(),
         });
         let homes = homes(&config, &joined);
+        let spaces = spaces(&config, &joined);
         let beat = Arc::new(Notify::new());
         let (for_open, now) = (context.clone(), beat.clone());
-        let opened = world.blocking(move || NodeLoop::open(for_open, homes, now)).await;
+        let opened = world.blocking(move || NodeLoop::open(for_open, homes, spaces, now)).await;
         let node_loop =
             opened.map_err(|source| Error::Disk { label: config.home.label(), source })?;
         let service: Arc<dyn Service> = Arc::new(NodeService { context: context.clone() });
@@ -252,6 +262,22 @@ fn homes(config: &Config, joined: &JoinReply) -> Vec<Home> {
             disk_id: DiskId(*number),
             disk: disk.disk.clone(),
             database: disk.database.clone(),
+        })
+        .collect()
+}
+
+/// The space of each disk, as far as it is on record.
+fn spaces(config: &Config, joined: &JoinReply) -> Vec<DiskSpace> {
+    let disks = config.disks.iter().zip(&joined.disks).enumerate();
+    let on_record = |at: usize| match joined.spaces.get(at).copied().map(DiskState::try_from) {
+        Some(Ok(DiskState::Full)) => State::Full,
+        Some(Ok(DiskState::Low)) => State::Low,
+        _ => State::Ok,
+    };
+    disks
+        .map(|(at, (config, number))| {
+            let (disk, marks) = (config.disk.clone(), config.watermarks);
+            DiskSpace::new(DiskId(*number), disk, marks, on_record(at))
         })
         .collect()
 }

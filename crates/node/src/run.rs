@@ -12,7 +12,7 @@ use crate::codec::Native;
 use crate::context::Context;
 use crate::inbox::Turns;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
-use partition::kv::FlushJob;
+use crate::space::DiskSpace;
 use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use types::limits::LOOP_IDLE_MAX;
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
 use wire::control::{
-    Assignment, ChangeConfigurationReply, DiskReport, DiskState, ReplicaReport, ReplicaState, Role,
+    Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState, Role,
 };
 use wire::{Operation, Request, Responder, Status};
 
@@ -46,7 +46,7 @@ pub enum NodeEvent {
     },
     Checkpointed {
         replica: ReplicaId,
-        flush: FlushJob,
+        job: replica::CheckpointJob,
         result: Result<(), String>,
     },
     ReadDamaged {
@@ -99,6 +99,11 @@ pub enum NodeEvent {
     Deleted {
         replica: ReplicaId,
         deleted: replica::Deleted,
+    },
+    /// A probe write on a disk has ended.
+    Probed {
+        disk: DiskId,
+        result: std::io::Result<()>,
     },
     /// Something changed that the control plane should hear of at once.
     HeartbeatNow,
@@ -156,6 +161,8 @@ struct Broken {
     found: Found,
     disk: DiskId,
     reason: String,
+    /// What it had is not all there any more.
+    is_damaged: bool,
     /// No other replica was in sync when it was last well.
     was_alone: bool,
 }
@@ -165,6 +172,7 @@ struct Broken {
 pub struct NodeLoop {
     context: Arc<Context>,
     homes: BTreeMap<DiskId, Home>,
+    spaces: BTreeMap<DiskId, DiskSpace>,
     replicas: BTreeMap<ReplicaId, Holder>,
     by_partition: BTreeMap<PartitionId, ReplicaId>,
     /// Replicas that are on a disk and cannot be used, and why.
@@ -180,11 +188,13 @@ impl NodeLoop {
     pub fn open(
         context: Arc<Context>,
         homes: Vec<Home>,
+        spaces: Vec<DiskSpace>,
         heartbeat: Arc<tokio::sync::Notify>,
     ) -> std::io::Result<NodeLoop> {
         let mut node = NodeLoop {
             context,
             homes: homes.into_iter().map(|home| (home.disk_id, home)).collect(),
+            spaces: spaces.into_iter().map(|space| (space.id, space)).collect(),
             replicas: BTreeMap::new(),
             by_partition: BTreeMap::new(),
             broken: BTreeMap::new(),
@@ -201,6 +211,7 @@ impl NodeLoop {
                 }
             }
         }
+        node.measure(node.context.world.now());
         Ok(node)
     }
 
@@ -212,15 +223,18 @@ impl NodeLoop {
                     partition = %found.partition, replica = %found.replica, %error,
                     "a replica cannot be opened"
                 );
-                let reason = error.to_string();
+                let (reason, is_damaged) = (error.to_string(), error.is_damage());
                 let was_alone = replica::was_alone(&home.disk, found);
-                let broken = Broken { found, disk: home.disk_id, reason, was_alone };
+                let broken = Broken { found, disk: home.disk_id, reason, is_damaged, was_alone };
                 self.broken.insert(found.replica, broken);
             }
         }
     }
 
-    fn keep(&mut self, holder: Holder) {
+    fn keep(&mut self, mut holder: Holder) {
+        if let Some(space) = self.spaces.get(&holder.disk_id) {
+            holder.set_room(space);
+        }
         self.by_partition.insert(holder.partition, holder.id);
         self.replicas.insert(holder.id, holder);
     }
@@ -238,8 +252,8 @@ impl NodeLoop {
             NodeEvent::Synced { replica, upto, result } => {
                 self.with(replica, |holder| holder.synced(upto, result));
             }
-            NodeEvent::Checkpointed { replica, flush, result } => {
-                self.with(replica, |holder| holder.checkpointed(&flush, result));
+            NodeEvent::Checkpointed { replica, job, result } => {
+                self.with(replica, |holder| holder.checkpointed(job, result));
             }
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
@@ -251,6 +265,7 @@ impl NodeLoop {
             NodeEvent::Deleted { replica, deleted } => {
                 self.with(replica, |holder| holder.deleted(deleted));
             }
+            NodeEvent::Probed { disk, result } => self.probed(disk, result),
             NodeEvent::HeartbeatNow => self.heartbeat.notify_one(),
             NodeEvent::Report(answer) => {
                 let _ = answer.send(self.report());
@@ -310,12 +325,17 @@ impl NodeLoop {
         let broken =
             self.broken.values().find(|broken| broken.found.partition == request.partition);
         match broken {
-            // Waiting would be for nothing: no other replica has it all.
-            Some(broken) if broken.was_alone => {
+            // Waiting would be for nothing: no other replica has it all. A disk that is full, or that
+            // failed, may be seen to.
+            Some(broken) if broken.was_alone && broken.is_damaged => {
                 let reason = &broken.reason;
                 responder.refuse(Status::Damaged, format!("the only good copy failed: {reason}"));
             }
-            _ => responder.refuse(Status::NoPartition, "no replica of it is on this node"),
+            Some(broken) => {
+                let reason = &broken.reason;
+                responder.refuse(Status::NoPartition, format!("the replica here failed: {reason}"));
+            }
+            None => responder.refuse(Status::NoPartition, "no replica of it is on this node"),
         }
     }
 
@@ -439,7 +459,8 @@ impl NodeLoop {
             reason: broken.reason.clone(),
             ..ReplicaReport::default()
         }));
-        let report = Report { disks: self.homes.values().map(disk_report).collect(), replicas };
+        let report =
+            Report { disks: self.spaces.values().map(DiskSpace::report).collect(), replicas };
         self.set_gauges(&report);
         report
     }
@@ -464,8 +485,55 @@ impl NodeLoop {
                 holder.end_turn();
             }
         }
+        self.measure(now);
         self.tick(now);
         self.give_up_failed();
+    }
+
+    /// Measures the disks, and tells whoever is concerned when one has room no more, or again.
+    fn measure(&mut self, now: Moment) {
+        let refusals = self.replicas.values_mut();
+        let refusals: Vec<(DiskId, String)> =
+            refusals.filter_map(|h| Some((h.disk_id, h.take_refused_write()?))).collect();
+        for (disk, error) in refusals {
+            let Some(space) = self.spaces.get_mut(&disk) else { continue };
+            if space.refused(&error) {
+                self.tell_room(disk);
+            }
+        }
+        let disks: Vec<DiskId> = self.spaces.keys().copied().collect();
+        for disk in disks {
+            let Some(space) = self.spaces.get_mut(&disk) else { continue };
+            let changed = space.measure(now);
+            let probe = space.wants_probe(now);
+            if let Some(job) = probe {
+                let context = self.context.clone();
+                self.context.world.detach_blocking(move || {
+                    let result = job.run();
+                    context.post(NodeEvent::Probed { disk, result });
+                });
+            }
+            if changed {
+                self.tell_room(disk);
+            }
+        }
+    }
+
+    fn probed(&mut self, disk: DiskId, result: std::io::Result<()>) {
+        let now = self.context.world.now();
+        let space = self.spaces.get_mut(&disk);
+        if space.is_some_and(|space| space.probed(now, result)) {
+            self.tell_room(disk);
+        }
+    }
+
+    /// Tells the replicas on a disk, and the control plane, how its space is.
+    fn tell_room(&mut self, disk: DiskId) {
+        let Some(space) = self.spaces.get(&disk) else { return };
+        for holder in self.replicas.values_mut().filter(|holder| holder.disk_id == disk) {
+            holder.set_room(space);
+        }
+        self.heartbeat.notify_one();
     }
 
     /// A replica that failed takes no further part, so that its leader, or the control plane, sees
@@ -479,7 +547,8 @@ impl NodeLoop {
             let found = Found { partition: holder.partition, replica };
             let reason = holder.failed.clone().unwrap_or_default();
             let was_alone = !holder.has_others_in_sync();
-            let broken = Broken { found, disk: holder.disk_id, reason, was_alone };
+            let is_damaged = holder.is_damaged;
+            let broken = Broken { found, disk: holder.disk_id, reason, is_damaged, was_alone };
             self.broken.insert(replica, broken);
             self.heartbeat.notify_one();
         }
@@ -506,21 +575,3 @@ impl NodeLoop {
 
 /// Up to this epoch a partition has nothing that could be lost: its replicas are being made.
 const FIRST_EPOCHS: u64 = 1;
-
-fn disk_report(home: &Home) -> DiskReport {
-    match home.disk.space() {
-        Ok(space) => DiskReport {
-            disk: home.disk_id.0,
-            state: DiskState::Ok.into(),
-            free: space.free,
-            total: space.total,
-            reason: String::new(),
-        },
-        Err(error) => DiskReport {
-            disk: home.disk_id.0,
-            state: DiskState::Failed.into(),
-            reason: error.to_string(),
-            ..DiskReport::default()
-        },
-    }
-}

@@ -97,6 +97,9 @@ pub struct Checkpoint {
     /// Log segments with smaller numbers are left over from before a snapshot was installed.
     #[prost(uint32, tag = "7")]
     pub segment_min: u32,
+    /// The log is whole from this sequence on: what lies before may have holes. Zero: nobody said.
+    #[prost(uint64, tag = "8")]
+    pub log_start: u64,
 }
 
 impl Stored for Checkpoint {

@@ -5,6 +5,7 @@
 //! another has a type of its own, with its promise in the first line.
 
 pub mod checksum;
+pub mod condition;
 pub mod configuration;
 pub mod error;
 pub mod id;

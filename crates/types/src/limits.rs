@@ -17,6 +17,13 @@ pub const FRAME_BODY_BYTES_MAX: u32 = 1 << 20;
 /// A segment is closed, and the next one begun, once it is this long.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// A sync of at most so much new log is one of many small ones, as far as one can tell.
+pub const LOG_SYNC_LITTLE_BYTES: u64 = 64 << 10;
+
+/// Zeros that are written ahead of the end of a log that is synced little by little.
+pub const LOG_AHEAD_BYTES: u64 = 256 << 10;
+const _: () = assert!(LOG_SYNC_LITTLE_BYTES < LOG_AHEAD_BYTES && LOG_AHEAD_BYTES < SEGMENT_BYTES);
+
 /// Longest name of a directory entry, as on every Linux file system.
 pub const NAME_BYTES_MAX: usize = 255;
 
@@ -208,6 +215,10 @@ pub const LOOP_GUEST_TURNS_MAX: usize = 64;
 /// process write side by side.
 pub const LOOP_INLINE_BYTES_MAX: usize = 64 << 10;
 
+/// Dead runs of a segment become holes when they are at least so long. A hole takes ext4 some 200
+/// microseconds, however short it is.
+pub const HOLE_BYTES_MIN: u64 = 128 << 10;
+
 /// Log that a namespace replica keeps behind its checkpoint, so that a replica that was away for
 /// a while is brought up with what it missed and not with everything.
 pub const LOG_KEPT_BYTES: u64 = 128 << 20;
@@ -221,6 +232,11 @@ pub const CONTROL_SILENT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Bytes a leader reads from its log at a time to feed one follower, so that its loop goes on.
 pub const CATCH_UP_BYTES_MAX: usize = 4 << 20;
+
+/// Tombstones in one piece of a snapshot.
+pub const SNAPSHOT_TOMBSTONES_MAX: usize = 64 << 10;
+// Each takes at most ten bytes.
+const _: () = assert!(SNAPSHOT_TOMBSTONES_MAX * 10 + 4096 < FRAME_BODY_BYTES_MAX as usize);
 
 /// A piece of a snapshot is given this long to be stored.
 pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
@@ -236,8 +252,37 @@ const _: () = assert!(XATTRS_PER_INODE_MAX as usize * (XATTR_NAME_BYTES_MAX + 1)
 pub const ROOM_BYTES_MIN: u64 = 16 << 20;
 pub const ROOM_PROBE_BYTES: usize = 4 << 10;
 pub const ROOM_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the room of a disk is measured while its node has something to do.
+pub const SPACE_MEASURE_INTERVAL: Duration = Duration::from_millis(20);
 // More than two of the largest records, or it would be full again at once.
 const _: () = assert!(ROOM_BYTES_MIN > 2 * RECORD_PAYLOAD_BYTES_MAX as u64);
+
+/// Watermarks of a disk, when nobody says otherwise. Below the reserve a disk is full: it is kept for
+/// deletes, names, elections and the books of repair. On disks below 256 MiB it is an eighth of them.
+pub const DISK_RESERVE_PERCENT: u64 = 2;
+pub const DISK_RESERVE_BYTES_MIN: u64 = 32 << 20;
+pub const DISK_RESERVE_BYTES_MAX: u64 = 16 << 30;
+/// Below this share, or this much, a disk is low: it gets no new replicas.
+pub const DISK_LOW_PERCENT: u64 = 10;
+pub const DISK_LOW_BYTES_MAX: u64 = 100 << 30;
+/// The same marks for files that can still be made, where a file system limits those: when it is full,
+/// when it ceases to be, when it is low, when it ceases to be.
+pub const DISK_INODES_FULL: u64 = 128;
+pub const DISK_INODES_FULL_LEAVE: u64 = 256;
+pub const DISK_INODES_LOW: u64 = 1024;
+pub const DISK_INODES_LOW_LEAVE: u64 = 1280;
+const _: () = assert!(DISK_RESERVE_PERCENT < DISK_LOW_PERCENT);
+const _: () = assert!(DISK_INODES_FULL < DISK_INODES_FULL_LEAVE);
+const _: () = assert!(DISK_INODES_FULL_LEAVE <= DISK_INODES_LOW);
+const _: () = assert!(DISK_INODES_LOW < DISK_INODES_LOW_LEAVE);
+const _: () = assert!(DISK_RESERVE_BYTES_MAX < DISK_LOW_BYTES_MAX);
+
+/// Writes resume within this time once room is back; the tests hold us to it.
+pub const SPACE_RECOVERY_BOUND: Duration = Duration::from_secs(10);
+
+/// Events that the control plane keeps, and how many one answer lists.
+pub const EVENTS_KEPT_MAX: usize = 2_048;
+pub const EVENTS_PAGE_MAX: usize = 512;
 
 /// A node's loop looks around at least this often.
 pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
@@ -275,6 +320,10 @@ pub const CLIENT_DIRTY_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of one file that are buffered before they are on their way.
 pub const FILE_DIRTY_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of one file that were written and that the namespace was not told of; past it, it is told
+/// without waiting for a flush.
+pub const UNTOLD_BYTES_MAX: u64 = 16 << 20;
 
 /// Space a client sets aside at a time for what it is about to write.
 pub const RESERVATION_BYTES: u64 = 16 << 20;

@@ -227,43 +227,16 @@ pub struct JoinReply {
     /// One for each disk that was offered, in the order of the offer.
     #[prost(uint64, repeated, tag = "3")]
     pub disks: Vec<u64>,
+    /// What is on record of the space of each of them, in the same order: a start proves nothing about
+    /// room, so the node goes on from there.
+    #[prost(enumeration = "DiskState", repeated, tag = "4")]
+    pub spaces: Vec<i32>,
 }
 
 // ---------------------------------------------------------------------------------------------
 // Heartbeat: a node re-states its whole condition
 
-/// What a disk can still do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum DiskState {
-    Unspecified = 0,
-    /// Takes new data.
-    Ok = 1,
-    /// Below its low watermark: takes writes to what it has, and no new replicas.
-    Low = 2,
-    /// No room: takes reads and deletes.
-    Full = 3,
-    /// Gone or broken: what is on it is not listed, which says nothing about whether it is there.
-    Failed = 4,
-}
-
-/// One disk, as its node sees it now.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct DiskReport {
-    #[prost(uint64, tag = "1")]
-    pub disk: u64,
-    #[prost(enumeration = "DiskState", tag = "2")]
-    pub state: i32,
-    /// Bytes that can still be written, the reserve not counted.
-    #[prost(uint64, tag = "3")]
-    pub free: u64,
-    /// Size in bytes.
-    #[prost(uint64, tag = "4")]
-    pub total: u64,
-    /// Why the state is not ok.
-    #[prost(string, tag = "5")]
-    pub reason: String,
-}
+pub use super::condition::{DiskReport, DiskState};
 
 /// What a replica does, by its own word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -602,6 +575,9 @@ pub struct Watch {
     /// The last message: the client has closed the volume.
     #[prost(bool, tag = "4")]
     pub leaving: bool,
+    /// When a volume that is being deleted goes for good, as far as the client knows.
+    #[prost(sint64, tag = "5")]
+    pub purge_at: i64,
 }
 
 /// What a majority of the control plane knows of the volume.
@@ -655,8 +631,7 @@ pub struct RaftReply {
 // ---------------------------------------------------------------------------------------------
 // Admin: a member passes a person's request on
 
-/// A request of the admin API, as it arrived at a member that does not lead. That member has
-/// checked the person's token.
+/// A request of the admin API, as it arrived at a member that does not lead.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Admin {
     #[prost(string, tag = "1")]
@@ -666,6 +641,10 @@ pub struct Admin {
     pub path: String,
     #[prost(bytes = "bytes", tag = "3")]
     pub body: Bytes,
+    /// The admin token: whoever has a certificate may speak to a member, and not everybody who has
+    /// one may give orders. Empty where there is none.
+    #[prost(string, tag = "4")]
+    pub token: String,
 }
 
 /// The leader's answer; its body is the frame's payload.

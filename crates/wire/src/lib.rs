@@ -10,6 +10,7 @@
 //! What it leaves out: routing, retries and what the messages mean.
 
 pub mod codec;
+pub mod condition;
 pub mod control;
 pub mod data;
 pub mod error;

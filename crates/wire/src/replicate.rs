@@ -95,6 +95,9 @@ pub struct Ack {
     /// 0: none, 1: no space, 2: the disk failed, 3: diverged.
     #[prost(uint32, tag = "7")]
     pub failure: u32,
+    /// Its disk has 0: room, 1: no more than its reserve, 2: less than half of that.
+    #[prost(uint32, tag = "8")]
+    pub room: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]

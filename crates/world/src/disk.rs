@@ -299,6 +299,17 @@ impl File {
         }
     }
 
+    /// Bytes of the disk that it takes up: less than its length where it has holes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn allocated(&self) -> io::Result<u64> {
+        match &self.kind {
+            FileKind::Real(file) => file.allocated(),
+            FileKind::Simulated(file) => file.allocated(),
+        }
+    }
+
     /// Cuts or extends (with zeros) to `length`.
     ///
     /// # Errors

@@ -29,8 +29,9 @@ impl File {
             let released_later = hold.under.is_some();
             self.acquire().await?;
             hold.under = Some(self.volume.session());
+            self.shared.lock().holds_end = true;
             if released_later {
-                return self.append_held(bytes).await;
+                return self.append_held(bytes, hold.under).await;
             }
             let file = self.clone();
             self.volume.client().world.spawn("append", async move {
@@ -38,18 +39,22 @@ impl File {
                 file.release().await;
             });
         }
-        self.append_held(bytes).await
+        self.append_held(bytes, hold.under).await
     }
 
-    async fn append_held(&self, bytes: Bytes) -> Result<u64, Error> {
-        let offset = self.size();
+    async fn append_held(&self, bytes: Bytes, under: Option<SessionId>) -> Result<u64, Error> {
+        let offset = {
+            let mut state = self.shared.lock();
+            state.appended_under = under;
+            state.size
+        };
         self.write(offset, bytes).await?;
         Ok(offset)
     }
 
     async fn acquire(&self) -> Result<(), Error> {
         // What this client has buffered itself must not be cut off by the size that it learns.
-        self.flush().await?;
+        self.write_back().await?;
         loop {
             let delegate = Command::Delegate(Delegate { inode: self.inode().0 });
             match self.volume.command(delegate, Caller::default()).await {
@@ -75,14 +80,16 @@ impl File {
 
     async fn release(&self) {
         let mut hold = self.shared.append.lock().await;
-        if let Err(error) = self.flush().await {
-            // Told to whoever flushes next; the others may go on appending meanwhile.
-            self.shared.lock().error.get_or_insert(error);
+        if let Err(error) = self.write_back().await {
+            // It is tried again later; the others may go on appending meanwhile.
+            tracing::warn!(inode = %self.inode(), %error, "not written back yet");
         }
         let undelegate = Command::Undelegate(Undelegate { inodes: vec![self.inode().0] });
         if let Err(error) = self.volume.command(undelegate, Caller::default()).await {
             tracing::warn!(inode = %self.inode(), %error, "a delegation was not given back");
         }
         hold.under = None;
+        self.shared.lock().holds_end = false;
+        self.forget_if_unused();
     }
 }

@@ -17,10 +17,21 @@ pub(super) struct Buffer {
     bytes: usize,
 }
 
+/// Holds room for its own bytes and no more: what is overwritten or cut gives its room back at once.
 #[derive(Debug)]
 struct Dirty {
     bytes: BytesMut,
+    /// `None` for what is longer than all the room there is.
     room: Option<OwnedSemaphorePermit>,
+}
+
+impl Dirty {
+    /// Cuts off everything from `at` on, with its room.
+    fn split_off(&mut self, at: usize) -> Dirty {
+        let bytes = self.bytes.split_off(at);
+        let room = self.room.as_mut().and_then(|room| room.split(bytes.len()));
+        Dirty { bytes, room }
+    }
 }
 
 /// A segment that leaves the buffer.
@@ -30,6 +41,8 @@ pub(super) struct Segment {
     pub bytes: Bytes,
     /// Frees the client's buffer space when the segment has landed.
     pub room: Option<OwnedSemaphorePermit>,
+    /// Space was set aside for it in the volume.
+    pub reserved: bool,
 }
 
 impl Segment {
@@ -108,7 +121,7 @@ impl Buffer {
     }
 
     /// Puts a segment over several others.
-    fn overwrite(&mut self, start: u64, bytes: BytesMut, mut room: Option<OwnedSemaphorePermit>) {
+    fn overwrite(&mut self, start: u64, bytes: BytesMut, room: Option<OwnedSemaphorePermit>) {
         let end = start + bytes.len() as u64;
         let mut starts: Vec<u64> = self.segments.range(start..end).map(|(at, _)| *at).collect();
         if let Some((at, dirty)) = self.segments.range(..start).next_back()
@@ -121,16 +134,15 @@ impl Buffer {
             let old_end = at + old.bytes.len() as u64;
             self.bytes -= old.bytes.len();
             if old_end > end {
-                let keep = old.bytes.split_off(usize::try_from(end - at).expect("in a window"));
-                self.bytes += keep.len();
-                self.segments.insert(end, Dirty { bytes: keep, room: None });
+                let keep = old.split_off(usize::try_from(end - at).expect("in a window"));
+                self.bytes += keep.bytes.len();
+                self.segments.insert(end, keep);
             }
             if at < start {
-                old.bytes.truncate(usize::try_from(start - at).expect("in a window"));
+                drop(old.split_off(usize::try_from(start - at).expect("in a window")));
                 self.bytes += old.bytes.len();
-                self.segments.insert(at, Dirty { bytes: old.bytes, room: None });
+                self.segments.insert(at, old);
             }
-            merge(&mut room, old.room);
         }
         self.segments.insert(start, Dirty { bytes, room });
     }
@@ -165,12 +177,13 @@ impl Buffer {
             if segment.start >= size {
                 continue;
             }
-            let keep = usize::try_from(size - segment.start).unwrap_or(usize::MAX);
-            let mut bytes = segment.bytes;
-            bytes.truncate(keep);
-            self.bytes += bytes.len();
+            let Segment { start, bytes, room, .. } = segment;
             let bytes = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
-            self.segments.insert(segment.start, Dirty { bytes, room: segment.room });
+            let mut dirty = Dirty { bytes, room };
+            let keep = usize::try_from(size - start).unwrap_or(usize::MAX);
+            drop(dirty.split_off(keep.min(dirty.bytes.len())));
+            self.bytes += dirty.bytes.len();
+            self.segments.insert(start, dirty);
         }
         before - self.bytes
     }
@@ -184,7 +197,7 @@ impl Buffer {
     fn take(&mut self, start: u64) -> Segment {
         let dirty = self.segments.remove(&start).expect("the caller saw it");
         self.bytes -= dirty.bytes.len();
-        Segment { start, bytes: dirty.bytes.freeze(), room: dirty.room }
+        Segment { start, bytes: dirty.bytes.freeze(), room: dirty.room, reserved: true }
     }
 }
 
@@ -218,6 +231,8 @@ mod tests {
                 buffer.write(base + offset, vec![tag; length].into(), room);
                 model[offset as usize..offset as usize + length].fill(tag);
                 prop_assert_eq!(buffer.bytes(), model.iter().filter(|tag| **tag > 0).count());
+                let held = (1 << 20) - semaphore.available_permits();
+                prop_assert_eq!(held, buffer.bytes(), "room is held for what is buffered only");
             }
             let (mut seen, mut end) = ([0u8; 400], 0);
             for segment in buffer.take_all() {

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn segment(start: u64, length: usize) -> Segment {
-        Segment { start, bytes: vec![0; length].into(), room: None }
+        Segment { start, bytes: vec![0; length].into(), room: None, reserved: true }
     }
 
     #[test]

@@ -6,15 +6,16 @@ use super::{File, PendingCommit, State};
 use crate::Error;
 use crate::data::Grown;
 use futures::stream::{FuturesUnordered, StreamExt};
-use types::PartitionId;
+use std::collections::BTreeSet;
 use types::limits::CHUNK_BYTES;
-use types::namespace::{Attributes, CommitItem};
+use types::namespace::{Attributes, CommitItem, FailureKind};
+use types::{PartitionId, SessionId};
 
 impl File {
     /// Brings one buffered segment to the cluster; an error is kept for the next flush.
     pub(super) async fn land(&self, departed: Departed) {
         if let Err(error) = self.land_now(departed).await {
-            self.shared.lock().error.get_or_insert(error);
+            self.shared.lock().errors.note(error);
         }
     }
 
@@ -26,7 +27,7 @@ impl File {
         let result = self.send(&segment).await;
         let mut state = self.shared.lock();
         state.in_flight.land(ticket);
-        let reserved = segment.bytes.len() as u64;
+        let reserved = if segment.reserved { segment.bytes.len() as u64 } else { 0 };
         let mut used = 0;
         if let Ok((partition, grown)) = &result {
             state.unsynced.insert(*partition);
@@ -93,27 +94,62 @@ impl File {
     /// Makes everything written so far visible to whoever opens the file next.
     ///
     /// # Errors
-    /// The first error of any buffered write since the last flush; it is told once.
+    /// An error of a buffered write that this opening of the file was not told of yet;
+    /// [`Error::SessionEnded`] when locks that this client held on the file were lost with its
+    /// session: others may have changed the file meanwhile. The data is written nevertheless.
     pub async fn flush(&self) -> Result<(), Error> {
+        let written = self.write_back().await;
+        let told = self.shared.lock().errors.tell(&self.seen);
+        told.map_or(written, Err)
+    }
+
+    /// As [`File::flush`], for our own purposes: those who opened the file are told of what went
+    /// wrong all the same.
+    ///
+    /// # Errors
+    /// What went wrong just now.
+    pub async fn write_back(&self) -> Result<(), Error> {
         if self.shared.lock().nothing_to_flush() {
-            return self.check_locks_kept();
+            return Ok(());
         }
         let _one_at_a_time = self.shared.flushing.lock().await;
+        let errors = self.shared.lock().errors.count();
         self.land_all().await;
         self.commit().await?;
-        self.shared.lock().error.take().map_or(Ok(()), Err)?;
-        self.check_locks_kept()
+        self.shared.lock().errors.since(errors).map_or(Ok(()), Err)
     }
 
-    /// Tells, once, that locks this client held on the file were lost with its session: others may
-    /// have changed the file meanwhile. The data is written nevertheless.
-    fn check_locks_kept(&self) -> Result<(), Error> {
-        let lost = self.volume.inner.locks.take_lost(self.inode());
-        if lost { Err(Error::SessionEnded) } else { Ok(()) }
+    /// Tells the namespace what has landed so far, and waits for nothing else.
+    pub(super) async fn commit_behind(&self) {
+        let _one_at_a_time = self.shared.flushing.lock().await;
+        if let Err(error) = self.commit().await {
+            tracing::warn!(inode = %self.inode(), %error, "not committed yet");
+        }
     }
 
-    /// Tells the namespace what was written.
+    /// Tells the namespace what was written; waits while another client appends to the file.
     async fn commit(&self) -> Result<(), Error> {
+        loop {
+            match self.commit_once().await {
+                Err(Error::Refused(failure)) if failure.kind() == FailureKind::Busy => {
+                    self.lose_append();
+                    self.give_way(&failure).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Somebody else holds the end of the file: what was appended here and is not committed may lie
+    /// where others append, and whoever appended must hear of it.
+    fn lose_append(&self) {
+        let mut state = self.shared.lock();
+        if state.appended_under.take().is_some() {
+            state.errors.note(Error::SessionEnded);
+        }
+    }
+
+    async fn commit_once(&self) -> Result<(), Error> {
         let mut pending = {
             let mut state = self.shared.lock();
             let pending = state.take_commit();
@@ -142,7 +178,10 @@ impl File {
         };
         state.namespace_unsynced = true;
         match results.pop() {
-            Some(Ok(attributes)) => state.note_attributes(&attributes),
+            Some(Ok(attributes)) => {
+                state.note_attributes(&attributes);
+                state.check_append(self.volume.session());
+            }
             // Deleted for good: there is nothing left that could be committed.
             Some(Err(Error::Gone)) => {}
             Some(Err(error)) => {
@@ -197,17 +236,25 @@ impl File {
         self.flush().await?;
         // Whoever finds nothing left to sync must not return before the one who took it is done.
         let _one_at_a_time = self.shared.syncing.lock().await;
-        let (partitions, namespace) = {
+        let (mut partitions, all, namespace) = {
             let mut state = self.shared.lock();
-            (std::mem::take(&mut state.unsynced), std::mem::take(&mut state.namespace_unsynced))
+            let all = std::mem::take(&mut state.all_unsynced);
+            let namespace = std::mem::take(&mut state.namespace_unsynced);
+            (std::mem::take(&mut state.unsynced), all, namespace)
         };
+        let placed = if all { self.placed_on().await } else { Ok(BTreeSet::new()) };
+        if let Ok(placed) = &placed {
+            partitions.extend(placed);
+        }
         let data = partitions.iter().map(|partition| self.volume.flush_data(*partition));
         let data = futures::future::try_join_all(data);
         let names = async { if namespace { self.volume.flush_namespace().await } else { Ok(()) } };
         let result = futures::future::try_join(data, names).await.map(drop);
+        let result = placed.map(drop).and(result);
         if result.is_err() {
             let mut state = self.shared.lock();
             state.unsynced.extend(partitions);
+            state.all_unsynced |= all;
             state.namespace_unsynced |= namespace;
         }
         result
@@ -223,11 +270,22 @@ impl File {
 }
 
 impl State {
-    fn nothing_to_flush(&self) -> bool {
+    pub(super) fn nothing_to_flush(&self) -> bool {
         let accounted = self.commit.allocated_delta == 0
             && self.commit.reservation_used == 0
             && !self.commit.recount;
-        self.is_idle() && self.error.is_none() && accounted
+        self.is_idle() && accounted
+    }
+
+    /// Something was committed under `session`. What was appended under an earlier one had lost its
+    /// place by then: others may have appended there, and whoever appended must hear of it.
+    fn check_append(&mut self, session: SessionId) {
+        if self.appended_under.is_some_and(|under| under != session) {
+            self.errors.note(Error::SessionEnded);
+            self.appended_under = None;
+        } else if self.is_idle() {
+            self.appended_under = None;
+        }
     }
 
     pub(super) fn note_attributes(&mut self, attributes: &Attributes) {

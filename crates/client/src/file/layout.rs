@@ -2,6 +2,7 @@
 
 use super::{File, PendingCommit};
 use crate::Error;
+use std::collections::BTreeSet;
 use types::PartitionId;
 use types::limits::CHUNK_BYTES;
 use types::namespace::{
@@ -25,7 +26,16 @@ impl File {
         let wanted = vec![Placement { chunk, partition: wanted.0 }];
         let allocate = AllocateChunks { inode: self.inode().0, wanted };
         let command = Command::AllocateChunks(allocate);
-        match self.volume.command(command, Caller::default()).await? {
+        let outcome = loop {
+            match self.volume.command(command.clone(), Caller::default()).await {
+                // Somebody else appends to the file at this moment.
+                Err(Error::Refused(failure)) if failure.kind() == FailureKind::Busy => {
+                    self.give_way(&failure).await;
+                }
+                outcome => break outcome?,
+            }
+        };
+        match outcome {
             OutcomeBody::Placed(placed) => {
                 let placement = placed.placements.first();
                 let placement =
@@ -54,6 +64,28 @@ impl File {
             state.placements.insert(placement.chunk, PartitionId(placement.partition));
         }
         Ok(state.placements.get(&chunk).copied())
+    }
+
+    /// The partitions that hold something of the file.
+    pub(super) async fn placed_on(&self) -> Result<BTreeSet<PartitionId>, Error> {
+        let placed = self.placed_from(0).await?;
+        Ok(placed.iter().map(|placement| PartitionId(placement.partition)).collect())
+    }
+
+    /// Whether something is stored for every byte of a range.
+    pub(super) async fn is_stored(&self, start: u64, end: u64) -> Result<bool, Error> {
+        let mut at = start;
+        while at < end {
+            let Some(partition) = self.partition_for_read(at / CHUNK_BYTES).await? else {
+                return Ok(false);
+            };
+            let runs = self.volume.chunk_extents(partition, self.inode(), at).await?;
+            match runs.first() {
+                Some((from, length)) if *from == at => at += length,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// All placed chunks from `first` on.
@@ -169,8 +201,11 @@ impl File {
         length: u64,
     ) -> Result<i64, Error> {
         let partition = PartitionId(placement.partition);
-        let grown = self.volume.trim_record(partition, self.inode(), start, length).await?;
+        let grown = self.volume.trim_record(partition, self.inode(), start, length).await;
         let mut state = self.shared.lock();
+        // What was trimmed before this failed counts, too.
+        state.commit.recount |= grown.is_err();
+        let grown = grown?;
         state.unsynced.insert(partition);
         state.commit.recount |= !grown.certain;
         Ok(grown.delta)
@@ -181,7 +216,7 @@ impl File {
     /// # Errors
     /// See [`Error`].
     pub async fn punch(&self, offset: u64, length: u64) -> Result<(), Error> {
-        self.flush().await?;
+        self.write_back().await?;
         let end = offset.saturating_add(length);
         let mut delta = 0;
         for placement in self.placed_from(offset / CHUNK_BYTES).await? {
@@ -200,7 +235,7 @@ impl File {
             state.commit.mtime = now;
             state.commit.allocated_delta += delta;
         }
-        self.flush().await
+        self.write_back().await
     }
 
     /// Makes the file at least `size` long.
@@ -208,7 +243,7 @@ impl File {
     /// # Errors
     /// See [`Error`].
     pub async fn extend(&self, size: u64) -> Result<(), Error> {
-        self.flush().await?;
+        self.write_back().await?;
         let now = self.volume.client().world.timestamp().0;
         {
             let mut state = self.shared.lock();
@@ -218,7 +253,7 @@ impl File {
             state.commit.landed = state.commit.landed.max(size);
             state.commit.mtime = now;
         }
-        self.flush().await
+        self.write_back().await
     }
 
     /// Where the next data at or after `offset` begins; `None` when there is none before the end.
@@ -226,7 +261,7 @@ impl File {
     /// # Errors
     /// See [`Error`].
     pub async fn seek_data(&self, offset: u64) -> Result<Option<u64>, Error> {
-        self.flush().await?;
+        self.write_back().await?;
         let size = self.attributes().await?.size;
         for placement in self.placed_from(offset / CHUNK_BYTES).await? {
             let from = (placement.chunk * CHUNK_BYTES).max(offset);
@@ -248,7 +283,7 @@ impl File {
     /// # Errors
     /// See [`Error`].
     pub async fn seek_hole(&self, offset: u64) -> Result<u64, Error> {
-        self.flush().await?;
+        self.write_back().await?;
         let size = self.attributes().await?.size;
         let mut at = offset;
         while at < size {

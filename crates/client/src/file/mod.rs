@@ -11,11 +11,13 @@
 //! ```
 //!
 //! What must hold: two requests for overlapping bytes are never in flight together; an error of a
-//! buffered write is told to whoever flushes or syncs next, once.
+//! buffered write is told to everybody who has the file open, when they next flush or sync, once
+//! each; and to whoever opens the file next when nobody had it open (see [`errors`]).
 
 mod append;
 mod buffer;
 mod direct;
+mod errors;
 mod flight;
 mod flush;
 mod layout;
@@ -27,12 +29,18 @@ pub(crate) use space::Budget;
 use crate::{Error, Volume};
 use buffer::Buffer;
 use bytes::Bytes;
-use flight::Flights;
+use errors::{Errors, Seen};
+use flight::{Departed, Flights};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use types::limits::UNTOLD_BYTES_MAX;
 use types::namespace::Attributes;
-use types::{InodeId, PartitionId};
+use types::{InodeId, PartitionId, SessionId};
+
+/// Who waits for room to buffer looks this often whether more can be sent on its way.
+const ROOM_RETRY: Duration = Duration::from_millis(20);
 
 /// All files of a volume that are open or have something buffered.
 #[derive(Debug, Default)]
@@ -40,11 +48,13 @@ pub(crate) struct Inodes {
     files: Mutex<HashMap<InodeId, Arc<Shared>>>,
 }
 
-/// An open file; clones and further opens of the same inode share one state.
+/// An open file; clones and further opens of the same inode share one state. Each opening is told
+/// of errors by itself.
 #[derive(Clone, Debug)]
 pub struct File {
     volume: Volume,
     shared: Arc<Shared>,
+    seen: Arc<Seen>,
 }
 
 #[derive(Debug)]
@@ -81,10 +91,19 @@ struct State {
     version_seen: u64,
     /// Data partitions written to since the last sync.
     unsynced: BTreeSet<PartitionId>,
+    /// Any other partition of the file may have been written to as well: by this client before the
+    /// file was opened, or by others.
+    all_unsynced: bool,
     /// Names or attributes changed since the last sync.
     namespace_unsynced: bool,
-    /// The first error of a buffered write that nobody was told of yet.
-    error: Option<Error>,
+    /// The session under which the end of the file was this client's when it last appended, until
+    /// that is committed.
+    appended_under: Option<SessionId>,
+    /// This client holds the end of the file: whoever opens the file meanwhile must find that here,
+    /// or it would be given back behind his back.
+    holds_end: bool,
+    /// Errors of buffered writes.
+    errors: Errors,
 }
 
 /// What the namespace is to be told about data that was written.
@@ -132,7 +151,7 @@ impl State {
             || !self.in_flight.is_empty()
             || self.commit.wanted
             || self.committing.is_some()
-            || self.error.is_some()
+            || self.errors.is_unheard()
     }
 
     fn new(attributes: &Attributes) -> State {
@@ -152,8 +171,11 @@ impl State {
             committing: None,
             version_seen: attributes.version,
             unsynced: BTreeSet::new(),
+            all_unsynced: attributes.version > VERSION_NEW,
             namespace_unsynced: true,
-            error: None,
+            appended_under: None,
+            holds_end: false,
+            errors: Errors::default(),
         }
     }
 
@@ -189,6 +211,9 @@ impl State {
     }
 }
 
+/// The version of a file to which nothing happened since it was made.
+const VERSION_NEW: u64 = 1;
+
 fn is_setid(attributes: &Attributes) -> bool {
     const SETUID_OR_SETGID: u32 = 0o6000;
     attributes.mode & SETUID_OR_SETGID != 0
@@ -214,8 +239,9 @@ impl Volume {
         state.opens += 1;
         state.version = Some(attributes.version);
         state.learn(attributes);
+        let seen = Arc::new(state.errors.open());
         drop(state);
-        File { volume: self.clone(), shared: shared.clone() }
+        File { volume: self.clone(), shared: shared.clone(), seen }
     }
 
     /// A file that is open here, or has something buffered. Not one more use: do not close it.
@@ -223,7 +249,21 @@ impl Volume {
     pub fn file_if_open(&self, inode: InodeId) -> Option<File> {
         let files = self.inner.inodes.files.lock().expect("no holder panics");
         let shared = files.get(&inode)?.clone();
-        Some(File { volume: self.clone(), shared })
+        drop(files);
+        Some(self.file_of(shared))
+    }
+
+    /// All files that are open here, or have something buffered.
+    fn files(&self) -> Vec<File> {
+        let files = self.inner.inodes.files.lock().expect("no holder panics");
+        let shared: Vec<Arc<Shared>> = files.values().cloned().collect();
+        drop(files);
+        shared.into_iter().map(|shared| self.file_of(shared)).collect()
+    }
+
+    /// For our own purposes: errors are left for those who opened the file.
+    fn file_of(&self, shared: Arc<Shared>) -> File {
+        File { volume: self.clone(), shared, seen: Arc::default() }
     }
 
     /// The inodes of which this client has handles.
@@ -259,14 +299,9 @@ impl Volume {
     /// # Errors
     /// The first error; the others were tried all the same.
     pub async fn flush_all(&self) -> Result<(), Error> {
-        let shared: Vec<Arc<Shared>> = {
-            let files = self.inner.inodes.files.lock().expect("no holder panics");
-            files.values().cloned().collect()
-        };
         let mut result = Ok(());
-        for shared in shared {
-            let file = File { volume: self.clone(), shared };
-            result = result.and(file.flush().await);
+        for file in self.files() {
+            result = result.and(file.write_back().await);
         }
         result
     }
@@ -277,6 +312,39 @@ impl Volume {
         let files = self.inner.inodes.files.lock().expect("no holder panics");
         let unflushed = files.values().filter(|shared| shared.lock().is_unflushed());
         unflushed.map(|shared| shared.inode).collect()
+    }
+
+    /// Sends everything that is buffered on its way, without waiting for it.
+    fn send_all(&self) {
+        for file in self.files() {
+            let segments = {
+                let mut state = file.shared.lock();
+                let all = state.buffer.take_all();
+                state.in_flight.depart(all)
+            };
+            file.land_behind(segments);
+        }
+    }
+
+    /// Writes back, in a task of its own, what has waited since the last time: nobody may ever call
+    /// `flush`, and what is not told to the namespace is lost with this client.
+    pub(crate) fn write_back_behind(&self) {
+        for file in self.files().into_iter().filter(|file| !file.shared.lock().nothing_to_flush()) {
+            self.client().world.spawn("write-back", async move {
+                if let Err(error) = file.write_back().await {
+                    tracing::warn!(inode = %file.inode(), %error, "not written back yet");
+                }
+            });
+        }
+    }
+
+    /// Tells everybody who has one of these files open that what they relied on is gone.
+    pub(crate) fn note_lost(&self, inodes: &[InodeId]) {
+        for inode in inodes {
+            if let Some(file) = self.file_if_open(*inode) {
+                file.shared.lock().errors.note(Error::SessionEnded);
+            }
+        }
     }
 }
 
@@ -321,8 +389,11 @@ impl File {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.volume.reserve(bytes.len() as u64).await?;
-        let room = self.volume.inner.budget.take(bytes.len()).await;
+        match self.volume.reserve(bytes.len() as u64).await {
+            Err(Error::NoSpace) => return self.overwrite(offset, bytes).await,
+            reserved => reserved?,
+        }
+        let room = self.room(bytes.len()).await;
         let now = self.volume.client().world.timestamp().0;
         let end = offset + bytes.len() as u64;
         let length = bytes.len();
@@ -341,13 +412,40 @@ impl File {
         };
         // What never leaves the buffer needs no space.
         self.volume.inner.budget.give_back(overwritten as u64);
-        for segment in ready {
+        self.land_behind(ready);
+        Ok(())
+    }
+
+    /// Waits for room to buffer so many bytes. When there is none, everything that is buffered goes
+    /// on its way: files with little in them would otherwise keep what they have for ever.
+    async fn room(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let budget = &self.volume.inner.budget;
+        if let Some(room) = budget.try_take(bytes) {
+            return room;
+        }
+        let room = budget.take(bytes);
+        tokio::pin!(room);
+        loop {
+            self.volume.send_all();
+            tokio::select! {
+                biased;
+                room = &mut room => return room,
+                () = self.volume.client().world.sleep(ROOM_RETRY) => {}
+            }
+        }
+    }
+
+    /// Brings segments to the cluster, each in a task of its own.
+    fn land_behind(&self, segments: Vec<Departed>) {
+        for segment in segments {
             let file = self.clone();
             self.volume.client().world.spawn("write-back", async move {
                 file.land(segment).await;
+                if file.shared.lock().commit.reservation_used > UNTOLD_BYTES_MAX {
+                    file.commit_behind().await;
+                }
             });
         }
-        Ok(())
     }
 
     /// Ends one use of the file. Flush before: what is still buffered is written back unattended.
@@ -356,9 +454,9 @@ impl File {
         let mut state = self.shared.lock();
         state.opens = state.opens.saturating_sub(1);
         let last = state.opens == 0;
-        let idle = state.is_idle();
+        let (idle, holds_end) = (state.is_idle(), state.holds_end);
         drop(state);
-        if !last {
+        if !last || (idle && holds_end) {
             return;
         }
         if idle {
@@ -368,15 +466,21 @@ impl File {
         drop(files);
         let file = self.clone();
         self.volume.client().world.spawn("close", async move {
-            if let Err(error) = file.flush().await {
-                tracing::error!(inode = %file.inode(), %error, "buffered data was lost");
+            // What does not succeed is tried again with everything else that waits.
+            if let Err(error) = file.write_back().await {
+                tracing::warn!(inode = %file.inode(), %error, "not written back yet");
             }
-            let mut files = file.volume.inner.inodes.files.lock().expect("no holder panics");
-            let state = file.shared.lock();
-            if state.opens == 0 && state.is_idle() {
-                files.remove(&file.shared.inode);
-            }
+            file.forget_if_unused();
         });
+    }
+
+    /// Lets go of what is known of a file that nobody has open and of which nothing is left to do.
+    fn forget_if_unused(&self) {
+        let mut files = self.volume.inner.inodes.files.lock().expect("no holder panics");
+        let state = self.shared.lock();
+        if state.opens == 0 && state.is_idle() && !state.holds_end {
+            files.remove(&self.shared.inode);
+        }
     }
 }
 
@@ -411,7 +515,8 @@ mod tests {
 
         state.commit = commit;
         let bytes = Bytes::from_static(&[7; 16]);
-        state.in_flight.depart(vec![Segment { start: 16, bytes, room: None }]);
+        let segment = Segment { start: 16, bytes, room: None, reserved: true };
+        state.in_flight.depart(vec![segment]);
         assert_eq!(state.take_commit().landed, 16);
         assert!(state.commit.wanted, "what is on its way is told once it has landed");
         assert_eq!((state.commit.size, state.commit.landed), (32, 0));

@@ -26,6 +26,12 @@ impl Budget {
         }
     }
 
+    /// Room to buffer `bytes`, if there is some at this moment.
+    pub(super) fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.min(self.memory_max)).expect("a budget fits");
+        self.memory.clone().try_acquire_many_owned(permits).ok()
+    }
+
     /// Waits until there is room to buffer `bytes`.
     pub(super) async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
         let permits = u32::try_from(bytes.min(self.memory_max)).expect("a budget fits");

@@ -68,6 +68,11 @@ impl ApiError {
         error(StatusCode::GONE, "deleted", message, action)
     }
 
+    pub(crate) fn cursor_too_old(error: &crate::state::event::TooOld) -> ApiError {
+        let action = format!("some events were missed; go on from cursor {}", error.oldest);
+        error_of_cursor(error.to_string(), action)
+    }
+
     pub(crate) fn no_leader() -> ApiError {
         let message = "the control plane has no leader at the moment; nothing happened";
         let action = "try again; if it lasts, see that a majority of the members runs and that \
@@ -112,6 +117,10 @@ impl ApiError {
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
+}
+
+fn error_of_cursor(message: String, action: String) -> ApiError {
+    error(StatusCode::GONE, "cursor-too-old", message, action)
 }
 
 impl From<ProposeError> for ApiError {

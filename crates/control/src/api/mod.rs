@@ -6,6 +6,7 @@
 //! | `GET /metrics` | metrics of this process, for Prometheus |
 //! | `GET /v1/status` | the whole cluster at a glance |
 //! | `GET /v1/members` | the members of the control plane |
+//! | `GET /v1/events[?since=CURSOR][&count=N]` | what happened; 410 when the cursor is too old |
 //! | `GET /v1/nodes`, `/v1/nodes/{id}` | nodes |
 //! | `GET /v1/disks`, `/v1/disks/{id}` | disks |
 //! | `GET /v1/partitions[?volume=V]`, `/v1/partitions/{id}` | partitions |
@@ -21,6 +22,7 @@
 //! and the age of that record, and refuses everything else.
 
 pub mod error;
+mod event;
 mod relay;
 mod view;
 pub mod volume;
@@ -51,6 +53,7 @@ impl Admin {
             .route("/metrics", get(view::metrics))
             .route("/v1/status", get(view::status))
             .route("/v1/members", get(view::members))
+            .route("/v1/events", get(event::events))
             .route("/v1/nodes", get(view::nodes))
             .route("/v1/nodes/{id}", get(view::node))
             .route("/v1/disks", get(view::disks))

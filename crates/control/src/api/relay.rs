@@ -1,6 +1,6 @@
 //! Passes a person's request on to the leader, and takes such requests when this member leads.
 
-use super::{Admin, ApiError, BODY_BYTES_MAX};
+use super::{Admin, ApiError, BODY_BYTES_MAX, equal_in_constant_time};
 use crate::core::Core;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode, header};
@@ -31,7 +31,9 @@ pub(super) async fn relay(core: &Core, request: Request<Body>) -> Result<Respons
         .await
         .map_err(|_| Failed::Told(ApiError::invalid("the body is too large or was cut short")))?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let admin = message::Admin { method: parts.method.to_string(), path, body: body.clone() };
+    let token = core.config.admin_token.clone().unwrap_or_default();
+    let method = parts.method.to_string();
+    let admin = message::Admin { method, path, body: body.clone(), token };
     let call = wire::Request::new(Operation::ControlAdmin)
         .class(Class::Control)
         .deadline(DEADLINE)
@@ -63,13 +65,18 @@ fn response(reply: Reply) -> Result<Response<Body>, ApiError> {
 }
 
 impl Admin {
-    /// Answers a request that another member passed on, having checked its token.
+    /// Answers a request that another member passed on.
     ///
     /// # Errors
-    /// When this member does not lead, or the request makes no sense.
+    /// When the token is not the cluster's, this member does not lead, or the request makes no sense.
     pub(crate) async fn serve(&self, request: &wire::Request) -> Result<Reply, (Status, String)> {
         let invalid = |error: String| (Status::Invalid, error);
         let admin: message::Admin = request.decode().map_err(|error| invalid(error.to_string()))?;
+        let own = self.core.config.admin_token.as_deref();
+        if own.is_some_and(|own| !equal_in_constant_time(admin.token.as_bytes(), own.as_bytes())) {
+            let message = "the admin token is missing or wrong; do all members have the same?";
+            return Err((Status::Invalid, message.to_owned()));
+        }
         if self.core.leading().is_none() {
             return Err((Status::NotLeader, "this member does not lead".to_owned()));
         }

@@ -6,6 +6,7 @@ use crate::state::{State as Record, Volume, VolumeState};
 use crate::view::{self, Item, List, MemberStatus, MemberView, Sight, Source, StatusView, tally};
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -13,12 +14,14 @@ use openraft::LogIdOptionExt;
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{DiskId, NodeId, PartitionId, VolumeId};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
-/// A follower that is this far behind has not answered lately. Entries.
-const BEHIND_MAX: u64 = 1_000;
+/// A member that has not answered the leader for this long is silent. The leader speaks several
+/// times in it.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(crate::raft::QUORUM_SILENCE_MS_MAX);
 
 /// Looks at everything known, under one view of it.
 pub(super) fn look<T>(core: &Core, view: impl FnOnce(&Sight<'_>) -> T) -> (Source, T) {
@@ -80,6 +83,7 @@ pub(super) fn health(core: &Core) -> Response<Body> {
 
 pub(super) async fn metrics(State(core): State<Arc<Core>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    core.machine.read(|state, _| core.metrics.set_conditions(&state.conditions));
     ([(header::CONTENT_TYPE, kind)], core.metrics.text())
 }
 
@@ -100,6 +104,7 @@ pub(super) async fn status(State(core): State<Arc<Core>>) -> Answer<Item<StatusV
                 state.partitions.values().map(|p| view::partition::status_of(sight, p).0),
             ),
             residue,
+            unwell: view::condition::unwell(sight),
         }
     });
     Ok(Json(Item { view, item }))
@@ -123,8 +128,9 @@ fn member_views(core: &Core) -> Vec<MemberView> {
             () if !leads && metrics.current_leader == Some(*id) && *id != core.config.id => {
                 MemberStatus::Leader
             }
-            () if leads => match behind {
-                Some(behind) if behind <= BEHIND_MAX => MemberStatus::Follower,
+            // That it lacks nothing is no sign of life: an idle log does not grow.
+            () if leads => match core.network.silence(*id) {
+                Some(silence) if silence < ANSWERS_WITHIN => MemberStatus::Follower,
                 _ => MemberStatus::Silent,
             },
             () => MemberStatus::Unknown,
@@ -242,8 +248,9 @@ pub(super) struct ClientFilter {
 
 pub(super) async fn clients(
     State(core): State<Arc<Core>>,
-    Query(filter): Query<ClientFilter>,
-) -> Answer<List<view::ClientView>> {
+    filter: Result<Query<ClientFilter>, QueryRejection>,
+) -> Answer<view::ClientsView> {
+    let Query(filter) = filter.map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
     let volume = match &filter.volume {
         Some(which) => {
             let found = core.machine.read(|state, _| find(state, which).map(|volume| volume.id));
@@ -255,8 +262,9 @@ pub(super) async fn clients(
     // Only the leader hears clients; any other member would show an empty list that means nothing.
     let attached = core.leading().as_ref().map(|leading| leading.attached.clone());
     let attached = attached.ok_or_else(ApiError::no_leader)?;
-    list(&core, |sight| {
+    let (view, items) = look(&core, |sight| {
         let wanted = attached.list(now).filter(|c| volume.is_none_or(|volume| c.volume == volume));
         wanted.map(|client| view::client::client(sight, client)).collect()
-    })
+    });
+    Ok(Json(view::ClientsView { view, complete: attached.is_settled(now), items }))
 }

@@ -8,7 +8,7 @@ use crate::state::command::VolumeSpec;
 use crate::state::{Command, Outcome, Volume};
 use crate::view::{self, Item, VolumeView};
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -147,8 +147,9 @@ fn grace_default() -> u64 {
 pub(super) async fn delete(
     State(core): State<Arc<Core>>,
     Path(which): Path<String>,
-    Query(deletion): Query<Deletion>,
+    deletion: Result<Query<Deletion>, QueryRejection>,
 ) -> Answer<Json<Item<VolumeView>>> {
+    let Query(deletion) = deletion.map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
     if deletion.grace_s > DELETE_GRACE_MAX.as_secs() {
         return Err(ApiError::invalid("a deletion can be taken back for a year at most"));
     }
@@ -180,7 +181,8 @@ pub(super) async fn undelete(
     Path(which): Path<String>,
 ) -> Answer<Json<Item<VolumeView>>> {
     let volume = resolve(&core, &which).await?;
-    propose(&core, Command::UndeleteVolume { volume }).await?;
+    let at = core.world.timestamp();
+    propose(&core, Command::UndeleteVolume { volume, at }).await?;
     Ok(Json(show(&core, volume)?))
 }
 

@@ -26,6 +26,8 @@ pub struct DiskReport {
     /// Bytes.
     pub total: u64,
     pub reason: String,
+    /// What is known of its space, and by what evidence.
+    pub space: Option<wire::condition::Space>,
 }
 
 /// One replica, by the word of its node.
@@ -147,6 +149,7 @@ fn disk_report(from: &message::DiskReport) -> (DiskId, DiskReport) {
         free: from.free,
         total: from.total,
         reason: from.reason.clone(),
+        space: from.space.clone(),
     };
     (DiskId(from.disk), report)
 }

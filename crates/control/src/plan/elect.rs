@@ -34,7 +34,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, partition: &Partition, plan: &mut Plan) 
         return Leadership::Settled;
     }
     match election::choose(configuration, &reports(inputs, partition)) {
-        Choice::Keep => return Leadership::Settled,
+        Choice::Keep => return move_to_room(inputs, partition, plan),
         Choice::Lead(replica) => plan.commands.push(Command::Configure {
             partition: configuration.partition,
             expected: configuration.epoch,
@@ -49,6 +49,40 @@ pub(super) fn plan(inputs: &Inputs<'_>, partition: &Partition, plan: &mut Plan) 
         }
     }
     Leadership::Open
+}
+
+/// A leader whose disk is out of space hands over to a replica that has everything and has room, when
+/// there is one: it goes on leading until the other has its appointment.
+fn move_to_room(inputs: &Inputs<'_>, partition: &Partition, plan: &mut Plan) -> Leadership {
+    let configuration = &partition.configuration;
+    let full = |member: &Member| inputs.state.conditions.is_full(member.disk);
+    if !configuration.leader_member().is_some_and(full) {
+        return Leadership::Settled;
+    }
+    let able = |member: &&Member| {
+        let report = inputs.replica(member);
+        let follows = |r: &ReplicaReport| {
+            r.role == Role::Follower && r.proven && r.is_usable() && r.epoch == configuration.epoch
+        };
+        report.is_some_and(follows) && !full(member) && has_room(inputs, member)
+    };
+    let in_sync = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
+    let Some(member) = in_sync.filter(able).min_by_key(|member| member.replica) else {
+        return Leadership::Settled;
+    };
+    plan.commands.push(Command::Configure {
+        partition: configuration.partition,
+        expected: configuration.epoch,
+        step: Step::Appoint { replica: member.replica },
+        at: inputs.date,
+    });
+    Leadership::Open
+}
+
+/// Whether the node of a member says just now that its disk takes writes.
+fn has_room(inputs: &Inputs<'_>, member: &Member) -> bool {
+    let report = inputs.fresh(member.node).and_then(|report| report.disks.get(&member.disk));
+    report.is_some_and(|disk| matches!(disk.state, DiskState::Ok | DiskState::Low))
 }
 
 /// Whether a leader that says nothing may just not have got that far.

@@ -27,6 +27,7 @@ use crate::detect::{Detector, DiskState, NodeReport, ReplicaReport};
 use crate::state::{Command, Node, Partition, State, VolumeState};
 use std::fmt;
 use std::time::Duration;
+use types::condition::{Key, State as Condition};
 use types::{DiskId, Member, Moment, NodeId, Timestamp};
 
 /// What the planner is told to do by people. Times are how long to wait.
@@ -99,7 +100,11 @@ impl<'a> Inputs<'a> {
         let report = self.fresh(node.id).and_then(|report| report.disks.get(&disk));
         report.is_some_and(|disk| {
             disk.state == DiskState::Ok && disk.free >= self.policy.disk_free_min
-        })
+        }) && self
+            .state
+            .conditions
+            .state(Key::space(disk))
+            .is_none_or(|state| state == Condition::Ok)
     }
 
     /// The partitions that are not being deleted, whose volume is not either.
@@ -172,7 +177,7 @@ fn write_command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
             Ok(())
         }
         Command::Confirm { made } => writeln!(f, "= made: {made:?}"),
-        Command::Forget { gone } => writeln!(f, "- gone: {gone:?}"),
+        Command::Forget { gone, .. } => writeln!(f, "- gone: {gone:?}"),
         Command::PurgeVolume { volume, .. } => writeln!(f, "- {volume:?}: its grace is over"),
         other => writeln!(f, "? {other:?}"),
     }

@@ -19,10 +19,12 @@ use prost::Message as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use types::Moment;
 use wire::control::RaftCall;
 use wire::{Class, Operation, Peers, Reply, Request, Status, control as message};
+use world::World;
 
 /// How long to leave a member alone that could not be reached.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
@@ -35,6 +37,17 @@ pub struct Network {
     /// `host:port` of each member's wire listener.
     pub addresses: Arc<BTreeMap<u64, String>>,
     pub peers: Peers,
+    pub world: World,
+    /// When each of the other members last answered this one.
+    pub answered: Arc<Mutex<BTreeMap<u64, Moment>>>,
+}
+
+impl Network {
+    /// How long ago a member last answered this one; `None` when it never did.
+    pub(crate) fn silence(&self, member: u64) -> Option<Duration> {
+        let answered = self.answered.lock().expect("no holder panics");
+        answered.get(&member).map(|at| self.world.now().since(*at))
+    }
 }
 
 /// The way to one other member.
@@ -88,6 +101,8 @@ impl Connection {
             Err(error @ wire::Error::TimedOut { .. }) => return Err(lost(error.to_string())),
             Err(error) => return Err(gone(error.to_string())),
         };
+        let now = self.network.world.now();
+        self.network.answered.lock().expect("no holder panics").insert(self.target, now);
         let reply: message::RaftReply = reply.decode().map_err(|error| lost(error.to_string()))?;
         let result: Result<R, RaftError<u64, E>> =
             serde_json::from_slice(&reply.data).map_err(|error| lost(error.to_string()))?;

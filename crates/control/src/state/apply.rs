@@ -2,9 +2,12 @@
 
 use super::State;
 use super::command::{Command, DiskOffer, Joined, Outcome, Placement, Refusal, VolumeSpec};
+use super::conditions;
 use super::configure::{self, Step};
+use super::event::Event;
 use super::record::{Disk, Node, Partition, Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
+use types::condition::Key;
 use types::limits::REPLICAS_MAX;
 use types::{
     BootId, ClusterId, Configuration, DiskId, Epoch, Member, NodeId, PartitionId, ReplicaId,
@@ -26,7 +29,7 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
         Command::DeleteVolume { volume, at, grace_ms } => {
             delete_volume(state, *volume, *at, *grace_ms)
         }
-        Command::UndeleteVolume { volume } => undelete_volume(state, *volume),
+        Command::UndeleteVolume { volume, at } => undelete_volume(state, *volume, *at),
         Command::PurgeVolume { volume, at } => purge_volume(state, *volume, *at),
         Command::PlacePartitions { volume, placements } => {
             place_partitions(state, *volume, placements)
@@ -35,7 +38,8 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
             configure_partition(state, *partition, *expected, step, *at)
         }
         Command::Confirm { made } => Ok(confirm(state, made)),
-        Command::Forget { gone } => Ok(forget(state, gone)),
+        Command::Observe { observations } => Ok(conditions::observe(state, observations)),
+        Command::Forget { gone, at } => Ok(forget(state, gone, *at)),
     }
 }
 
@@ -62,9 +66,10 @@ fn join(state: &mut State, life: &Life<'_>, offers: &[DiskOffer]) -> Result<Outc
         return Err(Refusal::breaks("the same disk was offered twice"));
     }
     let known = state.nodes.values().find(|node| node.identity == life.identity);
-    let known = known.map(|node| (node.id, node.joined, node.boot, node.started));
-    let (id, joined, boot, started) =
-        known.unwrap_or_else(|| (state.next_node(), life.at, life.boot, life.at));
+    let known = known.map(|node| (node.id, node.joined, node.boot, node.started, node.life));
+    let (id, joined, boot, started, number) =
+        known.unwrap_or_else(|| (state.next_node(), life.at, life.boot, life.at, 0));
+    let is_same = boot == life.boot && number != 0;
     let node = Node {
         id,
         identity: life.identity,
@@ -73,10 +78,16 @@ fn join(state: &mut State, life: &Life<'_>, offers: &[DiskOffer]) -> Result<Outc
         zone: life.zone.to_owned(),
         joined,
         started: if boot == life.boot { started } else { life.at },
+        life: if is_same { number } else { state.next_life() },
     };
     state.nodes.insert(id, node);
-    let disks = offers.iter().map(|offer| take_disk(state, id, offer)).collect();
-    Ok(Outcome::Joined(Joined { cluster, node: id, disks }))
+    if !is_same {
+        let message = format!("joined from {}", life.address);
+        state.events.push(Event::of("node", format!("node/{id}"), "joined", message, life.at));
+    }
+    let disks: Vec<DiskId> = offers.iter().map(|offer| take_disk(state, id, offer)).collect();
+    let spaces = disks.iter().map(|disk| state.conditions.state(Key::space(*disk))).collect();
+    Ok(Outcome::Joined(Joined { cluster, node: id, disks, spaces }))
 }
 
 fn take_disk(state: &mut State, node: NodeId, offer: &DiskOffer) -> DiskId {
@@ -119,6 +130,8 @@ fn create_volume(
         purge_at: None,
     };
     state.volumes.insert(id, volume.clone());
+    let name = volume.name.clone();
+    state.events.push(Event::of("volume", format!("volume/{id}"), "creating", name, created));
     Ok(Outcome::Volume(Box::new(volume)))
 }
 
@@ -168,8 +181,13 @@ fn delete_volume(
     at: Timestamp,
     grace_ms: u64,
 ) -> Result<Outcome, Refusal> {
-    let record = live_volume(state, volume)?;
-    let placed = record.state == VolumeState::Active;
+    let record = state.volumes.get_mut(&volume).ok_or(Refusal::NoSuchVolume { volume })?;
+    // Whoever deletes it once more chooses another grace. Before graces, replicas went at once.
+    let graced = record.state == VolumeState::Deleting && record.purge_at.is_some();
+    if !record.state.is_live() && !graced {
+        return Err(Refusal::VolumeDeleted { volume });
+    }
+    let placed = record.state != VolumeState::Creating;
     record.state = VolumeState::Deleting;
     record.deleted = Some(at);
     let grace = i64::try_from(grace_ms).unwrap_or(i64::MAX).saturating_mul(NANOS_PER_MILLI);
@@ -179,7 +197,10 @@ fn delete_volume(
     if until == at {
         return purge_volume(state, volume, at);
     }
-    Ok(Outcome::Volume(Box::new(record.clone())))
+    let message = format!("{}; what is in it goes at {until}", record.name);
+    let record = Box::new(record.clone());
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "deleting", message, at));
+    Ok(Outcome::Volume(record))
 }
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
@@ -194,12 +215,19 @@ fn deleting_volume(state: &mut State, volume: VolumeId) -> Result<&mut Volume, R
     }
 }
 
-fn undelete_volume(state: &mut State, volume: VolumeId) -> Result<Outcome, Refusal> {
+fn undelete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
     let record = deleting_volume(state, volume)?;
+    // One whose deletion began before there was a grace has lost replicas already.
+    if record.purge_at.is_none_or(|until| until <= at) {
+        return Err(Refusal::VolumeDeleted { volume });
+    }
     record.state = VolumeState::Active;
     record.deleted = None;
     record.purge_at = None;
-    Ok(Outcome::Volume(Box::new(record.clone())))
+    let record = Box::new(record.clone());
+    let message = format!("{}; its deletion was taken back", record.name);
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "active", message, at));
+    Ok(Outcome::Volume(record))
 }
 
 fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
@@ -208,6 +236,8 @@ fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Ou
         return Err(Refusal::InGrace { volume, until });
     }
     record.state = VolumeState::Purging;
+    let name = record.name.clone();
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "purging", name, at));
     let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
     for partition in state.partitions.values_mut().filter(of_volume) {
         let holders: Vec<Member> = partition.holders().copied().collect();
@@ -216,18 +246,21 @@ fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Ou
         partition.deleted = true;
         partition.configuration.epoch = partition.configuration.epoch.next();
     }
-    bury(state);
+    bury(state, at);
     Ok(Outcome::Volume(Box::new(state.volumes[&volume].clone())))
 }
 
 /// Volumes that are being deleted and have nothing left become tombstones.
-fn bury(state: &mut State) {
+fn bury(state: &mut State, at: Timestamp) {
     state.partitions.retain(|_, p| !(p.deleted && p.doomed.is_empty()));
     let remaining: BTreeSet<VolumeId> =
         state.partitions.values().map(|p| p.configuration.volume).collect();
     for volume in state.volumes.values_mut() {
         if volume.state == VolumeState::Purging && !remaining.contains(&volume.id) {
             volume.state = VolumeState::Deleted;
+            let message = format!("{}; every replica is gone", volume.name);
+            let subject = format!("volume/{}", volume.id);
+            state.events.push(Event::of("volume", subject, "deleted", message, at));
         }
     }
 }
@@ -312,6 +345,7 @@ fn configure_partition(
         state.counters.replica = fresh.0;
     }
     let configuration = Box::new(after.configuration.clone());
+    state.events.push(Event::configured(partition, expected, &configuration, step, at));
     state.partitions.insert(partition, after);
     Ok(Outcome::Configuration(configuration))
 }
@@ -326,13 +360,14 @@ fn confirm(state: &mut State, made: &[(PartitionId, ReplicaId)]) -> Outcome {
     Outcome::Done
 }
 
-fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)]) -> Outcome {
+fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)], at: Timestamp) -> Outcome {
     for (partition, replica) in gone {
         let Some(record) = state.partitions.get_mut(partition) else { continue };
         if record.doomed.remove(replica).is_some() {
             record.made.remove(replica);
+            state.conditions.forget(*partition, *replica);
         }
     }
-    bury(state);
+    bury(state, at);
     Outcome::Done
 }

@@ -6,6 +6,7 @@
 use super::configure::Step;
 use super::record::Volume;
 use serde::{Deserialize, Serialize};
+use types::condition::{Observation, State as Condition};
 use types::volume::{Durability, VolumeKind};
 use types::{
     BootId, ClusterId, Configuration, DiskId, Epoch, NodeId, PartitionId, ReplicaId, Timestamp,
@@ -71,15 +72,6 @@ pub enum Command {
         #[serde(default)]
         grace_ms: u64,
     },
-    /// Takes a deletion back whose grace is not over.
-    UndeleteVolume {
-        volume: VolumeId,
-    },
-    /// Lets go of the bytes of a volume whose grace is over.
-    PurgeVolume {
-        volume: VolumeId,
-        at: Timestamp,
-    },
     /// Gives a volume that is being created all its partitions at once.
     PlacePartitions {
         volume: VolumeId,
@@ -96,9 +88,25 @@ pub enum Command {
     Confirm {
         made: Vec<(PartitionId, ReplicaId)>,
     },
+    /// What was seen to have changed of nodes, disks and replicas.
+    Observe {
+        observations: Vec<Observation>,
+    },
     /// Doomed replicas whose nodes say that they are gone.
     Forget {
         gone: Vec<(PartitionId, ReplicaId)>,
+        #[serde(default)]
+        at: Timestamp,
+    },
+    /// Takes a deletion back whose grace is not over.
+    UndeleteVolume {
+        volume: VolumeId,
+        at: Timestamp,
+    },
+    /// Lets go of the bytes of a volume whose grace is over.
+    PurgeVolume {
+        volume: VolumeId,
+        at: Timestamp,
     },
 }
 
@@ -109,6 +117,9 @@ pub struct Joined {
     pub node: NodeId,
     /// In the order of the offer.
     pub disks: Vec<DiskId>,
+    /// What is on record of the space of each; `None` when nothing is.
+    #[serde(default)]
+    pub spaces: Vec<Option<Condition>>,
 }
 
 /// What a command did.
@@ -137,10 +148,6 @@ pub enum Refusal {
     NoSuchVolume { volume: VolumeId },
     #[error("volume {volume} was deleted")]
     VolumeDeleted { volume: VolumeId },
-    #[error("volume {volume} is not being deleted: it is {state}")]
-    NotDeleting { volume: VolumeId, state: String },
-    #[error("the grace of volume {volume} lasts until {until}")]
-    InGrace { volume: VolumeId, until: Timestamp },
     #[error("a volume cannot shrink: its capacity is {current} bytes, {asked} were asked for")]
     Shrink { current: u64, asked: u64 },
     #[error("volume {volume} has its partitions already")]
@@ -152,6 +159,10 @@ pub enum Refusal {
     /// The change, or what it asks for, would break a promise.
     #[error("{reason}")]
     Breaks { reason: String },
+    #[error("volume {volume} is not being deleted: it is {state}")]
+    NotDeleting { volume: VolumeId, state: String },
+    #[error("the grace of volume {volume} lasts until {until}")]
+    InGrace { volume: VolumeId, until: Timestamp },
 }
 
 impl Refusal {

@@ -14,7 +14,9 @@
 //! - the record of a partition outlives every replica of it that was ever made
 
 pub mod command;
+pub mod conditions;
 pub mod configure;
+pub mod event;
 pub mod record;
 
 mod apply;
@@ -23,7 +25,9 @@ pub(crate) use apply::check_spec;
 mod tests;
 
 pub use command::{Command, Outcome, Refusal};
+pub use conditions::Conditions;
 pub use configure::Step;
+pub use event::{Event, Events};
 pub use record::{Disk, Node, Partition, Spare, Volume, VolumeState};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +45,9 @@ pub struct Counters {
     pub volume: u64,
     pub partition: u64,
     pub replica: u64,
+    /// Lives of nodes.
+    #[serde(default)]
+    pub life: u64,
 }
 
 fn draw(counter: &mut u64) -> u64 {
@@ -60,6 +67,12 @@ pub struct State {
     /// Deleted volumes stay, as tombstones: that a volume is gone is a fact people ask for.
     pub volumes: BTreeMap<VolumeId, Volume>,
     pub partitions: BTreeMap<PartitionId, Partition>,
+    /// What is known of nodes, disks and replicas, as far as it was ever other than well.
+    #[serde(default)]
+    pub conditions: Conditions,
+    /// The last things that happened.
+    #[serde(default)]
+    pub events: Events,
 }
 
 impl Default for State {
@@ -72,6 +85,8 @@ impl Default for State {
             disks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            conditions: Conditions::default(),
+            events: Events::default(),
         }
     }
 }
@@ -172,6 +187,10 @@ impl State {
 
     fn next_partition(&mut self) -> PartitionId {
         PartitionId(draw(&mut self.counters.partition))
+    }
+
+    fn next_life(&mut self) -> u64 {
+        draw(&mut self.counters.life)
     }
 
     fn next_replica(&mut self) -> ReplicaId {

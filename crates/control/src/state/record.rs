@@ -21,6 +21,9 @@ pub struct Node {
     pub joined: Timestamp,
     /// When this life of it joined.
     pub started: Timestamp,
+    /// Which life this is, counted over all nodes; zero on records from before lives were counted.
+    #[serde(default)]
+    pub life: u64,
 }
 
 /// A disk that some node offered.

@@ -1,6 +1,6 @@
 //! Clients, as people see them.
 
-use super::{Sight, millis};
+use super::{Sight, Source, millis};
 use crate::attached::Attachment;
 use serde::{Deserialize, Serialize};
 use types::Timestamp;
@@ -25,6 +25,16 @@ pub struct ClientView {
     pub age_ms: u64,
     /// Bytes that were written and are in this client only, when it was last heard of.
     pub dirty_bytes: u64,
+}
+
+/// Who has which volume open, by the clients' own word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientsView {
+    pub view: Source,
+    /// Whether everybody had the time to say that they are there. Not so just after a change of the
+    /// leader: then some may be missing.
+    pub complete: bool,
+    pub items: Vec<ClientView>,
 }
 
 /// Computes the view of a client.

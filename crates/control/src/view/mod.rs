@@ -7,6 +7,7 @@
 //! milliseconds.
 
 pub mod client;
+pub mod condition;
 pub mod node;
 pub mod partition;
 pub mod volume;
@@ -14,7 +15,8 @@ pub mod volume;
 #[cfg(test)]
 mod tests;
 
-pub use client::ClientView;
+pub use client::{ClientView, ClientsView};
+pub use condition::ConditionView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
 pub use volume::{VolumeStatus, VolumeView};
@@ -150,6 +152,29 @@ pub struct StatusView {
     pub partitions: Tally,
     /// What should be done and cannot, and why. `null` when this member cannot tell.
     pub residue: Option<Vec<String>>,
+    /// Every condition on record that is not well, worst first.
+    #[serde(default)]
+    pub unwell: Vec<ConditionView>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    pub cursor: u64,
+    pub at: String,
+    pub kind: String,
+    pub subject: String,
+    pub from: String,
+    pub to: String,
+    pub message: String,
+}
+
+/// What happened after a cursor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsView {
+    /// Where to go on from; the same for every member.
+    pub cursor: u64,
+    pub events: Vec<EventView>,
 }
 
 /// Counts statuses.

@@ -1,10 +1,11 @@
 //! Nodes and disks, as people see them.
 
-use super::{Sight, millis, status};
+use super::{ConditionView, Sight, condition, millis, status};
 use crate::detect::{self, DiskState};
 use crate::state::{Disk, Node};
 use serde::{Deserialize, Serialize};
 use types::DiskId;
+use types::condition::{Key, State};
 
 status! {
     /// Whether a node is there.
@@ -50,6 +51,9 @@ pub struct NodeView {
     pub replicas: usize,
     /// Partitions it leads, by the record.
     pub leads: usize,
+    /// Everything that is known of it and of its disks.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
 }
 
 /// One disk.
@@ -68,6 +72,9 @@ pub struct DiskView {
     pub age_ms: Option<u64>,
     /// Replicas on record there, those to be deleted too.
     pub replicas: usize,
+    /// Everything that is known of it, and whether its node is there.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
 }
 
 /// Computes the view of a node.
@@ -98,6 +105,7 @@ pub fn node(sight: &Sight<'_>, node: &Node) -> NodeView {
         disks: sight.state.disks.values().filter(here).map(|disk| disk.id.0).collect(),
         replicas: members().filter(|member| member.node == node.id).count(),
         leads: sight.state.partitions.values().filter(leads).count(),
+        conditions: condition::of_node(sight, node),
     }
 }
 
@@ -108,14 +116,15 @@ pub fn disk(sight: &Sight<'_>, disk: &Disk) -> DiskView {
     let fresh = sight.fresh(disk.node).and_then(|(report, _)| report.disks.get(&disk.id));
     DiskView {
         id: disk.id.0,
-        status: fresh.map_or(DiskStatus::Unknown, disk_status),
-        reason: fresh.map(|disk| disk.reason.clone()).unwrap_or_default(),
+        status: disk_status(sight, disk.id, fresh),
+        reason: disk_reason(sight, disk.id, fresh),
         node: disk.node.0,
         label: disk.label.clone(),
         capacity_bytes: disk.capacity,
         free_bytes: fresh.map(|disk| disk.free),
         age_ms: report.map(|(_, age)| millis(age)),
         replicas: replicas_on(sight, disk.id),
+        conditions: condition::of_disk(sight, disk.id, disk.node),
     }
 }
 
@@ -124,12 +133,29 @@ fn replicas_on(sight: &Sight<'_>, disk: DiskId) -> usize {
     holders.filter(|member| member.disk == disk).count()
 }
 
-fn disk_status(report: &detect::DiskReport) -> DiskStatus {
-    match report.state {
-        DiskState::Unspecified => DiskStatus::Unknown,
-        DiskState::Ok => DiskStatus::Ok,
-        DiskState::Low => DiskStatus::Low,
-        DiskState::Full => DiskStatus::Full,
-        DiskState::Failed => DiskStatus::Failed,
+/// In this order: what is on record as broken or full stays so however old the last report is, because
+/// nothing has proved otherwise; then, without a fresh report nobody can tell; then the worse of what is
+/// on record and what the node says just now.
+fn disk_status(sight: &Sight<'_>, disk: DiskId, fresh: Option<&detect::DiskReport>) -> DiskStatus {
+    let conditions = &sight.state.conditions;
+    let says = fresh.map(|report| report.state);
+    let (health, space) = (conditions.state(Key::health(disk)), conditions.state(Key::space(disk)));
+    match (says, health, space) {
+        (Some(DiskState::Failed), _, _) | (_, Some(State::Failed), _) => DiskStatus::Failed,
+        (Some(DiskState::Full), _, _) | (_, _, Some(State::Full)) => DiskStatus::Full,
+        (None | Some(DiskState::Unspecified), _, _) => DiskStatus::Unknown,
+        (Some(DiskState::Low), _, _) | (_, _, Some(State::Low)) => DiskStatus::Low,
+        (Some(DiskState::Ok), _, _) => DiskStatus::Ok,
     }
+}
+
+/// Why a disk is not well: what its node says, or what is on record.
+fn disk_reason(sight: &Sight<'_>, disk: DiskId, fresh: Option<&detect::DiskReport>) -> String {
+    if let Some(says) = fresh.map(|report| &report.reason).filter(|reason| !reason.is_empty()) {
+        return says.clone();
+    }
+    let keys = [Key::health(disk), Key::space(disk)];
+    let mut records = keys.iter().filter_map(|key| sight.state.conditions.get(*key));
+    let unwell = records.find(|record| record.state != State::Ok);
+    unwell.map(|record| record.evidence.to_string()).unwrap_or_default()
 }

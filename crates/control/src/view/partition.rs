@@ -1,6 +1,6 @@
 //! Partitions and their replicas, as people see them.
 
-use super::{Sight, millis, status};
+use super::{ConditionView, Sight, condition, millis, status};
 use crate::detect::{ReplicaState, Role};
 use crate::state::Partition;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ status! {
         Degraded => "degraded",
         /// Too few replicas are in sync for writes; reads go on.
         ReadOnly => "read-only",
+        /// Its disks are out of space: no writes; reads and deletes go on.
+        Full => "full",
         /// The control plane gave it a leader that has not said yet that it leads.
         Starting => "starting",
         /// Its volume was deleted; its replicas are going.
@@ -42,6 +44,9 @@ pub struct PartitionView {
     pub in_sync: Vec<u64>,
     pub catching_up: Vec<u64>,
     pub replicas: Vec<ReplicaView>,
+    /// Everything that is known of what it stands on; what is not well comes first.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
 }
 
 /// One replica of a partition.
@@ -82,6 +87,7 @@ pub fn partition(sight: &Sight<'_>, partition: &Partition) -> PartitionView {
         in_sync: configuration.in_sync.iter().map(|replica| replica.0).collect(),
         catching_up: configuration.catching_up.iter().map(|replica| replica.0).collect(),
         replicas,
+        conditions: condition::of_partition(sight, partition),
     }
 }
 
@@ -105,10 +111,10 @@ pub fn status_of(sight: &Sight<'_>, partition: &Partition) -> (PartitionStatus, 
     let status = match report.replicas.get(&leader.replica) {
         None if partition.made.contains(&leader.replica) => PartitionStatus::Leaderless,
         None => PartitionStatus::Starting,
+        // A replica that could not even be opened knows no epoch: this comes first.
+        Some(replica) if !replica.is_usable() => PartitionStatus::Leaderless,
         Some(replica) if replica.epoch < configuration.epoch => PartitionStatus::Starting,
-        Some(replica) if replica.role != Role::Leader || !replica.is_usable() => {
-            PartitionStatus::Leaderless
-        }
+        Some(replica) if replica.role != Role::Leader => PartitionStatus::Leaderless,
         Some(_) => serving(sight, configuration),
     };
     (status, Some(age))
@@ -117,13 +123,25 @@ pub fn status_of(sight: &Sight<'_>, partition: &Partition) -> (PartitionStatus, 
 /// The status of a partition whose leader leads.
 fn serving(sight: &Sight<'_>, configuration: &Configuration) -> PartitionStatus {
     let wanted = sight.state.volumes.get(&configuration.volume).map_or(0, |v| v.replicas);
-    if !configuration.accepts_writes() {
+    if is_out_of_space(sight, configuration) {
+        PartitionStatus::Full
+    } else if !configuration.accepts_writes() {
         PartitionStatus::ReadOnly
     } else if good(sight, configuration) < usize::from(wanted) {
         PartitionStatus::Degraded
     } else {
         PartitionStatus::Healthy
     }
+}
+
+/// Whether its leader takes no writes for want of room: on its own disk, or on so many of its followers'
+/// that too few would be left. The leader goes by the same rule.
+fn is_out_of_space(sight: &Sight<'_>, configuration: &Configuration) -> bool {
+    let members = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
+    let (full, roomy): (Vec<&Member>, Vec<&Member>) =
+        members.partition(|member| condition::is_full(sight, member));
+    full.iter().any(|member| configuration.leader == Some(member.replica))
+        || (!full.is_empty() && roomy.len() < usize::from(configuration.in_sync_min))
 }
 
 /// How many replicas are in sync and do not say that something is wrong with them.

@@ -160,7 +160,7 @@ fn a_deleted_volume_is_shown_as_what_it_is() {
     let detector = heard(vec![replica(Role::Leader, ReplicaState::Ok)], DiskState::Ok);
     let sight = sight(&state, &detector, Duration::ZERO);
     let view = volume::volume(&sight, &state.volumes[&VolumeId(1)]);
-    assert_eq!((view.status, view.deleted.is_some()), (VolumeStatus::Deleting, true));
+    assert_eq!((view.status, view.deleted.is_some()), (VolumeStatus::Purging, true));
     let view = partition::partition(&sight, &state.partitions[&PartitionId(1)]);
     assert_eq!(
         (view.status, view.replicas[0].place.as_str()),

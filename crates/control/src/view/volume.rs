@@ -14,6 +14,8 @@ status! {
         Degraded => "degraded",
         /// Some of it takes no writes.
         ReadOnly => "read-only",
+        /// Some of it is out of space.
+        Full => "full",
         /// Some of it has just been given a leader.
         Starting => "starting",
         /// Its partitions have no place yet.
@@ -90,6 +92,7 @@ fn worst(volume: &Volume, worst: Option<PartitionStatus>) -> VolumeStatus {
             PartitionStatus::Healthy => VolumeStatus::Healthy,
             PartitionStatus::Degraded => VolumeStatus::Degraded,
             PartitionStatus::ReadOnly => VolumeStatus::ReadOnly,
+            PartitionStatus::Full => VolumeStatus::Full,
             PartitionStatus::Starting => VolumeStatus::Starting,
             PartitionStatus::Deleting => VolumeStatus::Purging,
             PartitionStatus::Unknown => VolumeStatus::Unknown,

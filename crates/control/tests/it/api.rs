@@ -45,8 +45,21 @@ async fn errors_say_what_and_what_to_do() {
     let grow = json!({ "capacity_bytes": 1u64 << 40 });
     let (status, answer) = json(admin, "POST", "/v1/volumes/main/expand", Some(grow)).await;
     assert_eq!((status, &answer["item"]["capacity_bytes"]), (200, &json!(1u64 << 40)));
-    assert_eq!(json(admin, "DELETE", "/v1/volumes/main", None).await.0, 200);
-    let (status, answer) = json(admin, "DELETE", "/v1/volumes/1", None).await;
+    let (status, answer) = json(admin, "POST", "/v1/volumes/main/undelete", None).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("not-deleting")));
+    for wrong in ["grace_s=-1", "grace_s=99999999", "grace=1", "force=maybe"] {
+        let path = format!("/v1/volumes/main?{wrong}");
+        assert_eq!(json(admin, "DELETE", &path, None).await.0, 400, "{wrong}");
+    }
+    let (status, answer) = json(admin, "DELETE", "/v1/volumes/main", None).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (503, &json!("clients-unknown")),
+        "it just began to lead"
+    );
+    let now = "/v1/volumes/1?force=true&grace_s=0";
+    assert_eq!(json(admin, "DELETE", now, None).await.0, 200);
+    let (status, answer) = json(admin, "DELETE", now, None).await;
     assert_eq!((status, &answer["code"]), (410, &json!("deleted")));
     drop(node);
 }
@@ -63,6 +76,27 @@ async fn a_token_keeps_strangers_out() {
     }
     assert_eq!(request(admin, "GET", "/v1/status", Some("secret"), None).await.0, 200);
     assert_eq!(request(admin, "GET", "/healthz", None, None).await, (200, "ok\n".to_owned()));
+}
+
+/// Whoever has a certificate may speak to a member; orders take the token on that way, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_keeps_strangers_out_of_what_is_passed_on() {
+    let cluster = Cluster::start_with(1, Some("secret")).await;
+    cluster.leader().await;
+    let world = world::World::real(world::net::Net::tcp());
+    let peers = wire::Peers::new(world, wire::Hub::default(), Default::default());
+    let ask = async |token: &str| {
+        let (method, path) = ("GET".to_owned(), "/v1/status".to_owned());
+        let body = Default::default();
+        let admin = wire::control::Admin { method, path, body, token: token.to_owned() };
+        let request = wire::Request::new(wire::Operation::ControlAdmin).message(&admin);
+        peers.call(&cluster.controls()[0], request).await
+    };
+    for token in ["", "wrong", "secrets"] {
+        let refused = ask(token).await.unwrap_err();
+        assert_eq!(refused.status(), Some(wire::Status::Invalid), "{refused}");
+    }
+    ask("secret").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,7 +119,28 @@ async fn any_member_answers_people() {
     assert_eq!((status, &answer["item"]["status"]), (200, &json!("unknown")));
     assert_eq!(answer["view"]["member"], follower);
     assert!(answer["view"]["age_ms"].as_u64().unwrap() >= 1000);
-    let (status, answer) = json(&admin, "DELETE", "/v1/volumes/main", None).await;
+    let (status, answer) = json(&admin, "DELETE", "/v1/volumes/main?force=true", None).await;
     assert_eq!((status, &answer["code"]), (503, &json!("no-leader")));
+    drop(nodes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_gone_is_shown_as_silent_within_seconds() {
+    let (mut cluster, nodes) = with_volume(3).await;
+    let leader = cluster.leader().await;
+    let gone = *cluster.members.keys().find(|id| **id != leader).unwrap();
+    let admin = cluster.admin(leader).to_owned();
+    let statuses = async || {
+        let (_, answer) = json(&admin, "GET", "/v1/members", None).await;
+        let members = answer["items"].as_array().unwrap().clone();
+        let status = |member: &serde_json::Value| member["status"].as_str().unwrap().to_owned();
+        let of = |member: &serde_json::Value| (member["id"].as_u64().unwrap(), status(member));
+        members.iter().map(of).collect::<std::collections::BTreeMap<u64, String>>()
+    };
+    assert_eq!(statuses().await[&gone], "follower");
+    cluster.stop_member(gone).await;
+    // Nothing is written meanwhile, so nobody falls behind.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(statuses().await[&gone], "silent");
     drop(nodes);
 }

@@ -124,6 +124,7 @@ impl Inner {
                 free: 1 << 40,
                 total: 1 << 40,
                 reason: String::new(),
+                space: None,
             }],
             replicas: self.replicas.iter().map(report).collect(),
         }

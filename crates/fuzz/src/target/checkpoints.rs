@@ -50,6 +50,7 @@ fn seeds() -> Vec<Vec<u8>> {
         history: vec![1, 1, 3, 500, 4, 800],
         synced: 900,
         segment_min: 2,
+        log_start: 400,
     };
     let state = ReplicaState { life: 3, epoch: 4, proven_boot: 77, kind: 1, ..Default::default() };
     let identity = Identity { identity: 1, cluster: 2, number: 3 };

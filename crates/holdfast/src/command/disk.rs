@@ -1,9 +1,10 @@
 //! `holdfast disk`
 
+use super::conditions;
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
-use crate::output::{self, age, or_dash};
+use crate::output::{self, Format, age, or_dash};
 use crate::size;
 use clap::{Args, Subcommand};
 use control::view::{DiskView, Item, List as ListOf};
@@ -75,6 +76,10 @@ impl Show {
             ("free", or_dash(disk.free_bytes.map(size::show))),
             ("replicas", disk.replicas.to_string()),
         ];
-        output::show(self.remote.output, &disk, &rows)
+        output::show(self.remote.output, &disk, &rows)?;
+        if self.remote.output == Format::Json {
+            return Ok(());
+        }
+        conditions::print("conditions", &disk.conditions)
     }
 }

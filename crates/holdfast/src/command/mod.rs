@@ -1,7 +1,10 @@
 //! The commands, one file per group.
 
 pub(crate) mod ca;
+pub(crate) mod client;
+pub(crate) mod conditions;
 pub(crate) mod disk;
+pub(crate) mod events;
 pub(crate) mod fsck;
 pub(crate) mod inspect;
 pub(crate) mod mount;

@@ -1,6 +1,6 @@
 //! `holdfast mount` and `holdfast unmount`.
 
-use super::up::{mount_name, wait_for_signal};
+use super::up::{close, mount_name, wait_for_signal};
 use crate::cli::Direct;
 use crate::exit::{Exit, Failure, Result};
 use crate::{logging, output};
@@ -37,6 +37,9 @@ pub(crate) struct Unmount {
 
 impl Mount {
     pub(crate) fn run(self) -> Result {
+        mount::remove_dead(&self.folder).map_err(|error| {
+            failed(format!("cannot unmount {}: {error}", self.folder.display()))
+        })?;
         if !self.foreground {
             return self.run_behind();
         }
@@ -72,10 +75,9 @@ impl Mount {
         output::talk(&format!("{} is mounted on {}", self.volume, self.folder.display()));
         tokio::select! {
             signal = wait_for_signal() => signal.map_err(|error| failed(error.to_string()))?,
-            () = mounted.wait() => {}
+            _ = mounted.wait() => {}
         }
-        let closed = mounted.close().await;
-        closed.map_err(|error| failed(format!("what was written is not all safe: {error}")))
+        close(mounted).await
     }
 
     /// Starts a process of its own that serves the mount, and waits until it is there.

@@ -1,9 +1,10 @@
 //! `holdfast node`
 
+use super::conditions;
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
-use crate::output::{self, age};
+use crate::output::{self, Format, age};
 use clap::{Args, Subcommand};
 use control::view::{Item, List as ListOf, NodeView};
 
@@ -80,6 +81,10 @@ impl Show {
             ("joined", node.joined.clone()),
             ("started", node.started.clone()),
         ];
-        output::show(self.remote.output, &node, &rows)
+        output::show(self.remote.output, &node, &rows)?;
+        if self.remote.output == Format::Json {
+            return Ok(());
+        }
+        conditions::print("conditions", &node.conditions)
     }
 }

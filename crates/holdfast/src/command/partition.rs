@@ -1,5 +1,6 @@
 //! `holdfast partition`
 
+use super::conditions;
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
@@ -114,6 +115,7 @@ impl Show {
                 or_dash(replica.committed),
                 or_dash(replica.bytes.map(size::show)),
             ]
-        })
+        })?;
+        conditions::print("conditions, what is not well first", &item.conditions)
     }
 }

@@ -1,6 +1,7 @@
 //! `holdfast server`
 
 use super::up::wait_for_signal;
+use crate::config::disk::Disk;
 use crate::config::{self, Config, Role};
 use crate::exit::{Exit, Failure, Result};
 use crate::tls::Identity;
@@ -10,6 +11,7 @@ use clap::Args;
 use control::http::HttpServer;
 use holdfast::embedded::{open_disk, storage};
 use holdfast::metrics::Registry;
+use node::DiskConfig;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wire::Hub;
@@ -125,10 +127,15 @@ impl Host {
 
     async fn node(&self, config: &Config) -> anyhow::Result<node::Node> {
         let folders = match config.node.disks.as_slice() {
-            [] => vec![config.data.join("disk")],
+            [] => vec![Disk::Folder(config.data.join("disk"))],
             disks => disks.to_vec(),
         };
-        let open = |folder: std::path::PathBuf| self.world.blocking(move || storage(&folder));
+        let open = |disk: Disk| {
+            self.world.blocking(move || {
+                let watermarks = disk.watermarks().map_err(anyhow::Error::msg)?;
+                Ok::<_, anyhow::Error>(DiskConfig { watermarks, ..storage(disk.path())? })
+            })
+        };
         let disks = futures::future::try_join_all(folders.into_iter().map(open)).await;
         let members = config.cluster.members.iter().map(|member| member.wire.clone()).collect();
         let started = node::Node::start(node::Config {
@@ -141,6 +148,7 @@ impl Host {
             advertise: config.node.address.clone().unwrap_or_default(),
             members,
             zone: config.node.zone.clone(),
+            upkeep: node::upkeep::Upkeep::default(),
         });
         let node = started.await?;
         self.registry.add_node(&node);

@@ -1,5 +1,6 @@
 //! `holdfast status`
 
+use super::conditions;
 use crate::cli::Remote;
 use crate::exit::Result;
 use crate::output::{self, Format, or_dash};
@@ -39,6 +40,7 @@ impl Status {
                 or_dash(member.behind),
             ]
         })?;
+        conditions::print("not well:", &item.unwell)?;
         residue(item.residue.as_deref())
     }
 }

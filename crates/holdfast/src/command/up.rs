@@ -56,15 +56,15 @@ impl Up {
         wait_for_signal().await.map_err(|error| failed(&error.to_string()))?;
         output::talk("stopping");
         if let Some(mount) = mount {
-            let closed = mount.close().await;
-            closed
-                .map_err(|error| failed(&format!("what was written is not all safe: {error}")))?;
+            close(mount).await?;
         }
         cluster.stop().await;
         Ok(())
     }
 
     async fn mount(&self, cluster: &Embedded, path: PathBuf) -> Result<Mount> {
+        mount::remove_dead(&path)
+            .map_err(|error| failed(&format!("cannot unmount {}: {error}", path.display())))?;
         std::fs::create_dir_all(&path)
             .map_err(|error| failed(&format!("cannot make {}: {error}", path.display())))?;
         let options = client::Options { name: mount_name(&path), ..client::Options::default() };
@@ -77,8 +77,8 @@ impl Up {
     fn introduce(&self, cluster: &Embedded) -> Result {
         let admin = cluster.member.admin_address();
         output::data(&format!("control plane  http://{admin}  {}", self.path("control")))?;
-        for node in &cluster.nodes {
-            let folder = self.path(&format!("node-{}", node.id()));
+        for (number, node) in (1..).zip(&cluster.nodes) {
+            let folder = self.path(&format!("node-{number}"));
             output::data(&format!("node {}         {}  {folder}", node.id(), node.address()))?;
         }
         let place = self.mount.as_ref().map(|path| path.display().to_string());
@@ -110,6 +110,32 @@ impl Up {
         self.data.join(part).display().to_string()
     }
 }
+
+/// Unmounts and writes back, unless a second signal says that it takes too long.
+pub(crate) async fn close(mount: Mount) -> Result {
+    let long = tokio::time::sleep(CLOSE_PATIENCE);
+    let closing = mount.close();
+    tokio::pin!(closing, long);
+    let mut told = false;
+    let closed = loop {
+        tokio::select! {
+            closed = &mut closing => break closed,
+            () = &mut long, if !told => {
+                told = true;
+                output::talk("still writing back what is buffered: the cluster does not take it; \
+                              Ctrl-C again gives up and loses it");
+            }
+            signal = wait_for_signal() => {
+                signal.map_err(|error| failed(&error.to_string()))?;
+                return Err(failed("given up: what was not written back is lost"));
+            }
+        }
+    };
+    closed.map_err(|error| failed(&format!("what was written is not all safe: {error}")))
+}
+
+/// How long closing may take before a person is told what it waits for.
+const CLOSE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Who holds a mount, for people who list clients.
 pub(crate) fn mount_name(path: &std::path::Path) -> String {

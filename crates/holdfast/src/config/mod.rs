@@ -3,12 +3,14 @@
 //! One definition: the commented example is parsed by a test and equals the defaults, so it cannot
 //! drift from the code.
 
+pub(crate) mod disk;
 pub(crate) mod listen;
 
 use crate::exit::{Exit, Failure, Result};
 use crate::file;
 use crate::tls::{self, Identity};
 use control::plan::Policy;
+use disk::Disk;
 use listen::{Door, Guard};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -82,7 +84,7 @@ pub(crate) struct Node {
     pub(crate) metrics_listen: Option<String>,
     pub(crate) zone: String,
     /// Folders; `disk` within `data` unless said.
-    pub(crate) disks: Vec<PathBuf>,
+    pub(crate) disks: Vec<Disk>,
 }
 
 /// Certificates of this host.
@@ -172,6 +174,9 @@ impl Config {
             listen::check(Door::Wire, &self.node.listen, Guard { tls, token: false })?;
             if let Some(address) = &self.node.metrics_listen {
                 listen::check(Door::Wire, address, Guard { tls, token: false })?;
+            }
+            for disk in &self.node.disks {
+                disk.watermarks()?;
             }
             if self.cluster.members.is_empty() {
                 return Err("cluster.members is empty: a node must find a control plane".to_owned());
@@ -272,6 +277,19 @@ mod tests {
         ] {
             let error = Config::parse(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_disk_may_have_watermarks_of_its_own() {
+        let text = "[node]\ndisks = ['/a', { path = '/b', reserve = '2GiB', low = '9GiB' }]";
+        let disks = Config::parse(text).unwrap().node.disks;
+        assert_eq!(disks[0].watermarks().unwrap(), node::space::Watermarks::default());
+        let chosen = node::space::Watermarks { reserve: Some(2 << 30), low: Some(9 << 30) };
+        assert_eq!(disks[1].watermarks().unwrap(), chosen);
+        for wrong in ["reserve = '2GiB', low = '1GiB'", "reserve = 'much'", "reserved = '1GiB'"] {
+            let text = format!("[node]\ndisks = [{{ path = '/b', {wrong} }}]");
+            assert!(Config::parse(&text).is_err(), "{wrong}");
         }
     }
 

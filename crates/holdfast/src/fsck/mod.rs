@@ -106,7 +106,7 @@ impl Check<'_> {
                 match self.asker.namespace(replica).await {
                     Ok(answer) => answers.push((replica, answer)),
                     Err(reason) if attempt == ATTEMPTS_MAX => {
-                        self.finding(Kind::Damaged, replica, 0, reason);
+                        self.unknown(replica.partition.0, Some(replica), reason);
                     }
                     Err(_) => {}
                 }

@@ -58,6 +58,7 @@ fn checkpoint(checkpoint: &Checkpoint) -> Value {
         "sequence": checkpoint.sequence, "epoch": checkpoint.epoch,
         "segment": checkpoint.segment, "offset": checkpoint.offset,
         "synced": checkpoint.synced, "segment_min": checkpoint.segment_min,
+        "log_start": checkpoint.log_start,
         "history": checkpoint.history.chunks_exact(2).map(|first| json!({
             "epoch": first[0], "first_sequence": first[1],
         })).collect::<Vec<_>>(),

@@ -51,6 +51,13 @@ impl Mounted {
         assert!(status.success(), "{status}: {said}");
     }
 
+    /// Ends at once and leaves everything as it is, the mount too.
+    pub(super) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        // What is left of it is not taken away here.
+    }
+
     fn interrupt(&self) {
         let pid = self.process.id().to_string();
         let _ = Command::new("kill").args(["-INT", &pid]).status();

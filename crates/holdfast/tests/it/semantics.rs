@@ -131,3 +131,80 @@ async fn a_direct_write_is_seen_by_others_at_once() {
     assert_eq!(other.read(0, 4096).await.unwrap(), vec![2; 4096], "it is open already");
     cluster.stop().await;
 }
+
+/// Another mount appends to the file at the moment; whoever wrote to it plainly waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_waits_for_who_appends() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "v", ROOM).await;
+    let (one, two) = (open(&cluster, "v").await, open(&cluster, "v").await);
+    let first = create(&one, "log").await;
+    let second = reopen(&two, "log").await;
+    second.write(0, Bytes::from_static(b"plain")).await.unwrap();
+    first.append(Bytes::from_static(b"appended")).await.unwrap();
+    second.sync().await.expect("a flush waits");
+    cluster.stop().await;
+}
+
+/// What was written and closed is synced by whoever opens the file again and asks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_covers_what_was_written_before_the_file_was_opened() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "v", ROOM).await;
+    let one = open(&cluster, "v").await;
+    let of_node =
+        |node: &node::Node| node.counters().syncs.load(std::sync::atomic::Ordering::Relaxed);
+    let syncs = || cluster.nodes.iter().map(of_node).sum::<u64>();
+    let file = create(&one, "f").await;
+    file.write(0, Bytes::from(vec![1; 3 << 20])).await.unwrap();
+    file.flush().await.unwrap();
+    file.close();
+    let again = reopen(&one, "f").await;
+    let before = syncs();
+    again.sync().await.unwrap();
+    assert!(
+        syncs() - before >= 6,
+        "three logs of names and three of data, not {}",
+        syncs() - before
+    );
+    cluster.stop().await;
+}
+
+/// What nobody flushes is told to the namespace within seconds: the mount may die at any time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_and_kept_open_is_seen_within_seconds() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "v", ROOM).await;
+    let (one, two) = (open(&cluster, "v").await, open(&cluster, "v").await);
+    let file = create(&one, "kept-open").await;
+    file.write(0, Bytes::from(vec![7; 3 << 20])).await.unwrap();
+    let begun = std::time::Instant::now();
+    let seen = async || {
+        let file = reopen(&two, "kept-open").await;
+        file.close();
+        file.size()
+    };
+    while seen().await < 3 << 20 {
+        assert!(begun.elapsed() < 3 * types::limits::CLIENT_SESSION_RENEWAL, "nobody says so");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    cluster.stop().await;
+}
+
+/// Files with little in them do not keep the room that another one waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_files_with_little_buffered_hold_nobody_up() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "v", ROOM).await;
+    let one = open(&cluster, "v").await;
+    let each = (1 << 20) - 4096;
+    let mut files = Vec::new();
+    for number in 0..types::limits::CLIENT_DIRTY_BYTES_MAX / each + 4 {
+        let file = create(&one, &format!("f{number}")).await;
+        let write = file.write(0, Bytes::from(vec![1; each]));
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, write).await.expect("nobody waits for ever").unwrap();
+        files.push(file);
+    }
+    cluster.stop().await;
+}

@@ -61,7 +61,7 @@ async fn buffered_data_survives_the_end_of_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_locks_are_told_once() {
+async fn lost_locks_are_told_once_to_each() {
     let data = tempfile::tempdir().unwrap();
     let cluster = start_with(data.path(), "v", 1 << 30).await;
     let (volume, other) = (open(&cluster, "v").await, open(&cluster, "v").await);
@@ -72,13 +72,20 @@ async fn lost_locks_are_told_once() {
         matches!(&refused, Err(Error::Refused(f)) if f.kind() == FailureKind::Locked),
         "{refused:?}"
     );
+    let looks_only = reopen(&volume, "f").await;
     expire(&cluster, &volume).await;
     other.set_lock(file.inode(), lock(2, LockMode::Exclusive)).await.unwrap();
     eventually("a new session", SOON, || async { volume.sessions_lost() == 1 }).await;
     file.write(0, Bytes::from_static(b"x")).await.unwrap();
-    assert!(matches!(file.flush().await, Err(Error::SessionEnded)));
+    let told = looks_only.flush().await;
+    assert!(matches!(told, Err(Error::SessionEnded)), "{told:?}");
+    looks_only.close();
+    let told = file.flush().await;
+    assert!(matches!(told, Err(Error::SessionEnded)), "whoever else was told: {told:?}");
     assert_eq!(reopen(&other, "f").await.size(), 1, "written nevertheless");
     file.flush().await.unwrap();
+    let told = volume.set_lock(file.inode(), lock(1, LockMode::Shared)).await;
+    assert!(matches!(told, Err(Error::SessionEnded)), "who locks is told as well: {told:?}");
     let refused = volume.set_lock(file.inode(), lock(1, LockMode::Shared)).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "it is the other's now: {refused:?}");
     cluster.stop().await;

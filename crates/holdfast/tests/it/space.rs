@@ -41,6 +41,14 @@ async fn a_volume_is_full_at_its_capacity_and_space_comes_back() {
     assert!(written >= CAPACITY - 64 * MIB, "full too early: {written}");
     file.flush().await.unwrap();
     assert_eq!(used(&other).await, written);
+    // What is there can be written over; that needs no space.
+    for offset in [0, 12_345, written - MIB] {
+        file.write(offset, Bytes::from(vec![7; MIB as usize])).await.unwrap();
+    }
+    let past_the_end = file.write(written + MIB, Bytes::from(vec![7; MIB as usize])).await;
+    assert!(matches!(past_the_end, Err(Error::NoSpace)), "{past_the_end:?}");
+    file.flush().await.unwrap();
+    assert_eq!(used(&other).await, written);
 
     unlink(&other, "big").await;
     tokio::time::sleep(Duration::from_secs(3)).await;

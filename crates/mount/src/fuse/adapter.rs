@@ -58,6 +58,13 @@ pub(super) struct Adapter {
     gate: Gate,
 }
 
+/// Whether an extended attribute is the label of SELinux, which a FUSE mount cannot have: where
+/// SELinux is on, one label counts for the whole mount. Programs that are told so ask once, and not
+/// for every file (`ls -l` does).
+fn is_label(name: &OsStr) -> bool {
+    name == "security.selinux"
+}
+
 fn bytes(name: &OsStr) -> Bytes {
     Bytes::copy_from_slice(name.as_bytes())
 }
@@ -387,6 +394,9 @@ impl Filesystem for Adapter {
         let (shared, caller) = (self.shared(), convert::caller(request));
         self.run(async move {
             match shared.volume.create(create, caller).await {
+                // Somebody else was quicker. The kernel takes what is made here for new, and would
+                // neither check rights nor truncate; told this, it looks again and opens it.
+                Ok((_, existed)) if existed => reply.error(Errno::ESTALE),
                 Ok((made, _)) => {
                     let file = shared.volume.open_file(&made);
                     let (handle, flags) = shared.handles.open(file, &made, flags);
@@ -438,9 +448,8 @@ impl Filesystem for Adapter {
         }
         let size = u32::try_from(data.len()).expect("the kernel's writes are short");
         let (shared, data) = (self.shared(), Bytes::copy_from_slice(data));
-        let clear_setid = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.run(async move {
-            match shared.write(handle, offset, data, clear_setid).await {
+            match shared.write(handle, offset, data, write_flags).await {
                 Ok(()) => reply.written(size),
                 Err(error) => reply.error(errno(&error)),
             }
@@ -620,6 +629,9 @@ impl Filesystem for Adapter {
         if self.gate.is_closed() {
             return reply.error(LEAVING);
         }
+        if is_label(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
         let mode = match flags {
             1 => XattrMode::Create,
             2 => XattrMode::Replace,
@@ -644,6 +656,9 @@ impl Filesystem for Adapter {
         size: u32,
         reply: ReplyXattr,
     ) {
+        if is_label(name) {
+            return reply.error(Errno::EOPNOTSUPP);
+        }
         let (shared, name) = (self.shared(), bytes(name));
         let work = async move { shared.volume.xattr(InodeId(inode.0), name).await };
         self.xattr_bytes(size, reply, work);
@@ -666,6 +681,9 @@ impl Filesystem for Adapter {
     fn removexattr(&self, request: &Request, inode: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         if self.gate.is_closed() {
             return reply.error(LEAVING);
+        }
+        if is_label(name) {
+            return reply.error(Errno::EOPNOTSUPP);
         }
         let (shared, name, caller) = (self.shared(), bytes(name), convert::caller(request));
         self.empty(reply, async move {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use types::namespace::{Attributes, DirectoryEntry};
 
-const O_ACCMODE: i32 = 0o3;
 const O_APPEND: i32 = 0o2000;
 const O_DIRECT: i32 = 0o40000;
 
@@ -64,15 +63,11 @@ impl Handles {
     ) -> (u64, FopenFlags) {
         let append = flags & O_APPEND != 0;
         let direct = flags & O_DIRECT != 0;
-        let writes = flags & O_ACCMODE != 0;
         let mut kernel = FopenFlags::empty();
         if append || direct {
             kernel |= FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
         } else if self.is_unchanged(attributes) {
             kernel |= FopenFlags::FOPEN_KEEP_CACHE;
-        }
-        if !writes {
-            kernel |= FopenFlags::FOPEN_NOFLUSH;
         }
         let number = self.number();
         let open = Arc::new(OpenFile { file, append, direct });

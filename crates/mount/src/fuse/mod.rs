@@ -20,8 +20,8 @@ pub use leave::{Left, Unmounted};
 
 use adapter::Adapter;
 use client::Volume;
-use gate::Gate;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use gate::Gate;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -138,6 +138,19 @@ pub fn unmount(path: &Path) -> io::Result<()> {
         Err(rustix::io::Errno::BUSY) => Ok(rustix::mount::unmount(path, UnmountFlags::DETACH)?),
         result => Ok(result?),
     }
+}
+
+/// Takes away a mount of ours at `path` whose process is gone, as a killed one leaves it behind.
+///
+/// # Errors
+/// What the kernel says.
+pub fn remove_dead(path: &Path) -> io::Result<()> {
+    let dead = |error: &io::Error| error.kind() == io::ErrorKind::NotConnected;
+    if !std::fs::metadata(path).is_err_and(|error| dead(&error)) {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "a mount whose process is gone is taken away");
+    unmount(path)
 }
 
 /// Lets the kernel read ahead further. It is only slower when this does not succeed.

@@ -4,7 +4,7 @@ use super::handles::{Handles, OpenFile, Page};
 use super::locks::Locks;
 use bytes::Bytes;
 use client::{Error, Volume};
-use fuser::{FileHandle, FopenFlags, INodeNo, LockOwner, OpenFlags};
+use fuser::{FileHandle, FopenFlags, INodeNo, LockOwner, OpenFlags, WriteFlags};
 use std::sync::Arc;
 use types::InodeId;
 use types::limits::FILE_BYTES_MAX;
@@ -78,7 +78,7 @@ impl Shared {
 
     pub(super) async fn flush_if_open(&self, inode: INodeNo) -> Result<()> {
         match self.volume.file_if_open(InodeId(inode.0)) {
-            Some(file) => file.flush().await,
+            Some(file) => file.write_back().await,
             None => Ok(()),
         }
     }
@@ -94,14 +94,22 @@ impl Shared {
         handle: FileHandle,
         offset: u64,
         data: Bytes,
-        clear_setid: bool,
+        kind: WriteFlags,
     ) -> Result<()> {
         let open = self.file(handle)?;
+        let clear_setid = kind.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         if clear_setid {
             open.file.clear_setid();
         }
-        if open.append {
+        if kind.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            // A page that was changed through `mmap`: it belongs where it is, and the kernel hands
+            // it over by any handle it likes, also by one for appending.
+            open.file.write(offset, data).await?;
+        } else if open.append {
             open.file.append(data).await?;
+            if open.direct {
+                return self.flush(&open).await;
+            }
         } else if open.direct {
             open.file.write_through(offset, data).await?;
         } else {
@@ -114,15 +122,27 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes back what a handle's file has buffered, and keeps count of its version.
+    /// Writes back what a handle's file has buffered, and tells whoever holds the handle of what
+    /// went wrong since it was last asked.
     pub(super) async fn flush(&self, open: &OpenFile) -> Result<()> {
         let before = open.file.version();
-        open.file.flush().await?;
-        let after = open.file.version();
-        if let (Some(before), Some(after)) = (before, after) {
+        let flushed = open.file.flush().await;
+        self.note_version(open, before);
+        flushed
+    }
+
+    /// As `flush`, where nobody asks for errors: they are kept for who does.
+    async fn write_back(&self, open: &OpenFile) -> Result<()> {
+        let before = open.file.version();
+        let written = open.file.write_back().await;
+        self.note_version(open, before);
+        written
+    }
+
+    fn note_version(&self, open: &OpenFile, before: Option<u64>) {
+        if let (Some(before), Some(after)) = (before, open.file.version()) {
             self.handles.note_own_change(open.file.inode().0, before, after);
         }
-        Ok(())
     }
 
     pub(super) async fn close(
@@ -131,7 +151,8 @@ impl Shared {
         flock_owner: Option<LockOwner>,
     ) -> Result<()> {
         let Some(open) = self.handles.close(handle.0) else { return Ok(()) };
-        let flushed = self.flush(&open).await;
+        // The kernel tells nobody what this is answered with.
+        let flushed = self.write_back(&open).await;
         let released = match flock_owner {
             Some(owner) => self.locks.release(&self.volume, open.file.inode(), owner.0).await,
             None => Ok(()),
@@ -181,7 +202,7 @@ impl Shared {
     ) -> Result<Option<u64>> {
         let open = self.file(handle)?;
         let Ok(offset) = u64::try_from(offset) else { return Ok(None) };
-        self.flush(&open).await?;
+        self.write_back(&open).await?;
         if offset >= open.file.attributes().await?.size {
             return Ok(None);
         }

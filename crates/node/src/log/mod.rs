@@ -6,23 +6,29 @@
 //! What it promises:
 //! - an append is there wholly or, after an error, not at all: a torn tail is cut back at once;
 //! - recovery yields the longest sound run of records, and says whether anything was cut;
+//! - only the newest segment's file may be longer than its records, by zeros (see `segment`);
 //! - what it returns was verified against its checksums.
 //!
 //! What it leaves out: which entries count (the replica engine), and what they mean (the index).
 
 mod recover;
 mod segment;
+mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use recover::{Recovered, Start};
 pub use segment::Segment;
+pub use sync::SyncJob;
 
 use bytes::Bytes;
-use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
+use partition::log::record::{self, RECORD_HEADER_BYTES, Record, RecordHeader};
 use partition::log::{Location, SegmentHeader, segment::SegmentKind};
 use partition::replica::Entry;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use types::limits::SEGMENT_BYTES;
+use sync::Unsynced;
+use types::limits::{CHECKSUM_BLOCK_BYTES, LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, SEGMENT_BYTES};
 use types::{PartitionId, ReplicaId, Sequence};
 use world::{Disk, File};
 
@@ -59,42 +65,17 @@ pub struct Log {
     /// The log segment that is appended to.
     tail: Option<u32>,
     number_next: u32,
+    /// A segment is closed once it is this long.
+    segment_bytes: u64,
     /// From here on the log has no holes.
     start: Sequence,
     /// The last record's sequence.
     end: Sequence,
-    /// Files that were written since their last sync, and whether names changed.
-    unsynced: BTreeMap<u32, File>,
-    names_unsynced: bool,
-}
-
-/// Files to sync; made by [`Log::begin_sync`], to be run where blocking is allowed.
-#[derive(Debug)]
-pub struct SyncJob {
-    disk: Disk,
-    folder: String,
-    files: Vec<File>,
-    names: bool,
-    /// What will be durable.
-    pub upto: Sequence,
-}
-
-impl SyncJob {
-    /// Syncs.
-    ///
-    /// # Errors
-    /// What the device says; the replica must then be given up, because the kernel may have dropped
-    /// the pages it could not write.
-    pub fn run(&self) -> io::Result<()> {
-        for file in &self.files {
-            file.sync()?;
-        }
-        // A segment that lost its name would be lost wholly.
-        if self.names {
-            self.disk.sync_folder(&self.folder)?;
-        }
-        Ok(())
-    }
+    unsynced: Unsynced,
+    /// Bytes of records that came since the last sync began.
+    bytes_unsynced: u64,
+    /// The last sync was of little.
+    synced_little: bool,
 }
 
 impl Log {
@@ -109,6 +90,8 @@ impl Log {
         end: Sequence,
     ) -> Result<Log, Error> {
         disk.create_folder(&folder).map_err(Error::from_write)?;
+        let unsynced = Unsynced::default();
+        unsynced.note_names();
         Ok(Log {
             disk,
             folder,
@@ -117,11 +100,18 @@ impl Log {
             segments: BTreeMap::new(),
             tail: None,
             number_next: 1,
+            segment_bytes: SEGMENT_BYTES,
             start: end.next(),
             end,
-            unsynced: BTreeMap::new(),
-            names_unsynced: true,
+            unsynced,
+            bytes_unsynced: 0,
+            synced_little: false,
         })
+    }
+
+    /// Closes segments once they are this long.
+    pub fn set_segment_bytes(&mut self, bytes: u64) {
+        self.segment_bytes = bytes.min(SEGMENT_BYTES);
     }
 
     /// The last record's sequence.
@@ -149,10 +139,10 @@ impl Log {
         &self.segments
     }
 
-    /// Bytes of all segments, holes included.
+    /// Bytes of the disk that all segments take up: what was given back does not count.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.segments.values().map(|segment| u64::from(segment.length())).sum()
+        self.segments.values().map(Segment::allocated).sum()
     }
 
     /// Appends entries, which must continue the log, and tells where each one begins.
@@ -188,16 +178,25 @@ impl Log {
         self.roll_if_full()?;
         let number = self.tail.expect("there is a segment to append to");
         let segment = self.segments.get_mut(&number).expect("the tail exists");
-        let (count, end) = segment.append(self.partition, self.end, entries, locations)?;
+        let before = segment.length();
+        let (count, end) =
+            segment.append(self.partition, self.end, entries, locations, self.segment_bytes)?;
         self.end = end;
-        self.unsynced.entry(number).or_insert_with(|| segment.file().clone());
+        self.bytes_unsynced += u64::from(segment.length() - before);
+        self.unsynced.note(number, segment.file());
         Ok(count)
     }
 
     fn roll_if_full(&mut self) -> Result<(), Error> {
-        let full = |number: u32| u64::from(self.segments[&number].length()) >= SEGMENT_BYTES;
-        if self.tail.is_some_and(|number| !full(number)) {
-            return Ok(());
+        let full = |number: u32| u64::from(self.segments[&number].length()) >= self.segment_bytes;
+        match self.tail {
+            Some(number) if !full(number) => return Ok(()),
+            Some(number) => {
+                let segment = self.segments.get_mut(&number).expect("the tail exists");
+                segment.trim()?;
+                self.unsynced.note(number, segment.file());
+            }
+            None => {}
         }
         let number = self.create_segment(SegmentKind::Log, self.end.next())?;
         self.tail = Some(number);
@@ -217,8 +216,8 @@ impl Log {
             }
         };
         self.number_next += 1;
-        self.unsynced.insert(number, segment.file().clone());
-        self.names_unsynced = true;
+        self.unsynced.note(number, segment.file());
+        self.unsynced.note_names();
         self.segments.insert(number, segment);
         Ok(number)
     }
@@ -261,7 +260,7 @@ impl Log {
         if !empty {
             let segment = self.segments.get_mut(&number).expect("it was just found");
             segment.cut(at.offset)?;
-            self.unsynced.insert(number, segment.file().clone());
+            self.unsynced.note(number, segment.file());
         }
         let logs = self.segments.values().filter(|segment| segment.kind() == SegmentKind::Log);
         self.tail = logs.map(Segment::number).max();
@@ -314,8 +313,8 @@ impl Log {
     fn delete_segment(&mut self, number: u32) -> Result<(), Error> {
         self.disk.remove_if_present(&segment::path(&self.folder, number))?;
         self.segments.remove(&number);
-        self.unsynced.remove(&number);
-        self.names_unsynced = true;
+        self.unsynced.forget(number);
+        self.unsynced.note_names();
         Ok(())
     }
 
@@ -364,12 +363,13 @@ impl Log {
         Ok(Location { segment: segment.number(), offset })
     }
 
-    /// Reads and verifies one record.
+    /// Reads one record, and verifies it as far as `parts` of its payload (start and length) go: the
+    /// rest may have been given back.
     ///
     /// # Errors
     /// When it is damaged or the disk fails.
-    pub fn read_at(&self, at: Location) -> Result<Record, Error> {
-        self.segment(at.segment)?.read_record(at.offset, self.partition)
+    pub fn read_at(&self, at: Location, parts: &[(u32, u32)]) -> Result<Record, Error> {
+        self.segment(at.segment)?.read_parts(at.offset, self.partition, parts)
     }
 
     /// Reads only the header of a record.
@@ -396,7 +396,7 @@ impl Log {
     pub fn open_base(&self) -> Option<u32> {
         let mut segments = self.segments.values();
         let newest = segments.rfind(|segment| segment.kind() == SegmentKind::Base)?;
-        (u64::from(newest.length()) < SEGMENT_BYTES).then(|| newest.number())
+        (u64::from(newest.length()) < self.segment_bytes).then(|| newest.number())
     }
 
     /// Writes records that stand in no order (copies from elsewhere) into a base segment.
@@ -413,36 +413,89 @@ impl Log {
             let segment = self.segments.get_mut(&number).expect("it was just found or made");
             let offset = segment.length();
             segment.append_record(record)?;
-            self.unsynced.entry(number).or_insert_with(|| segment.file().clone());
+            self.unsynced.note(number, segment.file());
             locations.push(Location { segment: number, offset });
         }
         Ok(locations)
     }
 
-    /// Writes the bytes that should be at a damaged place, copied from a good replica.
+    /// Writes the bytes that should be at a damaged place, copied from a good replica: those blocks of
+    /// `good` that are sound. The others were given back there, and may be needed here.
     ///
     /// # Errors
-    /// When the disk fails, or `good` is not the record that belongs there.
+    /// When the disk fails.
     pub fn mend(&mut self, at: Location, good: &Record) -> Result<(), Error> {
         let segment = self.segment(at.segment)?;
         let file = segment.file().clone();
         let header = good.header.encode();
-        let mut parts =
-            [IoSlice::new(&header), IoSlice::new(&good.key), IoSlice::new(&good.payload)];
-        file.write_at(at.offset.into(), &mut parts).map_err(Error::from_write)?;
-        self.unsynced.insert(at.segment, file);
+        let mut head = [IoSlice::new(&header), IoSlice::new(&good.key)];
+        file.write_at(at.offset.into(), &mut head).map_err(Error::from_write)?;
+        let mut offset =
+            u64::from(at.offset) + u64::from(RECORD_HEADER_BYTES) + good.key.len() as u64;
+        let sound = record::sound_blocks(&good.key, &good.payload);
+        for (block, sound) in good.payload.chunks(CHECKSUM_BLOCK_BYTES as usize).zip(sound) {
+            if sound {
+                file.write_at(offset, &mut [IoSlice::new(block)]).map_err(Error::from_write)?;
+            }
+            offset += block.len() as u64;
+        }
+        self.unsynced.note(at.segment, &file);
         Ok(())
     }
 
     /// What has to be synced for everything up to the end to be durable.
     pub fn begin_sync(&mut self) -> SyncJob {
+        let bytes = std::mem::take(&mut self.bytes_unsynced);
+        let little = bytes <= LOG_SYNC_LITTLE_BYTES;
+        if little && std::mem::replace(&mut self.synced_little, little) {
+            self.write_ahead(bytes);
+        }
+        self.synced_little = little;
         SyncJob {
             disk: self.disk.clone(),
             folder: self.folder.clone(),
-            files: std::mem::take(&mut self.unsynced).into_values().collect(),
-            names: std::mem::take(&mut self.names_unsynced),
+            unsynced: self.unsynced.clone(),
             upto: self.end,
         }
+    }
+
+    /// Whether a sync ever failed: then the end of the log may be in memory only, for good.
+    #[must_use]
+    pub fn sync_failed(&self) -> bool {
+        self.unsynced.have_failed()
+    }
+
+    /// Makes syncs of small records cheaper; see `segment`.
+    fn write_ahead(&mut self, bytes: u64) {
+        let Some(segment) = self.tail.and_then(|number| self.segments.get_mut(&number)) else {
+            return;
+        };
+        let used_up = u64::from(segment.ahead()) < bytes;
+        let full = u64::from(segment.length()) + LOG_AHEAD_BYTES > SEGMENT_BYTES;
+        if !used_up || full {
+            return;
+        }
+        let ahead = u32::try_from(LOG_AHEAD_BYTES).expect("less than a segment");
+        if let Err(error) = segment.write_ahead(ahead) {
+            // It was only for speed. What is there of it needs no care: it is zeros.
+            tracing::debug!(partition = %self.partition, %error, "no zeros ahead of the log's end");
+            self.synced_little = false;
+        }
+    }
+
+    /// Takes back the zeros ahead of the end, so that the file ends with the last record.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn trim(&mut self) -> Result<(), Error> {
+        let Some(number) = self.tail else { return Ok(()) };
+        let segment = self.segments.get_mut(&number).expect("the tail exists");
+        if segment.ahead() > 0 {
+            segment.trim()?;
+            self.unsynced.note(number, segment.file());
+        }
+        self.synced_little = false;
+        Ok(())
     }
 
     /// A handle to a segment's file, to read from elsewhere.
@@ -466,9 +519,9 @@ impl Log {
             return Ok(());
         }
         self.begin_after(number);
-        match self.segment(number)?.file().punch(start, end - start) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-            result => Ok(result?),
+        match self.segments.get_mut(&number) {
+            Some(segment) => Ok(segment.punch(start, end - start)?),
+            None => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the write was never finished (a torn tail, which is cut), or sound bytes were damaged later. A
 //! torn tail is the last thing in the log; if a sound record of the same log follows, and the
 //! machine has not lost power since, the bytes were damaged and the log must not be shortened.
+//! Where nothing but zeros follows, the log ended in order: they were written ahead of its end.
 
 use super::segment::{Segment, number_of, path};
 use super::{Error, Log};
@@ -27,6 +28,8 @@ pub struct Start {
     pub at: Option<Location>,
     /// Log segments with smaller numbers are left over and removed.
     pub segment_min: u32,
+    /// Before this the log may have holes, as far as is known.
+    pub log_start: Sequence,
     /// Whether unsynced data may have been lost since the log was written.
     pub power_lost: bool,
 }
@@ -57,11 +60,14 @@ impl Log {
         let mut walk = Walk { log, start, epoch: start.epoch, cut: false };
         walk.run(visit)?;
         let Walk { mut log, epoch, cut, .. } = walk;
-        log.start = log.first_without_holes();
+        // Segments with holes are still there, and look whole from outside.
+        log.start = log.first_without_holes().max(start.log_start.min(log.end.next()));
         Ok((log, Recovered { cut, epoch }))
     }
 
     fn open_segments(&mut self, start: &Start) -> Result<(), Error> {
+        // Numbers below would be taken for what a snapshot left over, at the next start.
+        self.number_next = self.number_next.max(start.segment_min);
         let mut segments = BTreeMap::new();
         for name in self.disk.list(&self.folder)? {
             let Some(number) = number_of(&name) else { continue };
@@ -150,6 +156,8 @@ impl Walk {
                 continue;
             }
             self.log.tail = Some(number);
+            // The life that wrote it may have died before it synced it.
+            self.log.unsynced.note(number, self.log.segments[&number].file());
             let offset = match self.start.at {
                 Some(at) if at.segment == number => at.offset,
                 _ => SEGMENT_HEADER_BYTES,
@@ -203,13 +211,19 @@ impl Walk {
 
     /// The record at `offset` is not sound: cut, or report damage.
     fn end_here(&mut self, number: u32, offset: u32, why: Option<Error>) -> Result<(), Error> {
+        let segment = self.log.segments.get_mut(&number).expect("it was listed");
+        if segment.is_empty_after(offset)? {
+            segment.cut(offset)?;
+            self.log.unsynced.note(number, segment.file());
+            return Ok(());
+        }
         if !self.start.power_lost && self.sound_record_follows(number, offset)? {
             let reason = "sound records follow a damaged one".to_string();
             return Err(why.unwrap_or(Error::DamagedSegment { number, reason }));
         }
         let segment = self.log.segments.get_mut(&number).expect("it was listed");
         segment.cut(offset)?;
-        self.log.unsynced.insert(number, segment.file().clone());
+        self.log.unsynced.note(number, segment.file());
         self.cut = true;
         Ok(())
     }

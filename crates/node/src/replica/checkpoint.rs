@@ -7,23 +7,19 @@
 //! ```
 //!
 //! The order matters: the index must never know more than the durable log, and the checkpoint file
-//! must never claim more than the durable index. Then the log's segments that nobody needs go.
+//! must never claim more than the durable index. Then what nobody needs goes: see `reclaim`.
 
-use super::{Holder, Machine};
+use super::Holder;
+use super::reclaim::{self, Unused};
 use crate::context::Counters;
-use crate::log::{self, Log, Segment};
+use crate::log::SyncJob;
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
-use partition::extent::Index;
 use partition::kv::FlushJob;
 use partition::log::Location;
-use partition::log::segment::SegmentKind;
-use partition::replica::Event;
-use std::collections::BTreeMap;
-use types::limits::{
-    CHECKPOINT_INDEX_BYTES, CHECKPOINT_INTERVAL, CHECKPOINT_LOG_BYTES, LOG_KEPT_BYTES,
-};
+use std::time::Duration;
 use types::{Epoch, Moment, Sequence};
+use world::Disk;
 
 /// How far the next checkpoint is.
 #[derive(Debug)]
@@ -32,7 +28,8 @@ pub(super) struct Checkpointing {
     log_bytes: u64,
     /// When the first change after the last one was made.
     changed_at: Option<Moment>,
-    flushing: Option<Flushing>,
+    /// A job is under way.
+    flushing: bool,
     /// The last applied record, its epoch and place.
     applied: (Sequence, Epoch, Option<Location>),
     /// The last one that is durable.
@@ -40,9 +37,26 @@ pub(super) struct Checkpointing {
     synced: Sequence,
 }
 
+/// A checkpoint on its way to the disk.
 #[derive(Debug)]
-struct Flushing {
+pub struct CheckpointJob {
+    /// Of which index.
+    generation: u32,
+    disk: Disk,
+    file: String,
+    sync: SyncJob,
+    flush: FlushJob,
     checkpoint: Checkpoint,
+    unused: Unused,
+}
+
+impl CheckpointJob {
+    /// Makes it durable: log, index and checkpoint file, in this order.
+    pub(super) fn run(&self) -> Result<(), String> {
+        self.sync.run().map_err(|error| error.to_string())?;
+        self.flush.run().map_err(|error| error.to_string())?;
+        store::write(&self.disk, &self.file, &self.checkpoint).map_err(|error| error.to_string())
+    }
 }
 
 impl Checkpointing {
@@ -52,7 +66,7 @@ impl Checkpointing {
         Checkpointing {
             log_bytes: 0,
             changed_at: None,
-            flushing: None,
+            flushing: false,
             applied: (Sequence(durable.sequence), Epoch(durable.epoch), place),
             durable: durable.clone(),
             synced: Sequence(durable.synced),
@@ -77,16 +91,12 @@ impl Checkpointing {
         self.synced.advance(upto);
     }
 
-    pub(super) fn due_at(&self) -> Option<Moment> {
-        match self.flushing {
-            Some(_) => None,
-            None => self.changed_at.map(|changed_at| changed_at + CHECKPOINT_INTERVAL),
+    /// When the next one is due; every `interval` while something changes.
+    pub(super) fn due_at(&self, interval: Duration) -> Option<Moment> {
+        if self.flushing {
+            return None;
         }
-    }
-
-    /// The segment that recovery would begin to read at.
-    pub(super) fn segment(&self) -> u32 {
-        self.durable.segment
+        self.changed_at.map(|changed_at| changed_at + interval)
     }
 }
 
@@ -97,86 +107,114 @@ pub(super) fn path(folder: &str, generation: u32) -> String {
 
 impl Holder {
     pub(super) fn checkpoint_if_due(&mut self) {
-        if self.checkpointing.flushing.is_some() || self.failed.is_some() {
+        if self.checkpointing.flushing || self.failed.is_some() {
             return;
         }
         let now = self.context.world.now();
-        let due = self.checkpointing.log_bytes >= CHECKPOINT_LOG_BYTES
-            || self.kv.buffered_bytes() >= CHECKPOINT_INDEX_BYTES
+        let upkeep = &self.context.upkeep;
+        let due_at = self.checkpointing.due_at(upkeep.checkpoint_interval);
+        let due = self.checkpointing.log_bytes >= upkeep.checkpoint_log_bytes
+            || self.kv.buffered_bytes() >= upkeep.checkpoint_index_bytes
             || self.machine.wants_checkpoint()
-            || self.checkpointing.due_at().is_some_and(|due| due <= now);
+            || due_at.is_some_and(|due| due <= now);
         if due {
             self.begin_checkpoint();
         }
     }
 
     fn begin_checkpoint(&mut self) {
-        let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };
-        let sync = self.log.begin_sync();
-        self.checkpointing.flushing = Some(Flushing { checkpoint: checkpoint.clone() });
+        let Some(job) = self.start_checkpoint() else { return };
         let (context, replica) = (self.context.clone(), self.id);
-        let (disk, file) = (self.disk.clone(), path(&self.folder, self.stored.generation));
         Counters::add(&context.counters.checkpoints, 1);
         self.context.world.spawn("checkpoint", async move {
             let work = move || {
-                let result = sync
-                    .run()
-                    .map_err(|error| error.to_string())
-                    .and_then(|()| flush.run().map_err(|error| error.to_string()))
-                    .and_then(|()| {
-                        store::write(&disk, &file, &checkpoint).map_err(|e| e.to_string())
-                    });
-                (flush, result)
+                let result = job.run();
+                (job, result)
             };
-            let (flush, result) = context.world.blocking(work).await;
-            context.post(NodeEvent::Checkpointed { replica, flush, result });
+            let (job, result) = context.world.blocking(work).await;
+            context.post(NodeEvent::Checkpointed { replica, job, result });
         });
     }
 
+    pub(super) fn start_checkpoint(&mut self) -> Option<CheckpointJob> {
+        let (checkpoint, flush, unused) = self.prepare_checkpoint()?;
+        self.checkpointing.flushing = true;
+        Some(CheckpointJob {
+            generation: self.stored.generation,
+            unused,
+            disk: self.disk.clone(),
+            file: path(&self.folder, self.stored.generation),
+            sync: self.log.begin_sync(),
+            flush,
+            checkpoint,
+        })
+    }
+
     /// Freezes what the checkpoint will hold.
-    fn prepare_checkpoint(&mut self) -> Option<(Checkpoint, FlushJob)> {
+    fn prepare_checkpoint(&mut self) -> Option<(Checkpoint, FlushJob, Unused)> {
         if let Err(error) = self.machine.checkpoint() {
             self.fail(format!("the index cannot be written: {error}"));
             return None;
         }
         let (sequence, epoch, at) = self.checkpointing.applied;
         let firsts = self.engine.history().firsts().iter();
+        let segment = at.map_or(0, |at| at.segment);
+        let oldest_kept =
+            reclaim::oldest_kept(&self.log, segment, self.context.upkeep.log_kept_bytes);
+        let unused = Unused::list(&mut self.machine, &self.log, oldest_kept);
         let checkpoint = Checkpoint {
             sequence: sequence.0,
             epoch: epoch.0,
-            segment: at.map_or(0, |at| at.segment),
+            segment,
             offset: at.map_or(0, |at| at.offset),
             history: firsts.flat_map(|first| [first.epoch.0, first.sequence.0]).collect(),
             synced: self.log.end().0,
             segment_min: self.checkpointing.durable.segment_min,
+            log_start: unused.log_start(&self.log).0,
         };
         self.checkpointing.log_bytes = 0;
         self.checkpointing.changed_at = None;
         self.compaction.checkpoint_begun();
-        Some((checkpoint, self.kv.freeze()))
+        Some((checkpoint, self.kv.freeze(), unused))
     }
 
     /// A checkpoint has ended.
-    pub fn checkpointed(&mut self, flush: &FlushJob, result: Result<(), String>) {
-        let Some(flushing) = self.checkpointing.flushing.take() else { return };
+    pub fn checkpointed(&mut self, job: CheckpointJob, result: Result<(), String>) {
+        if job.generation != self.stored.generation {
+            return self.sweep(job.generation);
+        }
+        self.checkpointing.flushing = false;
         match result {
             Ok(()) => {
-                self.kv.forget_frozen(flush);
+                self.kv.forget_frozen(&job.flush);
                 self.compaction.checkpoint_durable();
-                self.checkpointing.durable = flushing.checkpoint;
-                self.reclaim();
+                self.checkpointing.durable = job.checkpoint;
+                self.reclaim(job.unused);
             }
             Err(reason) => self.fail(format!("a checkpoint failed: {reason}")),
         }
     }
 
+    /// A checkpoint was overtaken by a snapshot: it wrote to an index that had been replaced. What it
+    /// left behind goes.
+    fn sweep(&self, generation: u32) {
+        let file = path(&self.folder, generation);
+        let removed = self.remove_generation(generation).map_err(|error| error.to_string());
+        let removed = removed
+            .and_then(|()| self.disk.remove_if_present(&file).map_err(|error| error.to_string()));
+        if let Err(error) = removed {
+            tracing::warn!(partition = %self.partition, generation, error, "an old index is left");
+        }
+    }
+
     /// Writes a last checkpoint before the process ends, and notes that it did. Blocks.
     pub fn close(mut self) {
-        if self.failed.is_some() || self.checkpointing.flushing.is_some() {
+        if self.failed.is_some() || self.checkpointing.flushing {
             return;
         }
-        let Some((checkpoint, flush)) = self.prepare_checkpoint() else { return };
-        let done = self.log.begin_sync().run().is_ok()
+        let Some((checkpoint, flush, _)) = self.prepare_checkpoint() else { return };
+        let done = self.log.trim().is_ok()
+            && self.log.begin_sync().run().is_ok()
             && flush.run().is_ok()
             && store::write(&self.disk, &path(&self.folder, self.stored.generation), &checkpoint)
                 .is_ok();
@@ -188,97 +226,4 @@ impl Holder {
             }
         }
     }
-
-    /// Gives back the room of what nobody needs: whole segments, and dead runs within others.
-    fn reclaim(&mut self) {
-        if self.snapshots.are_busy() {
-            return;
-        }
-        let oldest_kept = self.oldest_segment_kept();
-        let pinned = |segment| self.compaction.pins(segment);
-        let removed = match &mut self.machine {
-            Machine::Data(index) => {
-                reclaim_data(&mut self.log, index, oldest_kept, &pinned, &mut self.dead)
-            }
-            Machine::Namespace(_) => reclaim_namespace(&mut self.log, oldest_kept),
-        };
-        if let Err(error) = removed {
-            tracing::warn!(partition = %self.partition, %error, "cannot give room back");
-        }
-        let start = self.log.start();
-        self.handle(Event::LogStart { start });
-        self.compact_if_due(oldest_kept);
-    }
-
-    /// The log from here on is kept whole: recovery reads it, and replicas that were away for a
-    /// while are brought up from it.
-    fn oldest_segment_kept(&self) -> u32 {
-        let mut oldest = self.checkpointing.segment();
-        let mut kept = 0;
-        let logs = self.log.segments().values().rev();
-        for segment in logs.filter(|segment| segment.kind() == SegmentKind::Log) {
-            if kept >= LOG_KEPT_BYTES {
-                break;
-            }
-            kept += u64::from(segment.length());
-            oldest = oldest.min(segment.number());
-        }
-        oldest
-    }
-}
-
-/// Removes segments that are in the index.
-fn reclaim_namespace(log: &mut Log, oldest_kept: u32) -> Result<(), log::Error> {
-    let old: Vec<u32> =
-        log.segments().keys().copied().take_while(|number| *number < oldest_kept).collect();
-    old.into_iter().try_for_each(|number| log.remove_segment(number))
-}
-
-/// Removes dead segments and punches dead runs, as far as the log need not be kept.
-fn reclaim_data(
-    log: &mut Log,
-    index: &mut Index,
-    oldest_kept: u32,
-    pinned: &dyn Fn(u32) -> bool,
-    dead: &mut BTreeMap<u32, Vec<(u64, u64)>>,
-) -> Result<(), log::Error> {
-    for extent in index.take_dead() {
-        let run = (extent.file_offset(), u64::from(extent.length));
-        dead.entry(extent.at.segment).or_default().push(run);
-    }
-    // Base segments are no log: nothing but the index needs them.
-    let open_base = log.open_base();
-    let may_go = |segment: &&Segment| match segment.kind() {
-        SegmentKind::Log => segment.number() < oldest_kept,
-        SegmentKind::Base => Some(segment.number()) != open_base,
-    };
-    let old = log.segments().values().filter(may_go).map(Segment::number);
-    let old: Vec<u32> = old.filter(|number| !pinned(*number)).collect();
-    for number in old {
-        let runs = dead.remove(&number).unwrap_or_default();
-        if index.segments().get(&number).is_none_or(|live| *live == 0) {
-            log.remove_segment(number)?;
-            index.forget_segment(number);
-            continue;
-        }
-        for (offset, length) in join(runs) {
-            log.punch(number, offset, length)?;
-        }
-    }
-    Ok(())
-}
-
-/// Joins runs that touch.
-fn join(mut runs: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    runs.sort_unstable();
-    let mut joined: Vec<(u64, u64)> = Vec::new();
-    for (offset, length) in runs {
-        match joined.last_mut() {
-            Some((start, total)) if offset <= *start + *total => {
-                *total = (*total).max(offset + length - *start);
-            }
-            _ => joined.push((offset, length)),
-        }
-    }
-    joined
 }

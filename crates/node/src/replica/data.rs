@@ -39,6 +39,11 @@ impl Holder {
     }
 
     fn change(&mut self, request: &Request, responder: Responder) {
+        if request.operation == Operation::DataWrite
+            && let Some(reason) = self.lacks_room()
+        {
+            return responder.refuse(Status::NoSpace, reason);
+        }
         let command = match command_of(request) {
             Ok(command) => command,
             Err(reason) => return responder.refuse(Status::Invalid, reason),
@@ -114,7 +119,7 @@ impl Holder {
         match index.find(key, &mut pieces) {
             Ok(()) => Some(Ok(pieces)),
             Err(error) => {
-                self.fail(format!("the index failed: {error}"));
+                self.fail_index(&error.clone().into());
                 Some(Err((Status::NotLeader, error.to_string())))
             }
         }

@@ -60,6 +60,10 @@ impl Holder {
     }
 
     fn mark_proven(&mut self) {
+        // What was compared is in memory, and need not be on the disk.
+        if self.log.sync_failed() {
+            return;
+        }
         self.stored.proven_boot = self.context.world.os_boot();
         self.stored.cut = false;
         if let Err(error) = self.store_state() {
@@ -77,6 +81,9 @@ impl Holder {
                 _ => Failure::Io,
             };
             tracing::warn!(partition = %self.partition, replica = %self.id, %error, "append failed");
+            if failure == Failure::NoSpace {
+                self.refused_write = Some(error.to_string());
+            }
             return Event::AppendFailed { from, failure };
         }
         for (entry, at) in entries.iter().zip(locations) {
@@ -116,8 +123,19 @@ impl Holder {
             }
             Err(error) => {
                 tracing::error!(partition = %self.partition, %error, "the log could not be synced");
+                self.distrust_tail();
                 self.handle(Event::SyncFailed);
             }
+        }
+    }
+
+    /// The end of the log is in memory and may never reach the disk: the next life must not take it
+    /// for whole without comparing it.
+    fn distrust_tail(&mut self) {
+        if !std::mem::replace(&mut self.stored.cut, true)
+            && let Err(error) = self.store_state()
+        {
+            tracing::warn!(partition = %self.partition, %error, "cannot note that the tail may be lost");
         }
     }
 
@@ -184,6 +202,7 @@ impl Holder {
         let is_tail = self.log.tail().is_some_and(|tail| tail.segment == number);
         if is_tail {
             // What is not yet committed may be in it; another replica has it whole.
+            self.is_damaged = true;
             return self.fail(format!("the newest segment of the log: {error}"));
         }
         self.note_damage(error);
@@ -221,7 +240,7 @@ impl Holder {
                     }
                     self.checkpointing.note_applied(entry.sequence, entry.epoch, entry.end());
                 }
-                Err(error) => self.fail(format!("the index failed: {error}")),
+                Err(error) => self.fail_index(&error),
             }
         }
     }

@@ -161,7 +161,7 @@ impl View {
                 end = false;
                 return ControlFlow::Break(());
             }
-            bytes += map.extents().iter().map(|extent| u64::from(extent.length)).sum::<u64>();
+            bytes += map.allocated();
             maps.push((object, chunk, map));
             ControlFlow::Continue(())
         })

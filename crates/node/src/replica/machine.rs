@@ -49,6 +49,20 @@ pub enum Error {
     Namespace(#[from] Fault),
 }
 
+impl Error {
+    /// Whether what was written is not there any more. Everything else passes: a disk has room again,
+    /// or answers again, and the replica can be opened.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Error::Kv(error) | Error::Namespace(Fault::Store(error)) => {
+                matches!(error, kv::Error::Damaged { .. })
+            }
+            Error::Namespace(Fault::Value { .. } | Fault::Contradiction { .. }) => true,
+            Error::Namespace(Fault::Unfinished) => false,
+        }
+    }
+}
+
 impl Result {
     /// The answer to whoever asked for it.
     pub(super) fn into_reply(self) -> std::result::Result<Reply, (Status, String)> {

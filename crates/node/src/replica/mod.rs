@@ -5,6 +5,8 @@
 //! the node's loop, so nothing here is locked. What takes long (syncs, checkpoints, reads from
 //! other nodes) runs elsewhere and comes back as an event.
 
+#[cfg(test)]
+mod bench;
 mod checkpoint;
 mod compact;
 mod damages;
@@ -15,12 +17,15 @@ mod inspect;
 mod machine;
 mod namespace;
 mod open;
+mod push;
 mod read;
 mod reap;
+mod reclaim;
 mod room;
 mod scrub;
 mod snapshot;
 
+pub use checkpoint::CheckpointJob;
 pub use compact::Progress;
 pub use machine::Machine;
 pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy, was_alone};
@@ -72,15 +77,21 @@ pub struct Holder {
     /// What the last applied records did, for answers.
     results: VecDeque<(Sequence, machine::Result)>,
     checkpointing: Checkpointing,
-    /// Dead runs of segments that are still kept as log: offset and length in the file.
-    dead: std::collections::BTreeMap<u32, Vec<(u64, u64)>>,
+    /// Dead runs of segments that are still kept as log.
+    dead: reclaim::Dead,
     compaction: compact::Compaction,
     snapshots: snapshot::Transfers,
     clients: namespace::Clients,
+    /// How much room its disk has, by the last word of the node.
+    room: room::Room,
+    /// The last write that was refused for want of room, until the node asks.
+    refused_write: Option<String>,
     /// When it was last tried whether there is room again, while there is none.
     room_probed: Option<Moment>,
     /// Why this replica cannot be used, when it cannot.
     pub failed: Option<String>,
+    /// It failed because of damage, which passes by no waiting.
+    pub is_damaged: bool,
     /// What is damaged and not yet mended.
     damages: damages::Damages,
     scrub: scrub::Scrub,
@@ -150,7 +161,7 @@ impl Holder {
     #[must_use]
     pub fn wake(&self, now: Moment) -> Option<Moment> {
         let engine = self.engine.wake(now);
-        let checkpoint = self.checkpointing.due_at();
+        let checkpoint = self.checkpointing.due_at(self.context.upkeep.checkpoint_interval);
         [engine, checkpoint].into_iter().flatten().min()
     }
 
@@ -257,6 +268,12 @@ impl Holder {
     pub fn has_others_in_sync(&self) -> bool {
         let others = |c: &Configuration| c.in_sync.iter().any(|replica| *replica != self.id);
         self.configuration.as_ref().is_some_and(others)
+    }
+
+    /// Gives up because of its index.
+    fn fail_index(&mut self, error: &machine::Error) {
+        self.is_damaged |= error.is_damage();
+        self.fail(format!("the index failed: {error}"));
     }
 
     /// Gives up: nothing can be served from here until the replica is made anew.

@@ -34,6 +34,19 @@ pub(super) struct Clients {
     pub(super) reaper: Reaper,
 }
 
+/// Whether a command makes the tree larger. Everything else goes on while there is only the reserve:
+/// what removes, what tells how far writes got that were taken, sessions and locks.
+fn grows(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Create(_)
+            | Command::Link(_)
+            | Command::SetXattr(_)
+            | Command::AllocateChunks(_)
+            | Command::Reserve(_)
+    )
+}
+
 impl Holder {
     pub(super) fn namespace_request(&mut self, request: &Request, responder: Responder) {
         match request.operation {
@@ -61,6 +74,11 @@ impl Holder {
         };
         if !allowed {
             return responder.refuse(Status::Invalid, "this command needs a session");
+        }
+        if command.command.as_ref().is_some_and(grows)
+            && let Some(reason) = self.lacks_room()
+        {
+            return responder.refuse(Status::NoSpace, reason);
         }
         if !from_cluster {
             self.hear(SessionId(command.session));
@@ -95,7 +113,11 @@ impl Holder {
         let Machine::Namespace(namespace) = &mut self.machine else {
             return Err("this is a data partition".into());
         };
-        namespace.query(query).map_err(|fault| format!("the namespace failed: {fault}"))
+        namespace.query(query).map_err(|fault| {
+            let text = format!("the namespace failed: {fault}");
+            self.is_damaged |= super::machine::Error::from(fault).is_damage();
+            text
+        })
     }
 
     pub(super) fn hear(&mut self, session: SessionId) {

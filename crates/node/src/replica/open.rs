@@ -13,7 +13,7 @@
 use super::checkpoint::{Checkpointing, path as checkpoint_path};
 use super::{Holder, Machine, Unapplied, snapshot};
 use crate::context::Context;
-use crate::log::{Log, Start};
+use crate::log::{Log, Recovered, Start};
 use crate::store::{self, Checkpoint, ReplicaState};
 use partition::kv::Buffered;
 use partition::log::Location;
@@ -76,6 +76,26 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
+impl Error {
+    /// Whether something that was written is not there any more. Everything else may pass.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use crate::log::Error as Log;
+        match self {
+            Error::Store(error) => matches!(error, store::Error::Damaged { .. }),
+            Error::Log(error) => !matches!(error, Log::NoSpace(_) | Log::Io(_)),
+            Error::Index(error) => matches!(error, partition::kv::Error::Damaged { .. }),
+            Error::Machine(error) => error.is_damage(),
+            Error::Io(_) => false,
+            Error::NoState
+            | Error::NoKind
+            | Error::IndexBehind { .. }
+            | Error::LogShort { .. }
+            | Error::NoSegment(_) => true,
+        }
+    }
+}
+
 /// A disk that replicas live on.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -128,13 +148,9 @@ impl Holder {
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
         announce(home, found, &mut stored)?;
         let mut recovery = Recovery::new(&machine, &checkpoint);
-        let (log, recovered) = Log::recover(
-            home.disk.clone(),
-            format!("{folder}/log"),
-            (found.partition, found.replica),
-            start_of(&checkpoint, power_lost),
-            &mut |entry, at| recovery.take(&entry, at),
-        )?;
+        let (mut log, recovered) =
+            recovery.read_log(home, found, start_of(&checkpoint, power_lost))?;
+        log.set_segment_bytes(context.upkeep.segment_bytes);
         check_whole(&machine, &log, &stored, &checkpoint)?;
         stored.cut |= recovered.cut || machine.applied() > log.end();
         stored.opening = false;
@@ -172,8 +188,11 @@ impl Holder {
             compaction: Default::default(),
             snapshots: snapshot::Transfers::default(),
             clients: Default::default(),
+            room: super::room::Room::default(),
+            refused_write: None,
             room_probed: None,
             failed: None,
+            is_damaged: false,
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
             context,
@@ -281,8 +300,8 @@ fn start_of(checkpoint: &Checkpoint, power_lost: bool) -> Start {
         Some(_) => Sequence(checkpoint.sequence).previous(),
         None => Sequence(checkpoint.sequence),
     };
-    let segment_min = checkpoint.segment_min;
-    Start { sequence, epoch: Epoch::ZERO, at, segment_min, power_lost }
+    let (segment_min, log_start) = (checkpoint.segment_min, Sequence(checkpoint.log_start));
+    Start { sequence, epoch: Epoch::ZERO, at, segment_min, log_start, power_lost }
 }
 
 fn kind_of(stored: &ReplicaState) -> Result<PartitionKind, Error> {
@@ -349,6 +368,17 @@ impl Recovery {
             history: History::from_stored(firsts.collect()),
             unapplied: VecDeque::new(),
         }
+    }
+
+    fn read_log(
+        &mut self,
+        home: &Home,
+        found: Found,
+        start: Start,
+    ) -> Result<(Log, Recovered), Error> {
+        let (folder, whose) = (format!("{}/log", found.folder()), (found.partition, found.replica));
+        let take = &mut |entry, at| self.take(&entry, at);
+        Ok(Log::recover(home.disk.clone(), folder, whose, start, take)?)
     }
 
     fn take(&mut self, entry: &partition::replica::Entry, at: Location) {

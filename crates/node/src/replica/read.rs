@@ -6,15 +6,16 @@
 //!
 //! Damage is answered from another in-sync replica, and the damaged record is overwritten with the
 //! very bytes that belong there: those of the same sequence, because another replica may not have
-//! applied the newest write of a place yet, or may be ahead. When no replica has them, the read
-//! fails as damaged. When it cannot be told which record is damaged, the whole replica is given up.
+//! applied the newest write of a place yet, or may be ahead. When every one of them says that it has
+//! no good bytes either, the read fails as damaged; when some only cannot be reached, or are behind,
+//! whoever reads tries again. When it cannot be told which record is damaged, the whole replica is given up.
 
 use super::{Holder, Machine};
 use crate::context::{Context, Counters};
 use crate::run::NodeEvent;
 use bytes::{Bytes, BytesMut};
 use partition::extent::command::DATA_KEY_BYTES;
-use partition::extent::{DataKey, Piece};
+use partition::extent::{DataKey, Extent, Piece};
 use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -113,9 +114,12 @@ impl Holder {
         self.context.world.spawn("mend", async move {
             for (damage, sequence) in damages {
                 let wanted = (&damage, sequence);
-                let Some(good) = fetch(&context, partition, &sources, wanted).await else {
-                    let text = format!("no replica has good bytes: {}", damage.reason);
-                    return responder.refuse(Status::Damaged, text);
+                let good = match fetch(&context, partition, &sources, wanted).await {
+                    Ok(good) => good,
+                    Err(unfetched) => {
+                        let text = format!("{}: {}", unfetched.words(), damage.reason);
+                        return responder.refuse(unfetched.status(), text);
+                    }
                 };
                 copy_piece(&damage.piece, &key, &good, &mut bytes);
                 context.post(NodeEvent::Mended { replica, damage, good });
@@ -163,10 +167,10 @@ impl Holder {
         self.context.world.spawn("mend", async move {
             for (damage, sequence) in damages {
                 match fetch(&context, partition, &sources, (&damage, sequence)).await {
-                    Some(good) => context.post(NodeEvent::Mended { replica, damage, good }),
-                    None => tracing::error!(
+                    Ok(good) => context.post(NodeEvent::Mended { replica, damage, good }),
+                    Err(unfetched) => tracing::error!(
                         %partition, %replica, object = damage.object, offset = damage.piece.offset,
-                        "no replica has good bytes"
+                        "{}", unfetched.words()
                     ),
                 }
             }
@@ -227,7 +231,9 @@ impl Holder {
         let Some(piece) = pieces.first() else {
             return responder.refuse(Status::NotFound, "there is nothing at this place");
         };
-        let record = match self.log.read_at(piece.extent.at) {
+        // Of the rest, whoever asks sees for himself whether it is what he needs.
+        let part = (piece.extent.skip, piece.extent.length);
+        let record = match self.log.read_at(piece.extent.at, &[part]) {
             Ok(record) => record,
             Err(error) => {
                 let reason = error.to_string();
@@ -343,13 +349,38 @@ fn read_exactly(file: &File, offset: u64, length: usize) -> Result<Vec<u8>, Stri
     if read < length { Err("the record is cut off".into()) } else { Ok(bytes) }
 }
 
+/// Why good bytes could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unfetched {
+    /// Every other in-sync replica was asked, and none has them.
+    Nowhere,
+    /// Some could not be reached, or are not where we are: they may have them.
+    NotNow,
+}
+
+impl Unfetched {
+    fn status(self) -> Status {
+        match self {
+            Unfetched::Nowhere => Status::Damaged,
+            Unfetched::NotNow => Status::UnderReplicated,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Unfetched::Nowhere => "no replica has good bytes",
+            Unfetched::NotNow => "replicas that may have good bytes do not answer now",
+        }
+    }
+}
+
 /// Asks the other in-sync replicas for the record that is damaged here.
 async fn fetch(
     context: &Arc<Context>,
     partition: PartitionId,
     sources: &[String],
     (damage, sequence): (&Damage, Sequence),
-) -> Option<Record> {
+) -> Result<Record, Unfetched> {
     let extent = &damage.piece.extent;
     let mend = data::Mend {
         object: damage.object,
@@ -363,10 +394,14 @@ async fn fetch(
             let request = Request::new(Operation::Mend).partition(partition).message(&mend);
             match context.peers.call(source, request.class(Class::Foreground)).await {
                 Ok(reply) => match record_of(&reply, partition) {
-                    Some(record) if record.header.sequence == sequence => return Some(record),
                     // It has not applied the newest write yet, or we have not.
-                    Some(_) => passing = true,
-                    None => tracing::warn!(source, "the record offered for mending is not sound"),
+                    Some(record) if !serves(&record, extent, sequence) => passing = true,
+                    Some(record) => return Ok(record),
+                    // Damaged on the way, or by a mistake of ours: that says nothing of what it has.
+                    None => {
+                        passing = true;
+                        tracing::warn!(source, "the record offered for mending is not sound");
+                    }
                 },
                 Err(error) => {
                     passing |= error.status() != Some(Status::Damaged);
@@ -375,19 +410,29 @@ async fn fetch(
             }
         }
         if !passing {
-            break;
+            return Err(Unfetched::Nowhere);
         }
         context.world.sleep(MEND_PAUSE).await;
     }
-    None
+    Err(Unfetched::NotNow)
 }
 
 fn record_of(reply: &Reply, partition: PartitionId) -> Option<Record> {
     let body: data::MendReply = reply.decode().ok()?;
     let header = RecordHeader::decode(&body.header).ok()?;
-    let fits = header.partition == partition && header.key_bytes as usize == body.key.len();
-    header.verify(&body.key, &reply.payload).ok()?;
+    let fits = header.partition == partition
+        && header.key_bytes as usize == body.key.len()
+        && header.payload_bytes as usize == reply.payload.len();
+    header.verify_parts(&body.key, &reply.payload, &[]).ok()?;
     fits.then_some(Record { header, key: body.key, payload: reply.payload.clone() })
+}
+
+/// Whether a record is the one that is damaged here, and sound in what is needed of it. What was
+/// overwritten where it comes from may have been given back there.
+fn serves(record: &Record, extent: &Extent, sequence: Sequence) -> bool {
+    let parts = [(extent.skip, extent.length)];
+    record.header.sequence == sequence
+        && record.header.verify_parts(&record.key, &record.payload, &parts).is_ok()
 }
 
 fn copy_piece(piece: &Piece, key: &DataKey, good: &Record, bytes: &mut [u8]) {
@@ -395,4 +440,51 @@ fn copy_piece(piece: &Piece, key: &DataKey, good: &Record, bytes: &mut [u8]) {
     let length = piece.extent.length as usize;
     let skip = piece.extent.skip as usize;
     bytes[start..start + length].copy_from_slice(&good.payload[skip..skip + length]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+    use partition::log::Location;
+    use std::sync::Mutex;
+    use wire::Service;
+
+    /// Another replica, which answers every question with the same status.
+    #[derive(Debug)]
+    struct Other(Status, Mutex<u32>);
+
+    impl Service for Other {
+        fn handle(&self, _: Request, responder: Responder) {
+            *self.1.lock().unwrap() += 1;
+            responder.refuse(self.0, "no");
+        }
+    }
+
+    async fn unfetched(status: Status) -> (Unfetched, u32) {
+        let bench = Bench::new();
+        let other = Arc::new(Other(status, Mutex::new(0)));
+        let service: Arc<dyn Service> = other.clone();
+        bench.hub.register("other:1", &service);
+        let at = Location { segment: 1, offset: 64 };
+        let extent = Extent { start: 0, length: 1, at, payload_bytes: 1, skip: 0 };
+        let damage =
+            Damage { object: 1, piece: Piece { offset: 0, extent }, reason: "rot".to_owned() };
+        let wanted = (&damage, Sequence(1));
+        let sources = ["other:1".to_owned()];
+        let result = fetch(&bench.context, PartitionId(1), &sources, wanted).await;
+        let asked = *other.1.lock().unwrap();
+        (result.unwrap_err(), asked)
+    }
+
+    /// A replica that could not be reached for two seconds made EIO of a damage that it could mend.
+    #[tokio::test(start_paused = true)]
+    async fn only_what_no_replica_has_is_damaged_for_good() {
+        assert_eq!(unfetched(Status::Damaged).await, (Unfetched::Nowhere, 1));
+        for passing in [Status::Conflict, Status::NotFound, Status::NoPartition, Status::Busy] {
+            assert_eq!(unfetched(passing).await, (Unfetched::NotNow, MEND_ATTEMPTS), "{passing:?}");
+        }
+        assert_eq!(Unfetched::NotNow.status().kind(), Some(types::Kind::Retry));
+        assert_eq!(Unfetched::Nowhere.status(), Status::Damaged);
+    }
 }

@@ -1,30 +1,28 @@
 //! Bringing a replica up whose leader's log does not reach back far enough.
 //!
-//! The leader freezes its index and pushes it piece by piece, data with the records it points to.
+//! The leader freezes its index and pushes it piece by piece (see `push`), data with the records it
+//! points to.
 //! The receiver builds a second index beside the one it has, under the next generation of keys, and
 //! copies records into base segments. Only when all is there, durable and wanted by the engine does
 //! the new generation take over: one write of the state file decides it.
 
 use super::open::{Found, index_handle, index_prefix, space_of};
+use super::push::Source;
 use super::{Holder, Machine, checkpoint::Checkpointing};
-use crate::context::Context;
 use crate::log::Log;
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
-use bytes::{Bytes, BytesMut};
-use partition::extent::{ChunkMap, DataKey, Index};
-use partition::kv::{Batch, Buffered, Kv, Read, Remaining};
-use partition::log::record::{Record, RecordHeader};
+use bytes::Bytes;
+use partition::extent::{DataKey, Index};
+use partition::kv::{Batch, Buffered, Kv, Remaining};
+use partition::log::record::Record;
 use partition::replica::{Event, Position};
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use types::configuration::PartitionKind;
-use types::limits::{RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE};
+use types::limits::CHECKPOINT_INDEX_BYTES;
 use types::{Epoch, ReplicaId, Sequence};
 use wire::replicate::{Snapshot, SnapshotReply};
-use wire::{Class, Operation, Reply, Request, Responder, Status};
-use world::File;
+use wire::{Reply, Request, Responder, Status};
 
 /// Snapshots on their way, in either direction.
 #[derive(Debug, Default)]
@@ -51,7 +49,7 @@ impl Transfers {
     }
 
     pub(super) fn end_reading(&mut self) {
-        self.reading = self.reading.saturating_sub(1);
+        self.reading = self.reading.checked_sub(1).expect("each is counted when it begins");
     }
 }
 
@@ -68,24 +66,14 @@ struct Staging {
     index: Option<Index>,
 }
 
-/// What is read and pushed by the sending task.
-struct Source {
-    context: Arc<Context>,
-    kind: PartitionKind,
-    partition: types::PartitionId,
-    kv: Arc<dyn Read>,
-    files: BTreeMap<u32, File>,
-    address: String,
-    head: Snapshot,
-}
-
 impl Holder {
     pub(super) fn send_snapshot(&mut self, to: ReplicaId, epoch: Epoch) {
         let replica = self.id;
+        // Counted first: whatever comes of it, its end is told once.
+        self.snapshots.sending += 1;
         let Some(source) = self.snapshot_source(to, epoch) else {
             return self.context.post(NodeEvent::SnapshotSent { replica, to });
         };
-        self.snapshots.sending += 1;
         tracing::info!(partition = %self.partition, %to, "sending a snapshot");
         self.context.world.spawn("snapshot", async move {
             let context = source.context.clone();
@@ -98,7 +86,8 @@ impl Holder {
 
     /// A snapshot has been sent, well or not.
     pub fn snapshot_sent(&mut self, to: ReplicaId) {
-        self.snapshots.sending = self.snapshots.sending.saturating_sub(1);
+        let sending = self.snapshots.sending.checked_sub(1);
+        self.snapshots.sending = sending.expect("each is counted when it begins");
         self.handle(Event::SnapshotSent { to });
     }
 
@@ -209,7 +198,7 @@ impl Holder {
         }
     }
 
-    fn remove_generation(&self, generation: u32) -> Result<(), partition::kv::Error> {
+    pub(super) fn remove_generation(&self, generation: u32) -> Result<(), partition::kv::Error> {
         let found = Found { partition: self.partition, replica: self.id };
         let kv = self.database.handle(space_of(self.kind), Vec::new());
         let prefix = index_prefix(found, generation);
@@ -287,10 +276,42 @@ fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), St
         at = end;
     }
     kv.write(batch).map_err(|error| error.to_string())?;
-    if kv.buffered_bytes() > types::limits::CHECKPOINT_INDEX_BYTES {
+    if kv.buffered_bytes() > CHECKPOINT_INDEX_BYTES {
         kv.persist().map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Start and length of each part of a record's payload that is needed.
+pub(super) type Parts = Vec<(u32, u32)>;
+
+/// The records of a piece, verified in their live parts, and those parts.
+fn decode_records(
+    piece: &Snapshot,
+    payload: &Bytes,
+    partition: types::PartitionId,
+) -> Result<(Vec<Record>, Vec<Parts>), String> {
+    if piece.parts.len() != piece.records.len() {
+        return Err("each record needs its parts".into());
+    }
+    let mut live = piece.live.chunks_exact(2).map(|part| (part[0], part[1]));
+    let (mut records, mut all_parts) = (Vec::new(), Vec::new());
+    let mut at = 0_usize;
+    for (length, count) in piece.records.iter().zip(&piece.parts) {
+        let end = at + *length as usize;
+        if end > payload.len() {
+            return Err("records are longer than what was sent".into());
+        }
+        let parts: Parts = live.by_ref().take(*count as usize).collect();
+        if parts.iter().any(|(_, length)| *length == 0) {
+            return Err("a part is empty".into());
+        }
+        let record = Record::decode_parts(&payload.slice(at..end), partition, &parts);
+        records.push(record.map_err(|error| error.to_string())?);
+        all_parts.push(parts);
+        at = end;
+    }
+    Ok((records, all_parts))
 }
 
 /// Copies records, and points the new index to their live parts.
@@ -301,31 +322,12 @@ fn stage_records(
     payload: &Bytes,
     partition: types::PartitionId,
 ) -> Result<(), String> {
-    let mut at = 0_usize;
-    let mut records = Vec::with_capacity(piece.records.len());
-    for length in &piece.records {
-        let end = at + *length as usize;
-        if end > payload.len() {
-            return Err("records are longer than what was sent".into());
-        }
-        let record = Record::decode(&payload.slice(at..end), partition);
-        records.push(record.map_err(|error| error.to_string())?);
-        at = end;
-    }
+    let (records, parts) = decode_records(piece, payload, partition)?;
     let locations = log.append_base(&records).map_err(|error| error.to_string())?;
-    let mut live = piece.live.chunks_exact(2);
-    if piece.parts.len() != records.len() {
-        return Err("each record needs its parts".into());
-    }
-    for ((record, location), parts) in records.iter().zip(locations).zip(&piece.parts) {
+    for ((record, location), parts) in records.iter().zip(locations).zip(parts) {
         let key = DataKey::decode(&record.key).map_err(|error| error.to_string())?;
-        for part in live.by_ref().take(*parts as usize) {
-            let fits =
-                part[0].checked_add(part[1]).is_some_and(|e| e <= record.header.payload_bytes);
-            if part[1] == 0 || !fits {
-                return Err("a part lies outside of its record".into());
-            }
-            index.place(&key, (part[0], part[1]), location).map_err(|error| error.to_string())?;
+        for part in parts {
+            index.place(&key, part, location).map_err(|error| error.to_string())?;
         }
     }
     for object in &piece.tombstones {
@@ -334,118 +336,133 @@ fn stage_records(
     Ok(())
 }
 
-impl Source {
-    async fn push(self) -> Result<(), String> {
-        let mut head = self.head.clone();
-        match self.kind {
-            PartitionKind::Namespace => self.push_pairs(&mut head).await,
-            PartitionKind::Data => self.push_records(&mut head).await,
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::super::reclaim::tests::{Store, WHOSE};
+    use super::*;
+    use partition::kv::Read;
+    use prost::Message;
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use types::limits::{FRAME_BODY_BYTES_MAX, SNAPSHOT_TOMBSTONES_MAX};
+    use wire::Service;
+    use world::File;
+    use world::kv::Database;
+    use world::kv::Space;
+
+    fn piece() -> (Snapshot, Position) {
+        let at = Position { epoch: Epoch(1), sequence: Sequence(7) };
+        (Snapshot { from: 2, epoch: 1, ..Snapshot::default() }, at)
+    }
+
+    /// A slow checkpoint ended after a snapshot had been installed and the next checkpoint begun: the
+    /// node took it for that one, and panicked.
+    #[tokio::test]
+    async fn a_checkpoint_that_a_snapshot_has_overtaken_means_nothing() {
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Namespace);
+        let old = holder.start_checkpoint().unwrap();
+        let (piece, at) = piece();
+        holder.begin_staging(&piece, at).unwrap();
+        let staging = holder.snapshots.staging.take().unwrap();
+        holder.install(staging).unwrap();
+        let new = holder.start_checkpoint().unwrap();
+        let done = old.run();
+        holder.checkpointed(old, done);
+        let done = new.run();
+        holder.checkpointed(new, done);
+        assert_eq!(holder.failed, None);
+        let left = index_prefix(Found { partition: holder.partition, replica: holder.id }, 0);
+        let keys = bench.home.database.faults().unwrap().keys(Space::Metadata);
+        assert!(keys.iter().all(|key| !key.starts_with(&left)), "keys of an index that is gone");
+        let files: Vec<String> =
+            bench.sim.paths().into_iter().filter(|path| path.contains("checkpoint")).collect();
+        assert_eq!(files, ["replicas/1-1/checkpoint-1"]);
+    }
+
+    /// It was not counted when it began, and counted when it ended: with another one under way, the
+    /// files of that one were no longer kept.
+    #[tokio::test]
+    async fn a_snapshot_that_cannot_be_sent_does_not_end_another() {
+        let mut holder = Bench::new().create(PartitionKind::Data);
+        holder.snapshots.sending += 1;
+        holder.send_snapshot(ReplicaId(99), Epoch(1));
+        holder.snapshot_sent(ReplicaId(99));
+        assert!(holder.snapshots.are_busy());
+    }
+    /// Takes the pieces of a snapshot.
+    #[derive(Debug, Default)]
+    struct Taker(Mutex<Vec<(Snapshot, Bytes)>>);
+
+    impl Service for Taker {
+        fn handle(&self, request: Request, responder: Responder) {
+            let piece = request.decode::<Snapshot>().unwrap();
+            assert!(piece.encoded_len() <= FRAME_BODY_BYTES_MAX as usize, "it fits into a frame");
+            self.0.lock().unwrap().push((piece, request.payload));
+            responder.reply(Reply::message(&SnapshotReply {}));
         }
     }
 
-    async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
-        let request = Request::new(Operation::Snapshot)
-            .partition(self.partition)
-            .epoch(Epoch(piece.epoch))
-            .class(Class::Background)
-            .deadline(SNAPSHOT_PIECE_DEADLINE)
-            .message(piece)
-            .payload(payload);
-        let reply = self.context.peers.call(&self.address, request).await;
-        reply.map_err(|error| error.to_string())?;
-        *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        Ok(())
+    async fn push(kv: Arc<dyn Read>, files: BTreeMap<u32, File>) -> Vec<(Snapshot, Bytes)> {
+        let bench = Bench::new();
+        let taker = Arc::new(Taker::default());
+        let service: Arc<dyn Service> = taker.clone();
+        bench.hub.register("other:1", &service);
+        let source = Source {
+            context: bench.context.clone(),
+            kind: PartitionKind::Data,
+            partition: WHOSE.0,
+            kv,
+            files,
+            address: "other:1".to_owned(),
+            head: Snapshot::default(),
+        };
+        source.push().await.unwrap();
+        let pieces = std::mem::take(&mut *taker.0.lock().unwrap());
+        let numbers: Vec<u64> = pieces.iter().map(|(piece, _)| piece.piece).collect();
+        assert!(numbers.iter().copied().eq(0..pieces.len() as u64));
+        assert!(pieces.iter().rev().enumerate().all(|(n, (piece, _))| piece.last == (n == 0)));
+        pieces
     }
 
-    async fn push_pairs(&self, piece: &mut Snapshot) -> Result<(), String> {
-        let limit = RECORD_PAYLOAD_BYTES_MAX as usize;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let mut payload = BytesMut::new();
-            let from = after.take().map_or(Vec::new(), |mut key| {
-                key.push(0);
-                key
-            });
-            let mut last = None;
-            let scan = self.kv.scan(&from, None, &mut |key, value| {
-                let full = payload.len() + key.len() + value.len() > limit;
-                if full && !payload.is_empty() {
-                    return ControlFlow::Break(());
-                }
-                let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small pairs");
-                piece.pairs.extend([length(key), length(value)]);
-                payload.extend_from_slice(key);
-                payload.extend_from_slice(value);
-                last = Some(key.to_vec());
-                ControlFlow::Continue(())
-            });
-            scan.map_err(|error| error.to_string())?;
-            let end = last.is_none();
-            piece.last = end;
-            self.send(piece, payload.freeze()).await?;
-            if end {
-                return Ok(());
-            }
-            after = last;
-        }
+    fn empty() -> (Log, Arc<Buffered>, Index) {
+        let disk = world::Disk::simulated(world::disk::sim::SimDisk::new("e", 2, 1 << 30));
+        let log = Log::create(disk, "log".into(), WHOSE, Sequence::ZERO).unwrap();
+        let handle = Database::simulated().handle(Space::Index, Vec::new());
+        let kv = Arc::new(Buffered::new(Arc::new(handle)));
+        let index = Index::open(kv.clone()).unwrap();
+        (log, kv, index)
     }
 
-    async fn push_records(&self, piece: &mut Snapshot) -> Result<(), String> {
-        let mut after = None;
-        loop {
-            let mut chunks: Vec<(u64, u64, ChunkMap)> = Vec::new();
-            let scan = Index::scan(self.kv.as_ref(), after, &mut |object, chunk, map| {
-                chunks.push((object, chunk, map));
-                if chunks.len() < 64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
-            scan.map_err(|error| error.to_string())?;
-            let Some((object, chunk, _)) = chunks.last() else { break };
-            after = Some((*object, *chunk));
-            for (_, _, map) in &chunks {
-                self.push_chunk(piece, map).await?;
-            }
+    /// All tombstones went in one message: with more than it holds no snapshot could be sent.
+    #[tokio::test]
+    async fn any_number_of_tombstones_can_be_sent() {
+        let count = SNAPSHOT_TOMBSTONES_MAX as u64 * 2;
+        let (_, kv, mut index) = empty();
+        (1..=count).for_each(|object| index.bury(u64::MAX - object));
+        index.checkpoint().unwrap();
+        let pieces = push(kv.snapshot(), BTreeMap::new()).await;
+        let (mut log, _, mut index) = empty();
+        for (piece, payload) in pieces {
+            stage_records(&mut log, &mut index, &piece, &payload, WHOSE.0).unwrap();
         }
-        piece.tombstones =
-            Index::tombstones(self.kv.as_ref()).map_err(|error| error.to_string())?;
-        piece.last = true;
-        self.send(piece, Bytes::new()).await
+        assert!((1..=count).all(|object| index.is_deleted(u64::MAX - object).unwrap()));
     }
 
-    async fn push_chunk(&self, piece: &mut Snapshot, map: &ChunkMap) -> Result<(), String> {
-        let mut records: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-        for extent in map.extents() {
-            records.entry(extent.at).or_default().extend([extent.skip, extent.length]);
+    /// A record of which part had been given back did not verify as a whole, and was not sent.
+    #[tokio::test]
+    async fn records_with_holes_can_be_sent() {
+        let mut store = Store::new();
+        store.overwrite(40, |_| {});
+        let numbers = store.log.segments().keys();
+        let files = numbers.map(|number| (*number, store.log.file(*number).unwrap())).collect();
+        let pieces = push(store.kv.snapshot(), files).await;
+        let (mut log, _, mut index) = empty();
+        for (piece, payload) in pieces {
+            stage_records(&mut log, &mut index, &piece, &payload, WHOSE.0).unwrap();
         }
-        let mut payload = BytesMut::new();
-        for (at, live) in records {
-            let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
-            let record = read_record(file, at.offset)?;
-            if let Err(reason) = Record::decode(&record, self.partition) {
-                self.context.post(NodeEvent::DamageMet { replica: ReplicaId(self.head.from) });
-                return Err(format!("segment {} offset {}: {reason}", at.segment, at.offset));
-            }
-            if payload.len() + record.len() > RECORD_PAYLOAD_BYTES_MAX as usize
-                && !payload.is_empty()
-            {
-                self.send(piece, payload.split().freeze()).await?;
-            }
-            piece.records.push(u32::try_from(record.len()).expect("records have a limit"));
-            piece.parts.push(u32::try_from(live.len() / 2).expect("few parts"));
-            piece.live.extend(live);
-            payload.extend_from_slice(&record);
-        }
-        if payload.is_empty() {
-            return Ok(());
-        }
-        self.send(piece, payload.freeze()).await
+        Store::verify(&log, &mut index);
+        assert_eq!(index.allocated(), Index::open(store.kv.clone()).unwrap().allocated());
     }
-}
-
-fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {
-    let mut head = [0; 64];
-    file.read_at(offset.into(), &mut head).map_err(|error| error.to_string())?;
-    let header = RecordHeader::decode(&head).map_err(|error| error.to_string())?;
-    let mut bytes = vec![0; header.record_bytes() as usize];
-    file.read_at(offset.into(), &mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes.into())
 }

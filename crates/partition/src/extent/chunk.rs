@@ -10,6 +10,7 @@
 use super::command::DATA_KEY_BYTES;
 use crate::log::Location;
 use crate::log::record::RECORD_HEADER_BYTES;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use types::limits::CHECKSUM_BLOCK_BYTES;
 
@@ -55,10 +56,11 @@ impl Extent {
     }
 }
 
-/// All extents of a chunk: disjoint, ascending.
+/// All extents of a chunk, disjoint, by their start. A chunk that was written at random places has
+/// thousands of them, so none may have to move for another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkMap {
-    extents: Vec<Extent>,
+    extents: BTreeMap<u32, Extent>,
 }
 
 /// Why a value is not a chunk map.
@@ -76,8 +78,8 @@ impl ChunkMap {
     /// Puts `extent` over whatever was in its range, and tells what that was.
     pub fn insert(&mut self, extent: Extent, displaced: &mut Vec<Extent>) {
         assert!(extent.length > 0, "an extent holds something");
-        let at = self.cut(extent.start..extent.end(), displaced);
-        self.extents.insert(at, extent);
+        self.cut(extent.start..extent.end(), displaced);
+        self.extents.insert(extent.start, extent);
     }
 
     /// Empties `range`, and tells what was in it.
@@ -87,13 +89,10 @@ impl ChunkMap {
 
     /// Points the run that `old` describes to another record, if it is still exactly there.
     pub fn relocate(&mut self, old: &Extent, to: Location) -> bool {
-        let Ok(at) = self.extents.binary_search_by_key(&old.start, |extent| extent.start) else {
-            return false;
-        };
-        if self.extents[at] != *old {
-            return false;
+        match self.extents.get_mut(&old.start) {
+            Some(extent) if extent == old => extent.at = to,
+            _ => return false,
         }
-        self.extents[at].at = to;
         true
     }
 
@@ -104,16 +103,23 @@ impl ChunkMap {
 
     /// The runs that overlap `range`, whole.
     pub fn find_whole(&self, range: Range<u32>) -> impl Iterator<Item = Extent> + '_ {
-        let first = self.extents.partition_point(|extent| extent.end() <= range.start);
         // Nothing overlaps a range of nothing, be it in the middle of a run.
         let end = if range.is_empty() { 0 } else { range.end };
-        self.extents[first..].iter().take_while(move |extent| extent.start < end).copied()
+        self.extents
+            .range(self.first(range.start)..)
+            .map(|(_, extent)| *extent)
+            .take_while(move |extent| extent.start < end)
+    }
+
+    /// From where on to look for what ends after `start`.
+    fn first(&self, start: u32) -> u32 {
+        let before = self.extents.range(..start).next_back();
+        before.filter(|(_, extent)| extent.end() > start).map_or(start, |(at, _)| *at)
     }
 
     /// Every extent, ascending.
-    #[must_use]
-    pub fn extents(&self) -> &[Extent] {
-        &self.extents
+    pub fn extents(&self) -> impl Iterator<Item = &Extent> {
+        self.extents.values()
     }
 
     /// Whether the chunk holds nothing.
@@ -125,23 +131,30 @@ impl ChunkMap {
     /// Bytes the chunk holds.
     #[must_use]
     pub fn allocated(&self) -> u64 {
-        self.extents.iter().map(|extent| u64::from(extent.length)).sum()
+        self.extents().map(|extent| u64::from(extent.length)).sum()
     }
 
-    /// Empties `range` and returns where in the list something for it belongs.
-    fn cut(&mut self, range: Range<u32>, displaced: &mut Vec<Extent>) -> usize {
-        let first = self.extents.partition_point(|extent| extent.end() <= range.start);
-        let count = self.extents[first..].partition_point(|extent| extent.start < range.end);
-        if count == 0 {
-            return first;
+    /// Empties `range`: what reaches over its ends keeps the rest.
+    fn cut(&mut self, range: Range<u32>, displaced: &mut Vec<Extent>) {
+        if range.is_empty() {
+            return;
         }
-        let overlapping = &self.extents[first..first + count];
-        displaced.extend(overlapping.iter().map(|extent| extent.part(&range)));
-        let (head, tail) = (overlapping[0], overlapping[count - 1]);
-        let left = (head.start < range.start).then(|| head.part(&(head.start..range.start)));
-        let right = (tail.end() > range.end).then(|| tail.part(&(range.end..tail.end())));
-        self.extents.splice(first..first + count, left.into_iter().chain(right));
-        first + usize::from(left.is_some())
+        let mut at = self.first(range.start);
+        while let Some((&start, &extent)) = self.extents.range(at..range.end).next() {
+            displaced.push(extent.part(&range));
+            if start < range.start {
+                self.extents.insert(start, extent.part(&(start..range.start)));
+            } else {
+                self.extents.remove(&start);
+            }
+            if extent.end() > range.end {
+                self.extents.insert(range.end, extent.part(&(range.end..extent.end())));
+            }
+            at = extent.end();
+            if at >= range.end {
+                break;
+            }
+        }
     }
 
     /// As a value.
@@ -149,7 +162,7 @@ impl ChunkMap {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + self.extents.len() * EXTENT_BYTES);
         bytes.push(VERSION);
-        for extent in &self.extents {
+        for extent in self.extents() {
             let Location { segment, offset } = extent.at;
             let fields = [extent.start, extent.length, segment, offset];
             let fields = fields.into_iter().chain([extent.payload_bytes, extent.skip]);
@@ -181,7 +194,7 @@ impl ChunkMap {
         if !sound || !extents.windows(2).all(|pair| pair[0].end() <= pair[1].start) {
             return Err(Malformed::Order);
         }
-        Ok(ChunkMap { extents })
+        Ok(ChunkMap { extents: extents.into_iter().map(|extent| (extent.start, extent)).collect() })
     }
 }
 

@@ -249,15 +249,25 @@ impl Index {
         self.applied = applied;
     }
 
-    /// The objects that were deleted, as of the last checkpoint.
+    /// The objects that were deleted, as of the last checkpoint: at most `max`, ascending, those after
+    /// `after`.
     ///
     /// # Errors
     /// When the `Kv` cannot be read.
-    pub fn tombstones(kv: &dyn kv::Read) -> Result<Vec<u64>, kv::Error> {
+    pub fn tombstones(
+        kv: &dyn kv::Read,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<u64>, kv::Error> {
+        let from = match after.map(|after| after.checked_add(1)) {
+            None => b"t".to_vec(),
+            Some(Some(next)) => tombstone_key(next),
+            Some(None) => return Ok(Vec::new()),
+        };
         let mut objects = Vec::new();
-        kv.scan(b"t", Some(b"u"), &mut |key, _| {
+        kv.scan(&from, Some(b"u"), &mut |key, _| {
             objects.extend(key[1..].try_into().map(u64::from_be_bytes));
-            ControlFlow::Continue(())
+            if objects.len() < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(objects)
     }
@@ -505,7 +515,7 @@ pub fn describe(key: &[u8], value: &[u8]) -> Result<(String, String), kv::Error>
                     e.start, e.length, e.skip, e.payload_bytes
                 )
             };
-            let extents: Vec<String> = map.extents().iter().map(extent).collect();
+            let extents: Vec<String> = map.extents().map(extent).collect();
             Ok((format!("object {object} chunk {chunk}"), extents.join(", ")))
         }
         Some(b's') => {

@@ -22,6 +22,10 @@
 //! so a part of a large payload can be checked without reading all of it, and these sums are the
 //! ones that the client made.
 //!
+//! The range of a payload that nobody needs any more may have been given back to the file system, and
+//! then reads as zeros. So what lies in a closed segment is verified in those blocks that are needed
+//! ([`Record::decode_parts`]), and only what is still log as a whole.
+//!
 //! Lengths are believed only after the header's checksum was verified, and the payload is never
 //! believed before its own.
 
@@ -186,6 +190,44 @@ impl RecordHeader {
         };
         if good { Ok(()) } else { Err(Malformed::PayloadChecksum) }
     }
+
+    /// Checks the key, and of the payload the blocks that `parts` (start and length) lie in. A payload
+    /// that the key does not cover is checked as a whole.
+    ///
+    /// # Errors
+    /// Which of them is damaged. A part outside of the payload counts as damaged.
+    pub fn verify_parts(
+        &self,
+        key: &[u8],
+        payload: &[u8],
+        parts: &[(u32, u32)],
+    ) -> Result<(), Malformed> {
+        if !self.is_covered_by_key() {
+            return self.verify(key, payload);
+        }
+        if crc32c(key) != self.key_checksum {
+            return Err(Malformed::KeyChecksum);
+        }
+        let sound = sound_blocks(key, payload);
+        let is_sound = |(start, length): &(u32, u32)| {
+            let Some(end) = start.checked_add(*length) else { return false };
+            let first = (start / CHECKSUM_BLOCK_BYTES) as usize;
+            let blocks = sound.get(first..end.div_ceil(CHECKSUM_BLOCK_BYTES) as usize);
+            end as usize <= payload.len() && blocks.is_some_and(|b| b.iter().all(|sound| *sound))
+        };
+        if parts.iter().all(is_sound) { Ok(()) } else { Err(Malformed::PayloadChecksum) }
+    }
+}
+
+/// Which blocks of `payload` have the checksums at the end of `key`.
+#[must_use]
+pub fn sound_blocks(key: &[u8], payload: &[u8]) -> Vec<bool> {
+    let blocks = payload.chunks(CHECKSUM_BLOCK_BYTES as usize);
+    let Some(at) = key.len().checked_sub(blocks.len() * 4) else {
+        return vec![false; blocks.len()];
+    };
+    let sums = key[at..].chunks_exact(4);
+    blocks.zip(sums).map(|(block, sum)| crc32c(block).to_le_bytes() == sum).collect()
 }
 
 /// Whether the checksums at the end of `key` are those of `payload`'s blocks.
@@ -206,6 +248,28 @@ impl Record {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn decode(bytes: &Bytes, partition: PartitionId) -> Result<Record, Malformed> {
+        let record = Record::split(bytes, partition)?;
+        record.header.verify(&record.key, &record.payload)?;
+        Ok(record)
+    }
+
+    /// Decodes a record that begins at the first byte, and verifies it as far as `parts` of its
+    /// payload (start and length) go.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn decode_parts(
+        bytes: &Bytes,
+        partition: PartitionId,
+        parts: &[(u32, u32)],
+    ) -> Result<Record, Malformed> {
+        let record = Record::split(bytes, partition)?;
+        record.header.verify_parts(&record.key, &record.payload, parts)?;
+        Ok(record)
+    }
+
+    /// Takes a record apart, of which only the header is verified.
+    fn split(bytes: &Bytes, partition: PartitionId) -> Result<Record, Malformed> {
         let header = RecordHeader::decode(bytes)?;
         if header.partition != partition {
             return Err(Malformed::Partition(header.partition));
@@ -217,7 +281,6 @@ impl Record {
         }
         let key = bytes.slice(RECORD_HEADER_BYTES as usize..key_end);
         let payload = bytes.slice(key_end..payload_end);
-        header.verify(&key, &payload)?;
         Ok(Record { header, key, payload })
     }
 
@@ -272,6 +335,21 @@ mod tests {
                 let end = 64 + padding.key_bytes + padding.payload_bytes;
                 assert!(decoded.is_err() || bit / 8 >= end as usize, "kind {kind} bit {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn a_hole_is_no_damage_to_whoever_needs_the_rest() {
+        let good = encode(&entry(KIND_COVERED_FIRST, &[7; 9000]));
+        let key_end = 64 + RecordHeader::decode(&good).unwrap().key_bytes as usize;
+        let mut punched = good.to_vec();
+        punched[key_end + 4096..key_end + 8192].fill(0);
+        let punched = Bytes::from(punched);
+        assert!(Record::decode(&punched, PARTITION).is_err());
+        let parts = |parts: &[(u32, u32)]| Record::decode_parts(&punched, PARTITION, parts);
+        assert_eq!(parts(&[(0, 4096), (8192, 808)]).unwrap().payload.len(), 9000);
+        for bad in [(4095, 2), (5000, 1), (8000, 500), (0, 9000), (8999, 2), (u32::MAX, 2)] {
+            assert_eq!(parts(&[bad]).unwrap_err(), Malformed::PayloadChecksum, "{bad:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::entry::{EntryBody, Position};
 use super::message::Message;
-use super::status::Failure;
+use super::status::{Failure, Room};
 use types::{Configuration, Epoch, ReplicaId, Sequence};
 
 /// One thing that happened. Time comes beside it.
@@ -36,6 +36,10 @@ pub enum Event {
     EpochPersisted { epoch: Epoch },
     /// A `Persist` failed.
     PersistFailed { epoch: Epoch },
+    /// How much room the disk has. Nothing stops for that here: who asks for
+    /// writes is refused before they come this far, and a leader that has room counts no longer on
+    /// followers that have none.
+    Room(Room),
     /// The disk has room again: a replica that stopped for want of space may go on.
     SpaceFreed,
     /// A `SendLog` came to its end; the last entry that was really sent (or the one before its

@@ -4,8 +4,9 @@
 use super::effect::Effect;
 use super::leader::Leading;
 use super::message::{Append, Message};
-use super::progress::{Mode, Progress};
+use super::progress::{Membership, Mode, Progress};
 use super::state::Core;
+use super::status::Room;
 use types::limits::{
     CATCH_UP_ENTRIES_MAX, REPLICATION_WINDOW_BYTES_MAX, REPLICATION_WINDOW_ENTRIES_MAX,
 };
@@ -37,7 +38,10 @@ impl Progress {
     /// one that is not waited for has left the window, but not the memory.
     fn may_take_more(&self, behind: u64) -> bool {
         let in_flight = self.next.0 - self.matched.0;
+        // What is left of a reserve is not for catching up.
+        let room = self.room != Room::Scarce || self.membership != Membership::CatchingUp;
         self.failure.is_none()
+            && room
             && in_flight <= REPLICATION_WINDOW_ENTRIES_MAX as u64
             && (behind <= IN_FLIGHT_BYTES_MAX || in_flight == 1)
     }

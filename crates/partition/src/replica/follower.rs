@@ -163,6 +163,7 @@ impl Following {
             synced: core.log.synced.min(matched),
             proven: core.proven,
             failure: core.failure,
+            room: core.room,
         };
         effects.push(Effect::Send { to: self.leader, message: Message::Ack(ack) });
     }

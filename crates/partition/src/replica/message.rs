@@ -2,7 +2,7 @@
 //! the same when it is lost, doubled, late or out of order.
 
 use super::entry::{Entry, Position};
-use super::status::Failure;
+use super::status::{Failure, Room};
 use std::sync::Arc;
 use types::{Epoch, ReplicaId, Sequence};
 
@@ -105,6 +105,8 @@ pub struct Ack {
     pub proven: bool,
     /// I cannot write any more, for this reason.
     pub failure: Option<Failure>,
+    /// How much room my disk has.
+    pub room: Room,
 }
 
 /// Where leader and follower should compare next.

@@ -56,7 +56,7 @@ pub use event::Event;
 pub use history::History;
 pub use message::{Ack, Append, Message, Reject};
 pub use persisted::Persisted;
-pub use status::{Failure, FollowerStatus, RoleName, Status};
+pub use status::{Failure, FollowerStatus, RoleName, Room, Status};
 
 use lease::Grant;
 use log::Log;
@@ -90,6 +90,7 @@ impl Replica {
             grant: if fresh { Grant::none() } else { Grant::assumed(now) },
             proven: persisted.proven && !short,
             failure: persisted.failure.or(short.then_some(Failure::Io)),
+            room: Room::Enough,
         };
         let member = core.configuration_now().is_none_or(|c| c.member(me).is_some());
         let role = if member { Role::Waiting } else { Role::Retired };
@@ -158,6 +159,16 @@ impl Replica {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.role() == RoleName::Leading
+    }
+
+    /// Whether it leads and must take no writes for want of room, on its own disk or on so many of its
+    /// followers' that too few would be left.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        match &self.role {
+            Role::Leading(leading) => leading.lacks_room(&self.core),
+            _ => false,
+        }
     }
 
     /// The place up to which the applied state may be read now, without a step: as

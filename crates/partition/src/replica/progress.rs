@@ -17,7 +17,7 @@
 
 use super::lease;
 use super::message::Ack;
-use super::status::{Failure, FollowerStatus};
+use super::status::{Failure, FollowerStatus, Room};
 use std::time::Duration;
 use types::limits::{
     FOLLOWER_GREETING_MAX, FOLLOWER_SILENCE_MAX, FOLLOWER_STALL_MAX, FOLLOWER_SYNC_STALL_MAX,
@@ -63,6 +63,8 @@ pub(super) struct Progress {
     pub(super) synced: Sequence,
     pub(super) proven: bool,
     pub(super) failure: Option<Failure>,
+    /// How much room its disk has.
+    pub(super) room: Room,
     /// Newest stamp that was answered: the lease counts from it.
     answered: Option<u64>,
     /// When it last answered anything.
@@ -93,6 +95,7 @@ impl Progress {
             synced: Sequence::ZERO,
             proven: false,
             failure: None,
+            room: Room::Enough,
             answered: None,
             heard_at: now,
             greeted: false,
@@ -154,6 +157,7 @@ impl Progress {
         self.synced = Sequence::ZERO;
         self.proven = false;
         self.failure = None;
+        self.room = Room::Enough;
         self.moved_at = now;
         self.synced_at = now;
         if known && !matches!(self.mode, Mode::Snapshot | Mode::Log { sent: false, .. }) {
@@ -170,6 +174,7 @@ impl Progress {
         self.proven |= ack.proven;
         if self.answered <= Some(ack.stamp) {
             self.failure = ack.failure;
+            self.room = ack.room;
         }
         if further_log {
             self.moved_at = now;

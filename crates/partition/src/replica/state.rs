@@ -33,7 +33,7 @@ use super::leader::Leading;
 use super::lease::Grant;
 use super::log::Log;
 use super::message::Message;
-use super::status::Failure;
+use super::status::{Failure, Room};
 use types::{Configuration, Epoch, ReplicaId};
 
 /// What a replica knows whatever its role.
@@ -49,6 +49,7 @@ pub(super) struct Core {
     pub(super) grant: Grant,
     pub(super) proven: bool,
     pub(super) failure: Option<Failure>,
+    pub(super) room: Room,
 }
 
 impl Core {

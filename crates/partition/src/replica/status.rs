@@ -41,6 +41,26 @@ pub enum RoleName {
     Retired,
 }
 
+/// How much room the disk of a replica has, as its node sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Room {
+    #[default]
+    Enough,
+    /// No more than its reserve: no writes of clients, but deletes go on, and a copy that is behind
+    /// goes on catching up, because there may be deletes in what it lacks.
+    Reserve,
+    /// Half of its reserve is gone: the rest is not for catching up.
+    Scarce,
+}
+
+impl Room {
+    /// Whether there is no room for writes.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        self != Room::Enough
+    }
+}
+
 /// Why a replica cannot write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Failure {

@@ -8,7 +8,7 @@ use super::follower::Following;
 use super::message::Message;
 use super::reconcile::Comparison;
 use super::state::Role;
-use super::status::Failure;
+use super::status::{Failure, Room};
 use types::{Epoch, Moment, ReplicaId, Sequence};
 
 impl Replica {
@@ -34,6 +34,7 @@ impl Replica {
             Event::EpochPersisted { epoch } => self.on_epoch_persisted(now, epoch, effects),
             Event::PersistFailed { epoch } => self.on_persist_failed(epoch, effects),
             Event::SpaceFreed => self.on_space_freed(effects),
+            Event::Room(room) => self.on_room(room, effects),
             Event::LogSent { .. } | Event::SnapshotSent { .. } | Event::Unreachable { .. } => {
                 self.on_sending(now, event, effects);
             }
@@ -238,6 +239,16 @@ impl Replica {
         if self.seen() == epoch {
             self.fail(Failure::Io, effects);
             self.stop(None, effects);
+        }
+    }
+
+    fn on_room(&mut self, room: Room, effects: &mut Vec<Effect>) {
+        if self.core.room == room {
+            return;
+        }
+        self.core.room = room;
+        if let Role::Following(following) = &self.role {
+            following.acknowledge(&self.core, effects);
         }
     }
 

@@ -6,6 +6,7 @@ use super::leader::Leading;
 use super::progress::{Membership, Mode, Progress};
 use super::reconcile::Phase;
 use super::state::Core;
+use super::status::Failure;
 use std::time::Duration;
 use types::limits::{
     CONFIGURATION_REQUEST_INTERVAL, LEASE_RENEWAL_INTERVAL, REPLICATION_WINDOW_BYTES_MAX,
@@ -34,6 +35,9 @@ impl Progress {
         if let Some(failure) = self.failure {
             return Some(RemoveReason::Failed(failure));
         }
+        if self.room.is_full() && due.outgrows_full {
+            return Some(RemoveReason::Failed(Failure::NoSpace));
+        }
         if self.silent(now) {
             return Some(RemoveReason::Silent);
         }
@@ -51,6 +55,8 @@ struct Due {
     synced: Sequence,
     /// ...since then.
     synced_since: Moment,
+    /// Writes go on without those whose disks are full, so these leave the in-sync set.
+    outgrows_full: bool,
 }
 
 impl Leading {
@@ -115,6 +121,16 @@ impl Leading {
         }
     }
 
+    /// What followers are measured by now.
+    fn due(&self, core: &Core) -> Due {
+        Due {
+            end: core.log.end,
+            synced: self.sync_upto(core).min(core.log.synced),
+            synced_since: self.synced_at,
+            outgrows_full: !core.room.is_full() && !self.lacks_room(core),
+        }
+    }
+
     /// Asks for the configuration that the follower's condition calls for.
     pub(super) fn consider(
         &mut self,
@@ -127,11 +143,7 @@ impl Leading {
             // Who cannot prove its own log has no business judging others.
             return;
         }
-        let due = Due {
-            end: core.log.end,
-            synced: self.sync_upto(core).min(core.log.synced),
-            synced_since: self.synced_at,
-        };
+        let due = self.due(core);
         let (serves, floor) = (self.phase.serves(), self.promotion_floor(core));
         let Some(progress) = self.followers.get_mut(&replica) else { return };
         let trouble = progress.trouble(due, now);
@@ -166,6 +178,17 @@ impl Leading {
             progress.asked_at = Some(now);
             effects.push(Effect::RequestConfiguration { epoch: core.epoch, change });
         }
+    }
+
+    /// Whether there is no room for writes: here, or on so many followers that too few would be left.
+    pub(super) fn lacks_room(&self, core: &Core) -> bool {
+        if core.room.is_full() {
+            return true;
+        }
+        let in_sync = self.followers.values().filter(|p| p.membership != Membership::CatchingUp);
+        let (full, roomy): (Vec<_>, Vec<_>) = in_sync.partition(|progress| progress.room.is_full());
+        let minimum = core.configuration_now().map_or(1, |c| usize::from(c.in_sync_min));
+        !full.is_empty() && roomy.len() + 1 < minimum
     }
 
     /// How much a replica must have on disk to be in sync: whatever was flushed.

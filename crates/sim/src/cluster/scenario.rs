@@ -4,6 +4,7 @@
 //! to each other.
 
 use crate::dice::Dice;
+use node::upkeep::Upkeep;
 use std::time::Duration;
 use types::volume::Durability;
 
@@ -85,6 +86,8 @@ pub(super) struct Scenario {
     pub(super) latency_max: Duration,
     /// Longest time that a sync, or other work that may block, takes.
     pub(super) work_max: Duration,
+    /// How much the nodes let gather.
+    pub(super) upkeep: Upkeep,
     /// After how long a silent node's replicas, and broken ones, are made anew.
     pub(super) replace_after: Duration,
     /// The one node whose power may fail in a run where an acknowledged write need not be on any
@@ -123,7 +126,23 @@ impl Scenario {
             work_max: Duration::from_millis(*dice.pick(&[0, 4, 20])),
             replace_after: Duration::from_secs(*dice.pick(&[3, 3, 10])),
             powerless: dice.below(nodes),
+            upkeep: upkeep(dice),
         }
+    }
+}
+
+/// Mostly very little, so that segments end, checkpoints are made and room is given back all the time.
+fn upkeep(dice: &mut Dice) -> Upkeep {
+    if dice.chance(150) {
+        return Upkeep::default();
+    }
+    Upkeep {
+        segment_bytes: *dice.pick(&[10_000, 40_000, 200_000]),
+        checkpoint_log_bytes: *dice.pick(&[4_000, 20_000, 100_000]),
+        checkpoint_index_bytes: *dice.pick(&[2_000, 50_000]),
+        checkpoint_interval: Duration::from_millis(dice.between(50, 3_000)),
+        log_kept_bytes: *dice.pick(&[0, 0, 30_000, 300_000]),
+        hole_bytes_min: 0,
     }
 }
 

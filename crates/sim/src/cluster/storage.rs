@@ -17,7 +17,11 @@ pub(super) async fn run(machine: Machine, watch: Watch) -> turmoil::Result {
     let world = machine.world();
     let name = machine.role.name();
     loop {
-        let disk = DiskConfig { disk: machine.disk(), database: machine.database() };
+        let disk = DiskConfig {
+            disk: machine.disk(),
+            database: machine.database(),
+            watermarks: node::space::Watermarks::default(),
+        };
         let config = Config {
             world: world.clone(),
             hub: Machine::hub(),
@@ -28,6 +32,7 @@ pub(super) async fn run(machine: Machine, watch: Watch) -> turmoil::Result {
             advertise: format!("{name}:7100"),
             members: machine.site.members(),
             zone: String::new(),
+            upkeep: machine.site.scenario.upkeep,
         };
         match Node::start(config).await {
             Ok(node) => {

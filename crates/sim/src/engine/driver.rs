@@ -464,6 +464,7 @@ fn fingerprint(event: &Event) -> u64 {
         Event::SnapshotSent { .. } => 18 << 8,
         Event::Unreachable { .. } => 19 << 8,
         Event::Tick => 20 << 8,
+        Event::Room(room) => 22 << 8 | (*room as u64) << 16,
     }
 }
 

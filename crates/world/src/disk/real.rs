@@ -157,6 +157,12 @@ impl RealFile {
         u64::try_from(stat.st_size).map_err(io::Error::other)
     }
 
+    pub(super) fn allocated(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstat(&self.fd)?;
+        // In units of 512 bytes, whatever the file system's blocks are.
+        Ok(u64::try_from(stat.st_blocks).map_err(io::Error::other)? * 512)
+    }
+
     pub(super) fn set_len(&self, length: u64) -> io::Result<()> {
         Ok(rustix::fs::ftruncate(&self.fd, length)?)
     }

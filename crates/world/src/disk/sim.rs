@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// A torn write ends on a multiple of this.
 const SECTOR_BYTES: usize = 512;
 
+/// A block of zeros counts as a hole.
+const BLOCK_BYTES: usize = 4096;
+
 /// Handle to a simulated disk, bound to one incarnation of its host.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
@@ -420,6 +423,14 @@ impl SimFile {
 
     pub(super) fn len(&self) -> io::Result<u64> {
         self.with(|content| content.bytes.len() as u64)
+    }
+
+    pub(super) fn allocated(&self) -> io::Result<u64> {
+        self.with(|content| {
+            let blocks = content.bytes.chunks(BLOCK_BYTES);
+            let holds = |block: &&[u8]| block.iter().any(|byte| *byte != 0);
+            blocks.filter(holds).map(|block| block.len() as u64).sum()
+        })
     }
 
     pub(super) fn set_len(&self, length: u64) -> io::Result<()> {

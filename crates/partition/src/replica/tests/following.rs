@@ -16,6 +16,7 @@ fn what_continues_the_log_is_appended_and_then_acknowledged() {
         synced: Sequence(2),
         proven: true,
         failure: None,
+        room: Room::Enough,
     };
     assert_eq!(
         effects,

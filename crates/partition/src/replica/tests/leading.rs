@@ -231,3 +231,37 @@ fn whoever_has_everything_is_waited_for_before_its_promotion_is_asked_for() {
     let effects = step(&mut leader, LATER, Event::Appended { end: Sequence(2) });
     assert_eq!(effects, [], "nothing is acknowledged without it any more");
 }
+
+/// Says that the disk of `TWO` is full, and lets the leader look at it.
+fn full_follower(replica: &mut Replica, now: Moment) -> Vec<Effect> {
+    let Message::Ack(ack) = ack(1, now, 1, 1) else { unreachable!() };
+    let mut effects =
+        step(replica, now, from(TWO, Message::Ack(Ack { room: Room::Reserve, ..ack })));
+    effects.extend(step(replica, now, Event::Tick));
+    effects
+}
+
+fn removal_of_two(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| {
+        let Effect::RequestConfiguration { change, .. } = effect else { return false };
+        let reason = RemoveReason::Failed(Failure::NoSpace);
+        *change == Change::Remove { replica: TWO, reason }
+    })
+}
+
+#[test]
+fn a_leader_with_room_counts_no_longer_on_a_follower_without() {
+    let (mut leader, now) = (serving(&[TWO, THREE]), LATER);
+    assert!(removal_of_two(&full_follower(&mut leader, now)));
+    assert!(!leader.lacks_room(), "writes go on with the others");
+}
+
+#[test]
+fn a_leader_without_room_keeps_its_followers_and_takes_no_writes() {
+    let (mut leader, now) = (serving(&[TWO, THREE]), LATER);
+    step(&mut leader, now, Event::Room(Room::Reserve));
+    assert!(leader.lacks_room());
+    assert!(!removal_of_two(&full_follower(&mut leader, now)));
+    step(&mut leader, now, Event::Room(Room::Enough));
+    assert!(removal_of_two(&step(&mut leader, now, Event::Tick)));
+}

@@ -122,6 +122,7 @@ fn ack(epoch: u64, now: Moment, matched: u64, synced: u64) -> Message {
         synced: Sequence(synced),
         proven: true,
         failure: None,
+        room: Room::Enough,
     })
 }
 

@@ -1,0 +1,388 @@
+//! Disks that run out of space, on small file systems of their own, while everything else goes wrong.
+//!
+//! Three hosts, each with an ext4 file system of 512 MiB. They are filled until writes end in ENOSPC.
+//! Then links are cut, nodes and members are killed and started again, in random order; once a second
+//! what is shown is compared with what an append to a file really gives. Then room comes back, and
+//! writes must go on within [`SPACE_RECOVERY_BOUND`], with every acknowledged byte in its place.
+//!
+//! Who waits for a leader has no answer to be compared; such samples are counted, not skipped in
+//! silence. Needs root, for the namespaces and the loop devices.
+
+use super::fleet::{Fleet, HOSTS, Part};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use types::limits::SPACE_RECOVERY_BOUND;
+
+const DISK_MIB: u64 = 512;
+/// Room that is left for the load; the rest is taken by a file of nobody's.
+const LEFT_MIB: u64 = 160;
+const FILE_MIB: usize = 4;
+/// A shown state may be this much older than what an append meets.
+const LAG: Duration = Duration::from_secs(5);
+const TROUBLE_LASTS: Duration = Duration::from_secs(24);
+
+fn sh(program: &str, words: &[&str]) {
+    let output = Command::new(program).args(words).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {words:?} (as root?): {said}");
+}
+
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Small file systems where the nodes keep their disks.
+struct Loops {
+    mounts: Vec<PathBuf>,
+}
+
+impl Loops {
+    fn make(folder: &Path) -> Loops {
+        let mut loops = Loops { mounts: Vec::new() };
+        for host in 0..HOSTS {
+            let (image, at) =
+                (folder.join(format!("image-{host}")), folder.join(format!("node-{host}/disk")));
+            std::fs::create_dir_all(&at).unwrap();
+            std::fs::File::create(&image).unwrap().set_len(DISK_MIB << 20).unwrap();
+            let (image, place) = (image.display().to_string(), at.display().to_string());
+            sh("mkfs.ext4", &["-q", "-m", "0", "-F", &image]);
+            sh("mount", &["-o", "loop", &image, &place]);
+            loops.mounts.push(at);
+        }
+        loops
+    }
+
+    /// Another program takes room, until this much is left.
+    fn take(&self, left_mib: u64) {
+        for at in &self.mounts {
+            let words = ["--output=avail", "-B1M"];
+            let free = Command::new("df").args(words).arg(at).output().unwrap();
+            let free = String::from_utf8(free.stdout).unwrap();
+            let free: u64 = free.lines().last().unwrap().trim().parse().unwrap();
+            let bytes = (free.saturating_sub(left_mib) << 20).to_string();
+            sh("fallocate", &["-l", &bytes, &at.join("taken").display().to_string()]);
+        }
+    }
+
+    /// It gives the room back.
+    fn give_back(&self) {
+        self.mounts.iter().for_each(|at| std::fs::remove_file(at.join("taken")).unwrap());
+    }
+}
+
+impl Drop for Loops {
+    fn drop(&mut self) {
+        for at in &self.mounts {
+            let _ = Command::new("umount").arg("-l").arg(at).output();
+        }
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wrote {
+    Acknowledged,
+    NoSpace,
+    /// It waited for too long to be compared with anything.
+    Waits,
+}
+
+/// A write by a process of its own: ours opens nothing on the mount, and what waits there cannot be
+/// killed before it is answered.
+struct Writing {
+    process: Child,
+    said: PathBuf,
+}
+
+impl Writing {
+    fn begin(from: &Path, to: &Path) -> Writing {
+        let said = from.with_extension("said");
+        let mut dd = Command::new("dd");
+        dd.args(["bs=1M", "conv=fsync,notrunc", "oflag=append"]).env("LC_ALL", "C");
+        dd.arg(format!("if={}", from.display())).arg(format!("of={}", to.display()));
+        dd.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = dd.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+        Writing { process, said }
+    }
+
+    /// How it went, as soon as it is known.
+    fn within(&mut self, time: Duration) -> Wrote {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            let Some(status) = self.process.try_wait().unwrap() else {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            };
+            let said = std::fs::read_to_string(&self.said).unwrap();
+            assert!(
+                status.success() || said.contains("No space left on device"),
+                "a write ended otherwise: {status} {said}"
+            );
+            return if status.success() { Wrote::Acknowledged } else { Wrote::NoSpace };
+        }
+        Wrote::Waits
+    }
+}
+
+fn write(from: &Path, to: &Path, seconds: u64) -> Wrote {
+    Writing::begin(from, to).within(Duration::from_secs(seconds))
+}
+
+/// Statuses of everything of a kind, and whether they are the leader's word.
+fn shown(fleet: &Fleet, words: &[&str]) -> Option<(BTreeSet<String>, bool)> {
+    let run = fleet.ask(&[words, &["list", "--output", "json"]].concat());
+    let items: Vec<serde_json::Value> = serde_json::from_str(&run.out).ok()?;
+    let data = |item: &&serde_json::Value| item["kind"] != "namespace";
+    let statuses = items.iter().filter(data).map(|i| i["status"].as_str().unwrap().to_owned());
+    Some((statuses.collect(), !run.err.contains("does not answer")))
+}
+
+/// Whether every disk and every data partition is shown as full.
+fn all_full(fleet: &Fleet) -> bool {
+    let full =
+        |kind: &str| shown(fleet, &[kind]).is_some_and(|(s, _)| s == ["full".to_owned()].into());
+    full("disk") && full("partition")
+}
+
+/// Fills the volume with files until there is no space; how many were acknowledged.
+fn fill(folder: &Path, mounted: &Path) -> usize {
+    for number in 0.. {
+        let pattern = folder.join(format!("pattern-{number}"));
+        let byte = u8::try_from(number % 251).unwrap();
+        let mut bytes = vec![byte; FILE_MIB << 20];
+        bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        std::fs::write(&pattern, bytes).unwrap();
+        match write(&pattern, &mounted.join(format!("file-{number}")), 60) {
+            Wrote::Acknowledged => {}
+            Wrote::NoSpace => return number,
+            Wrote::Waits => panic!("a write waited for a minute"),
+        }
+        assert!(number < 200, "the disks do not fill");
+    }
+    unreachable!()
+}
+
+fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    begun.elapsed()
+}
+
+/// Numbers from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % sides).unwrap()
+    }
+}
+
+/// One trouble at a time.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Cut(usize, usize),
+    Isolate(usize),
+    KillNode(usize),
+    KillControl(usize),
+    KillAll,
+}
+
+impl Trouble {
+    fn draw(dice: &mut Dice) -> Trouble {
+        let (one, other) = (dice.roll(3), dice.roll(2) + 1);
+        let other = (one + other) % HOSTS;
+        match dice.roll(9) {
+            0 | 1 => Trouble::Cut(one, other),
+            2 => Trouble::Isolate(one),
+            3..=5 => Trouble::KillNode(one),
+            6 | 7 => Trouble::KillControl(one),
+            _ => Trouble::KillAll,
+        }
+    }
+
+    fn strike(self, fleet: &mut Fleet) {
+        match self {
+            Trouble::Cut(one, other) => {
+                fleet.cut(one, other);
+                fleet.cut(other, one);
+            }
+            Trouble::Isolate(host) => fleet.isolate(host),
+            Trouble::KillNode(host) => fleet.kill(host, Part::Node),
+            Trouble::KillControl(host) => fleet.kill(host, Part::Control),
+            Trouble::KillAll => (0..HOSTS).for_each(|host| {
+                fleet.kill(host, Part::Node);
+                fleet.kill(host, Part::Control);
+            }),
+        }
+    }
+
+    fn heal(self, fleet: &mut Fleet) {
+        match self {
+            Trouble::Cut(one, other) => {
+                fleet.join(one, other);
+                fleet.join(other, one);
+            }
+            Trouble::Isolate(host) => fleet.plug_in(host),
+            _ => fleet.restart_all(),
+        }
+    }
+}
+
+/// What was compared.
+#[derive(Default)]
+struct Samples {
+    compared: usize,
+    waited: usize,
+    unanswered: usize,
+    writing: Option<Writing>,
+}
+
+impl std::fmt::Display for Samples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Samples { compared, waited, unanswered, .. } = self;
+        write!(f, "{compared} agreed, {waited} had no leader, {unanswered} were not answered")
+    }
+}
+
+impl Samples {
+    /// Compares what is shown with what an append gives, while the disks are full.
+    fn take(&mut self, fleet: &Fleet, pattern: &Path, mounted: &Path) {
+        let begin = || Writing::begin(pattern, &mounted.join("probe"));
+        let writing = self.writing.get_or_insert_with(begin);
+        let wrote = writing.within(Duration::from_millis(700));
+        if wrote != Wrote::Waits {
+            self.writing = None;
+        }
+        assert_ne!(wrote, Wrote::Acknowledged, "the disks are full, and an append was taken");
+        // The record outlives everything, so whoever answers must say the same of the disks.
+        match shown(fleet, &["disk"]) {
+            Some((statuses, _)) => assert_eq!(statuses, ["full".to_owned()].into(), "disks"),
+            None => self.unanswered += 1,
+        }
+        let Some((statuses, _)) = shown(fleet, &["partition"]) else { return };
+        for status in &statuses {
+            let no_writes = ["full", "leaderless", "starting", "unknown", "read-only"];
+            assert!(
+                no_writes.contains(&status.as_str()),
+                "shown as {status}; the append: {wrote:?}"
+            );
+        }
+        match wrote {
+            Wrote::NoSpace => self.compared += 1,
+            _ => self.waited += 1,
+        }
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+fn suffer(fleet: &mut Fleet, pattern: &Path, mounted: &Path) -> Samples {
+    let lasts = setting("HOLDFAST_CAMPAIGN_MINUTES")
+        .map_or(TROUBLE_LASTS, |minutes| Duration::from_secs(60 * minutes));
+    let mut dice = Dice(setting("HOLDFAST_CAMPAIGN_SEED").unwrap_or(1));
+    let mut samples = Samples::default();
+    let begun = Instant::now();
+    while begun.elapsed() < lasts {
+        let trouble = Trouble::draw(&mut dice);
+        trouble.strike(fleet);
+        (0..2).for_each(|_| samples.pause(fleet, pattern, mounted));
+        trouble.heal(fleet);
+        (0..3).for_each(|_| samples.pause(fleet, pattern, mounted));
+        say(&format!("{trouble:?}: {samples}"));
+    }
+    samples
+}
+
+impl Samples {
+    fn pause(&mut self, fleet: &Fleet, pattern: &Path, mounted: &Path) {
+        let begun = Instant::now();
+        self.take(fleet, pattern, mounted);
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(begun.elapsed()));
+    }
+}
+
+#[test]
+fn full_disks_stay_full_whatever_happens_until_room_is_proved() {
+    let folder = tempfile::Builder::new().prefix("holdfast-full-").tempdir().unwrap();
+    let path = folder.path().to_owned();
+    // What was logged is worth keeping when something went wrong.
+    let keep = folder.keep();
+    let loops = Loops::make(&path);
+    let mut fleet = Fleet::start(&path);
+    let create = ["volume", "create", "v", "--kind", "file", "--capacity", "4GiB"];
+    eventually("a volume", Duration::from_secs(30), || fleet.ask(&create).code == 0);
+    fleet.wait_healthy(Duration::from_secs(30));
+    let mounted = fleet.mount("v", "mount");
+    let small = path.join("small");
+    std::fs::write(&small, vec![7; 4096]).unwrap();
+    assert_eq!(write(&small, &mounted.join("probe"), 30), Wrote::Acknowledged);
+
+    loops.take(LEFT_MIB);
+    let files = fill(&path, &mounted);
+    say(&format!("full after {files} files"));
+    // What the load left over, somebody else takes: every disk is full now.
+    loops.mounts.iter().for_each(|at| {
+        let at = at.join("rest").display().to_string();
+        let _ = Command::new("fallocate").args(["-l", "30M", &at]).output();
+    });
+    let took = eventually("disks and partitions are shown as full", LAG, || all_full(&fleet));
+    say(&format!("shown as full after {took:?}"));
+    let samples = suffer(&mut fleet, &small, &mounted);
+    assert!(samples.compared >= 5, "{samples}");
+
+    // Everybody is there again, and still nobody may write.
+    eventually("full, and nothing else", Duration::from_secs(30), || all_full(&fleet));
+    assert_eq!(write(&small, &mounted.join("probe"), 30), Wrote::NoSpace);
+    loops.give_back();
+    loops.mounts.iter().for_each(|at| {
+        let _ = std::fs::remove_file(at.join("rest"));
+    });
+    let begun = Instant::now();
+    eventually("writes go on", SPACE_RECOVERY_BOUND, || {
+        write(&small, &mounted.join("probe"), 5) == Wrote::Acknowledged
+    });
+    say(&format!("writes went on after {:?}", begun.elapsed()));
+    check_events(&fleet);
+
+    fleet.wait_healthy(Duration::from_secs(120));
+    let fresh = fleet.mount("v", "fresh");
+    for number in 0..files {
+        let (pattern, file) =
+            (path.join(format!("pattern-{number}")), fresh.join(format!("file-{number}")));
+        sh("cmp", &[&pattern.display().to_string(), &file.display().to_string()]);
+    }
+    fleet.unmount(&fresh);
+    fleet.unmount(&mounted);
+    let checked = fleet.fsck("v");
+    assert_eq!(checked.code, 0, "{checked:?}");
+    drop(fleet);
+    drop(loops);
+    std::fs::remove_dir_all(keep).unwrap();
+}
+
+/// Every disk became full, and left that state by a probe and by nothing else.
+fn check_events(fleet: &Fleet) {
+    let run = fleet.ask(&["events", "--output", "json"]);
+    let events: Vec<serde_json::Value> =
+        run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let cursors = events.iter().map(|event| event["cursor"].as_u64().unwrap());
+    assert!(!events.is_empty() && cursors.is_sorted(), "cursors rise");
+    let space = |event: &&serde_json::Value| event["subject"].as_str().unwrap().ends_with("/space");
+    let of_space: Vec<_> = events.iter().filter(space).collect();
+    let left: Vec<_> = of_space.iter().filter(|event| event["from"] == "full").collect();
+    assert!(!left.is_empty(), "{of_space:?}");
+    for event in left {
+        let message = event["message"].as_str().unwrap();
+        assert!(message.contains("reached the disk"), "{message}");
+    }
+}

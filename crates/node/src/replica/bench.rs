@@ -1,0 +1,76 @@
+//! One replica on a simulated disk, for tests of what the replica does with it.
+
+use super::{Holder, Home};
+use crate::context::{Addresses, Context};
+use crate::inbox::Inbox;
+use crate::upkeep::Upkeep;
+use std::collections::BTreeSet;
+use std::sync::{Arc, RwLock};
+use types::configuration::PartitionKind;
+use types::volume::Durability;
+use types::{
+    BootId, Configuration, DiskId, Epoch, Member, NodeId, PartitionId, ReplicaId, VolumeId,
+};
+use wire::{Hub, Members, Peers};
+use world::disk::sim::SimDisk;
+use world::kv::Database;
+use world::net::Net;
+use world::{Disk, World};
+
+pub(super) const ME: ReplicaId = ReplicaId(1);
+
+/// What a replica lives on.
+pub(super) struct Bench {
+    pub sim: SimDisk,
+    pub home: Home,
+    pub context: Arc<Context>,
+    pub hub: Hub,
+}
+
+impl Bench {
+    pub(super) fn new() -> Bench {
+        let world = World::real(Net::tcp());
+        let hub = Hub::default();
+        let peers = Peers::new(world.clone(), hub.clone(), Arc::default());
+        let context = Arc::new(Context {
+            members: Members::new(peers.clone(), Vec::new()),
+            peers,
+            node: NodeId(1),
+            cluster: 1,
+            boot: BootId(1),
+            addresses: RwLock::new(Addresses::default()),
+            inbox: Inbox::new(world.clone()),
+            upkeep: Upkeep::default(),
+            counters: Arc::default(),
+            world,
+        });
+        let sim = SimDisk::new("d", 1, 1 << 30);
+        let disk = Disk::simulated(sim.clone());
+        disk.create_folder(super::REPLICAS_FOLDER).expect("it is empty");
+        let home = Home { disk_id: DiskId(1), disk, database: Database::simulated() };
+        Bench { sim, home, context, hub }
+    }
+
+    /// A new replica, which is the only one and has not been told so.
+    pub(super) fn create(&self, kind: PartitionKind) -> Holder {
+        let configuration = Self::configuration(kind);
+        let member = configuration.members[0];
+        Holder::create(self.context.clone(), &self.home, &configuration, &member)
+            .expect("nothing fails")
+    }
+
+    pub(super) fn configuration(kind: PartitionKind) -> Configuration {
+        Configuration {
+            partition: PartitionId(1),
+            volume: VolumeId(1),
+            kind,
+            epoch: Epoch(1),
+            leader: Some(ME),
+            in_sync: BTreeSet::from([ME]),
+            catching_up: BTreeSet::new(),
+            members: vec![Member { replica: ME, node: NodeId(1), disk: DiskId(1) }],
+            in_sync_min: 1,
+            durability: Durability::Replicated,
+        }
+    }
+}

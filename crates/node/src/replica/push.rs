@@ -1,0 +1,164 @@
+//! The sending side of a snapshot: reads a view of the index, and pushes it piece by piece.
+//!
+//! It runs beside the loop. What it reads stays as it is: the view does not change, and nothing is
+//! given back of the files while a snapshot is being sent.
+
+use super::snapshot::Parts;
+use crate::context::Context;
+use crate::run::NodeEvent;
+use bytes::{Bytes, BytesMut};
+use partition::extent::{ChunkMap, Index};
+use partition::kv::Read;
+use partition::log::record::{Record, RecordHeader};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use types::configuration::PartitionKind;
+use types::limits::{RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_TOMBSTONES_MAX};
+use types::{Epoch, ReplicaId};
+use wire::replicate::Snapshot;
+use wire::{Class, Operation, Request};
+use world::File;
+
+/// What is read and pushed by the sending task.
+pub(super) struct Source {
+    pub context: Arc<Context>,
+    pub kind: PartitionKind,
+    pub partition: types::PartitionId,
+    pub kv: Arc<dyn Read>,
+    pub files: BTreeMap<u32, File>,
+    pub address: String,
+    pub head: Snapshot,
+}
+
+impl Source {
+    /// Pushes everything.
+    pub(super) async fn push(self) -> Result<(), String> {
+        let mut head = self.head.clone();
+        match self.kind {
+            PartitionKind::Namespace => self.push_pairs(&mut head).await,
+            PartitionKind::Data => self.push_records(&mut head).await,
+        }
+    }
+
+    async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
+        let request = Request::new(Operation::Snapshot)
+            .partition(self.partition)
+            .epoch(Epoch(piece.epoch))
+            .class(Class::Background)
+            .deadline(SNAPSHOT_PIECE_DEADLINE)
+            .message(piece)
+            .payload(payload);
+        let reply = self.context.peers.call(&self.address, request).await;
+        reply.map_err(|error| error.to_string())?;
+        *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
+        Ok(())
+    }
+
+    async fn push_pairs(&self, piece: &mut Snapshot) -> Result<(), String> {
+        let limit = RECORD_PAYLOAD_BYTES_MAX as usize;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let mut payload = BytesMut::new();
+            let from = after.take().map_or(Vec::new(), |mut key| {
+                key.push(0);
+                key
+            });
+            let mut last = None;
+            let scan = self.kv.scan(&from, None, &mut |key, value| {
+                let full = payload.len() + key.len() + value.len() > limit;
+                if full && !payload.is_empty() {
+                    return ControlFlow::Break(());
+                }
+                let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small pairs");
+                piece.pairs.extend([length(key), length(value)]);
+                payload.extend_from_slice(key);
+                payload.extend_from_slice(value);
+                last = Some(key.to_vec());
+                ControlFlow::Continue(())
+            });
+            scan.map_err(|error| error.to_string())?;
+            let end = last.is_none();
+            piece.last = end;
+            self.send(piece, payload.freeze()).await?;
+            if end {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+
+    async fn push_records(&self, piece: &mut Snapshot) -> Result<(), String> {
+        let mut after = None;
+        loop {
+            let mut chunks: Vec<(u64, u64, ChunkMap)> = Vec::new();
+            let scan = Index::scan(self.kv.as_ref(), after, &mut |object, chunk, map| {
+                chunks.push((object, chunk, map));
+                if chunks.len() < 64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            scan.map_err(|error| error.to_string())?;
+            let Some((object, chunk, _)) = chunks.last() else { break };
+            after = Some((*object, *chunk));
+            for (_, _, map) in &chunks {
+                self.push_chunk(piece, map).await?;
+            }
+        }
+        self.push_tombstones(piece).await
+    }
+
+    /// They stay for ever, so that a write which was long on its way cannot bring back what was
+    /// deleted; with time there are more than one message holds.
+    async fn push_tombstones(&self, piece: &mut Snapshot) -> Result<(), String> {
+        let mut after = None;
+        loop {
+            let page = Index::tombstones(self.kv.as_ref(), after, SNAPSHOT_TOMBSTONES_MAX)
+                .map_err(|error| error.to_string())?;
+            after = page.last().copied();
+            piece.last = page.len() < SNAPSHOT_TOMBSTONES_MAX;
+            piece.tombstones = page;
+            let last = piece.last;
+            self.send(piece, Bytes::new()).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn push_chunk(&self, piece: &mut Snapshot, map: &ChunkMap) -> Result<(), String> {
+        let mut records: BTreeMap<_, Parts> = BTreeMap::new();
+        for extent in map.extents() {
+            records.entry(extent.at).or_default().push((extent.skip, extent.length));
+        }
+        let mut payload = BytesMut::new();
+        for (at, live) in records {
+            let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
+            let record = read_record(file, at.offset)?;
+            if let Err(reason) = Record::decode_parts(&record, self.partition, &live) {
+                self.context.post(NodeEvent::DamageMet { replica: ReplicaId(self.head.from) });
+                return Err(format!("segment {} offset {}: {reason}", at.segment, at.offset));
+            }
+            if payload.len() + record.len() > RECORD_PAYLOAD_BYTES_MAX as usize
+                && !payload.is_empty()
+            {
+                self.send(piece, payload.split().freeze()).await?;
+            }
+            piece.records.push(u32::try_from(record.len()).expect("records have a limit"));
+            piece.parts.push(u32::try_from(live.len()).expect("few parts"));
+            piece.live.extend(live.iter().flat_map(|(skip, length)| [*skip, *length]));
+            payload.extend_from_slice(&record);
+        }
+        if payload.is_empty() {
+            return Ok(());
+        }
+        self.send(piece, payload.freeze()).await
+    }
+}
+
+fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {
+    let mut head = [0; 64];
+    file.read_at(offset.into(), &mut head).map_err(|error| error.to_string())?;
+    let header = RecordHeader::decode(&head).map_err(|error| error.to_string())?;
+    let mut bytes = vec![0; header.record_bytes() as usize];
+    file.read_at(offset.into(), &mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes.into())
+}
