@@ -77,6 +77,9 @@ operations! {
     /// A member passes a person's request on to the leader.
     ControlAdmin = 70, "control-admin";
 
+    /// A client stays attached to a volume, and waits until something becomes of it.
+    ControlWatch = 71, "control-watch";
+
     /// Asks a node what one of its replicas holds, for comparison.
     Inspect = 80, "inspect";
 }
