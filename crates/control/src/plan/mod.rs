@@ -140,6 +140,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
             mend::plan(inputs, partition, &mut load, &mut plan);
         }
     }
+    for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Deleting) {
+        if volume.purge_at.is_none_or(|until| until <= inputs.date) {
+            plan.commands.push(Command::PurgeVolume { volume: volume.id, at: inputs.date });
+        }
+    }
     for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Creating) {
         place::plan(inputs, volume, &mut load, &mut plan);
     }
@@ -172,7 +177,8 @@ fn write_command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
             Ok(())
         }
         Command::Confirm { made } => writeln!(f, "= made: {made:?}"),
-        Command::Forget { gone } => writeln!(f, "- gone: {gone:?}"),
+        Command::Forget { gone, .. } => writeln!(f, "- gone: {gone:?}"),
+        Command::PurgeVolume { volume, .. } => writeln!(f, "- {volume:?}: its grace is over"),
         other => writeln!(f, "? {other:?}"),
     }
 }
