@@ -320,4 +320,24 @@ mod tests {
         assert_eq!((status(&holder).failure, status(&holder).epoch), (None, Epoch(1)));
         assert!(holder.leads());
     }
+
+    /// Messages that came early were taken up in one step: when the first of several appends found no
+    /// room, the second one panicked. Found by the simulated cluster.
+    #[tokio::test]
+    async fn an_append_after_one_that_failed_is_left_out() {
+        use partition::replica::{Effect, Entry, EntryBody, Event};
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Namespace);
+        let body = || EntryBody { kind: 1, key: bytes::Bytes::new(), payload: vec![7; 99].into() };
+        let append = |sequence| {
+            let entry = Entry { epoch: Epoch(1), sequence: Sequence(sequence), body: body() };
+            Effect::Append { entries: [entry].into() }
+        };
+        bench.sim.set_faults(Faults { no_space: 1.0, ..Faults::default() });
+        let mut events = std::collections::VecDeque::new();
+        holder.perform(append(1), &mut events);
+        holder.perform(append(2), &mut events);
+        let failed = matches!(events.make_contiguous(), [Event::AppendFailed { from, .. }] if *from == Sequence(1));
+        assert!(failed, "{events:?}");
+    }
 }

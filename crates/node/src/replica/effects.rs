@@ -22,6 +22,9 @@ impl Holder {
             Effect::Persist { epoch, configuration } => {
                 events.push_back(self.persist(epoch, configuration));
             }
+            // What follows an append that failed has nothing to follow; the engine is about to learn.
+            Effect::Append { .. }
+                if events.iter().any(|event| matches!(event, Event::AppendFailed { .. })) => {}
             Effect::Append { entries } => events.push_back(self.append(&entries)),
             Effect::Sync { .. } => self.start_sync(),
             Effect::Truncate { after } => self.truncate(after),
