@@ -49,7 +49,11 @@ impl Volume {
 
     async fn written(&self, partition: PartitionId, request: Request) -> Result<Grown, Error> {
         let mut uncertain = false;
-        let reply = self.call_noting(partition, request, &mut uncertain).await?;
+        let reply = self.call_noting(partition, request, &mut uncertain).await;
+        if matches!(reply, Err(Error::NoSpace)) {
+            self.note_full(partition);
+        }
+        let reply = reply?;
         let written: data::Written = decode(&reply)?;
         Ok(Grown { delta: written.allocated_delta, certain: !uncertain })
     }

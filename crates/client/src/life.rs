@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use types::limits::WATCH_WAIT_MAX;
 use types::{ClusterId, Timestamp};
-use wire::control::{ClientInfo, VolumeLife, Watch, WatchReply};
+use wire::control::{ClientInfo, Partitions, VolumeLife, Watch, WatchReply};
 use wire::{Class, Operation, Request};
 
 /// How far a volume is in its life.
@@ -150,10 +150,14 @@ impl Volume {
             seen: before.word().into(),
             leaving: false,
             purge_at: before.purge_at().map_or(0, |at| at.0),
+            full: Some(Partitions { ids: self.full_partitions().map(|id| id.0).collect() }),
         };
         let reply = self.send_watch(&watch, WATCH_WAIT_MAX + WATCH_PATIENCE).await?;
         match advance(before, self.router().cluster(), &reply) {
-            Ok(life) => self.learn(life),
+            Ok(life) => {
+                self.learn(life);
+                self.learn_full(reply.full.unwrap_or_default().ids);
+            }
             Err(no_evidence) => {
                 tracing::warn!(volume = %self.id(), %no_evidence, "the volume is taken for alive");
                 self.client().world.sleep(PAUSE).await;
@@ -166,7 +170,8 @@ impl Volume {
     pub(crate) async fn stop_watch(&self) {
         let client = Some(self.describe());
         let seen = self.life().word().into();
-        let watch = Watch { volume: self.id().0, client, seen, leaving: true, purge_at: 0 };
+        let watch =
+            Watch { volume: self.id().0, client, seen, leaving: true, purge_at: 0, full: None };
         if let Err(error) = self.send_watch(&watch, PAUSE).await {
             tracing::debug!(%error, "the control plane was not told that this client leaves");
         }
@@ -222,7 +227,7 @@ mod tests {
     const OWN: ClusterId = ClusterId(7);
 
     fn reply(life: VolumeLife, cluster: u64) -> WatchReply {
-        WatchReply { life: life.into(), cluster, purge_at: 5 }
+        WatchReply { life: life.into(), cluster, purge_at: 5, full: None }
     }
 
     #[test]
@@ -249,7 +254,7 @@ mod tests {
             let mut life = Life::Live;
             let mut said = false;
             for (word, cluster) in answers {
-                let reply = WatchReply { life: word, cluster, purge_at: 1 };
+                let reply = WatchReply { life: word, cluster, purge_at: 1, full: None };
                 said |= cluster == OWN.0 && reply.life() == VolumeLife::Deleted;
                 if let Ok(after) = advance(life, Some(OWN), &reply) {
                     life = after;

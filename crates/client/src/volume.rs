@@ -6,8 +6,9 @@ use crate::locks::Locks;
 use crate::routes::Router;
 use crate::session::Session;
 use crate::{Client, Error};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use types::limits::CLIENT_DIRTY_BYTES_MAX;
 use types::{PartitionId, SessionId, Timestamp, VolumeId};
@@ -74,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) session: Session,
     pub(crate) inodes: Inodes,
     pub(crate) budget: Budget,
+    /// Partitions that take no writes for want of room, as far as is known: no place for new chunks.
+    full: RwLock<BTreeSet<PartitionId>>,
     pub(crate) locks: Locks,
 }
 
@@ -97,6 +100,7 @@ impl Volume {
                 namespace,
                 inodes: Inodes::default(),
                 budget: Budget::new(CLIENT_DIRTY_BYTES_MAX),
+                full: RwLock::default(),
                 locks: Locks::default(),
             }),
         };
@@ -134,10 +138,36 @@ impl Volume {
 
     /// The data partition that a new chunk should live in: spread by inode and chunk.
     pub(crate) fn place(&self, spread: u64) -> Option<PartitionId> {
-        let data = self.router().current().data();
+        let mut data = self.router().current().data();
+        let full = self.full();
+        // Where all are full, whoever writes is to hear so.
+        if data.iter().any(|partition| !full.contains(partition)) {
+            data.retain(|partition| !full.contains(partition));
+        }
+        drop(full);
         let count = data.len() as u64;
         // A multiplication that mixes well (Knuth, "The Art of Computer Programming", 6.4).
         let mixed = spread.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         data.get(usize::try_from(mixed.checked_rem(count)?).ok()?).copied()
+    }
+
+    fn full(&self) -> RwLockReadGuard<'_, BTreeSet<PartitionId>> {
+        self.inner.full.read().expect("no holder panics")
+    }
+
+    /// The partitions that take no writes for want of room, as far as is known.
+    pub(crate) fn full_partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
+        self.full().clone().into_iter()
+    }
+
+    /// Takes the control plane's word on which partitions are full.
+    pub(crate) fn learn_full(&self, partitions: Vec<u64>) {
+        let full = partitions.into_iter().map(PartitionId).collect();
+        *self.inner.full.write().expect("no holder panics") = full;
+    }
+
+    /// A partition refused a write for want of room. The control plane's next word counts.
+    pub(crate) fn note_full(&self, partition: PartitionId) {
+        self.inner.full.write().expect("no holder panics").insert(partition);
     }
 }

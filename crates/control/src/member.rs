@@ -192,6 +192,7 @@ async fn start_core(embedding: &Embedding, config: Config) -> Result<Arc<Core>, 
         peers,
         world: world.clone(),
         answered: Arc::default(),
+        without_room: Arc::default(),
     };
     let settings = raft::config(&config.group);
     let raft = Raft::new(config.id, settings, network.clone(), store.clone(), machine.clone())

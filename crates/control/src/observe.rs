@@ -302,4 +302,53 @@ mod tests {
         let next = report(5, 2, DiskState::Ok, (PLENTY - 1, Probe::NotTried));
         assert_eq!(changes(&state, NODE, &next, AT), []);
     }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Log {
+        fn lines(&self) -> Vec<String> {
+            let bytes = self.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What no rule allows is counted every time and logged once, with both states and the evidence.
+    #[test]
+    fn a_word_that_no_rule_allows_is_counted_and_logged() {
+        let mut state = state();
+        take(&mut state, &report(5, 1, DiskState::Full, (0, Probe::NotTried)));
+        let (metrics, mut watch) = (Metrics::new(std::sync::Arc::default()), Watch::default());
+        let log = Log::default();
+        let lines = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone());
+        let subscriber = subscriber.finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for sequence in 2..5 {
+                let unproven = report(5, sequence, DiskState::Ok, (PLENTY, Probe::NotTried));
+                let changes = changes(&state, NODE, &unproven, AT);
+                assert!(!watch.take(changes, &metrics), "nothing to agree upon");
+            }
+        });
+        let text = metrics.text();
+        let counted = "transitions_refused_total{fact=\"space\",to=\"ok\"} 3";
+        assert!(text.contains(counted), "{text}");
+        let lines = log.lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for word in ["WARN", "disk/1/space", "from=\"full\"", "to=ok", "evidence="] {
+            assert!(lines[0].contains(word), "{word}: {lines:?}");
+        }
+    }
 }

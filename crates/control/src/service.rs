@@ -89,7 +89,8 @@ impl ControlService {
                 Operation::ControlRaft => {
                     let core = &service.core;
                     let (raft, network) = (&core.raft, &core.network);
-                    let served = network::serve(raft, network, core.config.id, &request).await;
+                    let own = (core.config.id, core.store.shortage());
+                    let served = network::serve(raft, network, own, &request).await;
                     if served.as_ref().is_ok_and(|served| served.by_leader) {
                         core.hear_leader();
                     }
@@ -283,7 +284,8 @@ impl ControlService {
             self.check_leads()?;
             self.attach(volume, &watch);
             let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
-            let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at);
+            let fuller = watch.full.is_some() && watch.full != reply.full;
+            let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at) || fuller;
             if news || watch.leaving || self.core.world.now() >= until {
                 // Whoever acts on this must not act on what another leader has changed by now.
                 self.core.catch_up().await?;
@@ -328,7 +330,23 @@ fn watch_reply(state: &crate::state::State, volume: VolumeId) -> message::WatchR
     let deleting = record.filter(|_| life == VolumeLife::Deleting);
     let purge_at = deleting.and_then(|volume| volume.purge_at).map_or(0, |at| at.0);
     let cluster = state.cluster.map_or(0, |cluster| cluster.0);
-    message::WatchReply { life: life.into(), cluster, purge_at }
+    let full = Some(full_partitions(state, volume));
+    message::WatchReply { life: life.into(), cluster, purge_at, full }
+}
+
+/// The data partitions that take no writes for want of room, by what is on record: where the leader's
+/// disk is full, or so many of the others' that too few would be left.
+fn full_partitions(state: &crate::state::State, volume: VolumeId) -> message::Partitions {
+    let lacks_room = |configuration: &Configuration| {
+        let full = |member: &types::Member| state.conditions.is_full(member.disk);
+        let in_sync = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
+        let roomy = in_sync.filter(|member| !full(member)).count();
+        configuration.leader_member().is_some_and(full)
+            || roomy < usize::from(configuration.in_sync_min)
+    };
+    let configurations = state.partitions_of(volume).map(|p| &p.configuration);
+    let data = configurations.filter(|c| c.kind == types::configuration::PartitionKind::Data);
+    message::Partitions { ids: data.filter(|c| lacks_room(c)).map(|c| c.partition.0).collect() }
 }
 
 /// Whether the planner should look at a report at once. How far logs go is not worth it.

@@ -578,6 +578,16 @@ pub struct Watch {
     /// When a volume that is being deleted goes for good, as far as the client knows.
     #[prost(sint64, tag = "5")]
     pub purge_at: i64,
+    /// The partitions that have no room, as far as the client knows; absent when it does not care.
+    #[prost(message, optional, tag = "6")]
+    pub full: Option<Partitions>,
+}
+
+/// Some of a volume's partitions, in ascending order.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Partitions {
+    #[prost(uint64, repeated, tag = "1")]
+    pub ids: Vec<u64>,
 }
 
 /// What a majority of the control plane knows of the volume.
@@ -590,6 +600,9 @@ pub struct WatchReply {
     /// When a volume that is being deleted goes for good: nanoseconds since 1970; zero otherwise.
     #[prost(sint64, tag = "3")]
     pub purge_at: i64,
+    /// The partitions that take no writes for want of room.
+    #[prost(message, optional, tag = "4")]
+    pub full: Option<Partitions>,
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -89,6 +89,7 @@ pub(super) async fn metrics(State(core): State<Arc<Core>>) -> impl IntoResponse 
 
 pub(super) async fn status(State(core): State<Arc<Core>>) -> Answer<Item<StatusView>> {
     let members = member_views(&core);
+    let short = members_without_room(&core);
     let residue = core.leading().as_ref().map(|leading| leading.residue.clone());
     let (view, item) = look(&core, |sight| {
         let state = sight.state;
@@ -104,10 +105,29 @@ pub(super) async fn status(State(core): State<Arc<Core>>) -> Answer<Item<StatusV
                 state.partitions.values().map(|p| view::partition::status_of(sight, p).0),
             ),
             residue,
-            unwell: view::condition::unwell(sight),
+            unwell: short.into_iter().chain(view::condition::unwell(sight)).collect(),
         }
     });
     Ok(Json(Item { view, item }))
+}
+
+/// Members whose disks have no room, as far as this one knows: its own, and what others told it while
+/// it leads. Who has no room cannot write that down, so it is on no record.
+fn members_without_room(core: &Core) -> Vec<view::ConditionView> {
+    let own = core.store.shortage().map(|shortage| {
+        let age = core.world.now().since(shortage.since);
+        let since = core.world.timestamp().0 - i64::try_from(age.as_nanos()).unwrap_or(0);
+        let since = types::Timestamp(since).to_string();
+        view::condition::of_member(core.config.id, &shortage.reason, since, Some(0))
+    });
+    let leads = core.term_led().is_some();
+    let others = core.config.members.keys().filter(|id| leads && **id != core.config.id);
+    let others = others.filter_map(|id| {
+        let words = core.network.lacks_room(*id)?;
+        let age = core.network.silence(*id).map(view::millis);
+        Some(view::condition::of_member(*id, &words, String::new(), age))
+    });
+    own.into_iter().chain(others).collect()
 }
 
 pub(super) async fn members(State(core): State<Arc<Core>>) -> Answer<List<MemberView>> {
@@ -120,10 +140,13 @@ fn member_views(core: &Core) -> Vec<MemberView> {
     let metrics = metrics.borrow();
     let end = metrics.last_log_index.unwrap_or(0);
     let leads = core.term_led().is_some();
+    let own_shortage = core.store.shortage().is_some();
     let view = |(id, address): (&u64, &crate::config::Address)| {
         let matched = metrics.replication.as_ref().and_then(|all| all.get(id));
         let behind = matched.map(|matched| end.saturating_sub(matched.index().unwrap_or(0)));
         let status = match () {
+            () if own_shortage && *id == core.config.id => MemberStatus::Full,
+            () if leads && core.network.lacks_room(*id).is_some() => MemberStatus::Full,
             () if leads && *id == core.config.id => MemberStatus::Leader,
             () if !leads && metrics.current_leader == Some(*id) && *id != core.config.id => {
                 MemberStatus::Leader

@@ -10,12 +10,14 @@ use crate::detect::ReplicaState;
 use crate::state::{Command, Partition, Spare, Step};
 use std::time::Duration;
 use types::Member;
+use types::condition::{Key, State as Condition};
 
 /// Plans the next step, if there is one.
 pub(super) fn plan(inputs: &Inputs<'_>, partition: &Partition, load: &mut Load, plan: &mut Plan) {
     let Some(volume) = inputs.state.volumes.get(&partition.configuration.volume) else { return };
     let wanted = usize::from(volume.replicas);
     let step = suspend(inputs, partition)
+        .or_else(|| give_up_full(inputs, partition, load))
         .or_else(|| discard(inputs, partition, wanted))
         .or_else(|| readmit(inputs, partition, wanted))
         .or_else(|| add(inputs, partition, wanted, load, plan));
@@ -42,6 +44,29 @@ fn suspend(inputs: &Inputs<'_>, partition: &Partition) -> Option<Step> {
     };
     let mut given_up = configuration.members.iter().filter(follows).filter(lost);
     given_up.next().map(|member| Step::Suspend { replica: member.replica })
+}
+
+/// Gives up a copy that is behind and cannot catch up, because its disk has been full for long, when
+/// there is another place for one. What it has is kept until the other one is in sync.
+fn give_up_full(inputs: &Inputs<'_>, partition: &Partition, load: &Load) -> Option<Step> {
+    let configuration = &partition.configuration;
+    let behind = |member: &&Member| configuration.catching_up.contains(&member.replica);
+    let stuck = |member: &&Member| is_long_full(inputs, member);
+    let member = configuration.members.iter().filter(behind).find(stuck)?;
+    let taken: Vec<_> = partition.holders().map(|member| member.node).collect();
+    load.choose(inputs, &taken)?;
+    Some(Step::Suspend { replica: member.replica })
+}
+
+/// Its disk has been full for so long that nobody waits for it any more.
+fn is_long_full(inputs: &Inputs<'_>, member: &Member) -> bool {
+    let record = inputs.state.conditions.get(Key::space(member.disk));
+    record.is_some_and(|record| {
+        let for_so_long = inputs.date.0.saturating_sub(record.since.0);
+        record.state == Condition::Full
+            && Duration::from_nanos(u64::try_from(for_so_long).unwrap_or(0))
+                >= inputs.policy.replace_after
+    })
 }
 
 /// Its node was silent for so long that nobody waits for it any more.
@@ -91,7 +116,8 @@ fn readmit(inputs: &Inputs<'_>, partition: &Partition, wanted: usize) -> Option<
     let back = |spare: &&Spare| {
         let well = inputs.replica(&spare.member).is_some_and(|report| report.is_usable());
         let free = partition.configuration.member_on(spare.member.node).is_none();
-        well && free && time_out(inputs, spare) >= inputs.policy.readmit_after
+        let room = !inputs.state.conditions.is_full(spare.member.disk);
+        well && free && room && time_out(inputs, spare) >= inputs.policy.readmit_after
     };
     partition.spare.values().find(back).map(|s| Step::Readmit { replica: s.member.replica })
 }
@@ -105,7 +131,9 @@ fn add(
     plan: &mut Plan,
 ) -> Option<Step> {
     // A silent one was waited for before it became a spare; a broken one may mend.
-    let may_come_back = |spare: &&Spare| inputs.fresh(spare.member.node).is_some();
+    let may_come_back = |spare: &&Spare| {
+        inputs.fresh(spare.member.node).is_some() && !is_long_full(inputs, &spare.member)
+    };
     let expected = partition.spare.values().filter(may_come_back).count();
     if partition.configuration.members.len() + expected >= wanted {
         return None;

@@ -463,3 +463,45 @@ fn a_spare_that_was_never_made_is_not_waited_for() {
     assert_eq!(partition.configuration.members.len(), 3);
     assert!(partition.spare.is_empty());
 }
+
+/// A copy on a disk that is too small for it would catch up for ever.
+#[test]
+fn a_copy_that_is_behind_on_a_disk_that_stays_full_is_made_elsewhere() {
+    use types::condition::{Evidence, Key, Observation, Owner, Reason, Stamp, State as Condition};
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let configuration = bench.state.partitions[&PartitionId(1)].configuration.clone();
+    let small = configuration.member_on(NodeId(3)).unwrap().replica;
+    bench.state.apply(&Command::Configure {
+        partition: PartitionId(1),
+        expected: configuration.epoch,
+        step: Step::Remove { by: configuration.leader.unwrap(), replica: small },
+        at: bench.date(),
+    });
+    let node = bench.state.nodes[&NodeId(3)].clone();
+    let full = Observation {
+        key: Key::space(DiskId(3)),
+        by: Owner::Node(NodeId(3)),
+        stamp: Stamp { life: node.life, sequence: 1 },
+        state: Condition::Full,
+        reason: Reason::WriteRefused,
+        evidence: Evidence::WriteRefused { error: "no space left".into() },
+        at: bench.date(),
+    };
+    bench.state.apply(&Command::Observe { observations: vec![full] });
+    assert!(bench.state.conditions.is_full(DiskId(3)));
+    bench.disk_state.insert(DiskId(3), DiskState::Full);
+    let steps = |bench: &Bench| {
+        let plan = bench.plan().to_string();
+        plan.lines().filter(|l| l.contains("p1 at")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    bench.beat(3);
+    assert!(steps(&bench).is_empty(), "room may come back: {:?}", steps(&bench));
+    bench.pass(bench.policy.replace_after);
+    bench.beat(1);
+    assert_eq!(steps(&bench), ["~ p1 at e2: suspend r3"]);
+    bench.settle(1);
+    bench.beat(1);
+    assert_eq!(steps(&bench), ["~ p1 at e3: add a replica on n4 d4"]);
+    bench.settle(2);
+    assert!(steps(&bench).is_empty(), "it is not taken back meanwhile: {:?}", steps(&bench));
+}

@@ -4,7 +4,7 @@
 //! Where a member is, the configuration file says, and not the group's own membership: that is how
 //! a member may move.
 
-use super::{Raft, TypeConfig};
+use super::{Raft, Shortage, TypeConfig};
 use bytes::Bytes;
 use openraft::BasicNode;
 use openraft::error::{
@@ -40,6 +40,8 @@ pub struct Network {
     pub world: World,
     /// When each of the other members last answered this one.
     pub answered: Arc<Mutex<BTreeMap<u64, Moment>>>,
+    /// The members that said last that their disk has no room, and what they said.
+    pub without_room: Arc<Mutex<BTreeMap<u64, String>>>,
 }
 
 impl Network {
@@ -47,6 +49,24 @@ impl Network {
     pub(crate) fn silence(&self, member: u64) -> Option<Duration> {
         let answered = self.answered.lock().expect("no holder panics");
         answered.get(&member).map(|at| self.world.now().since(*at))
+    }
+}
+
+impl Network {
+    /// What a member said last of its disk, if that was that there is no room.
+    pub(crate) fn lacks_room(&self, member: u64) -> Option<String> {
+        self.without_room.lock().expect("no holder panics").get(&member).cloned()
+    }
+
+    /// Notes that a member answered; a refusal for want of room is an answer, too.
+    fn note_answer(&self, member: u64, without_room: Option<String>) {
+        let now = self.world.now();
+        self.answered.lock().expect("no holder panics").insert(member, now);
+        let mut all = self.without_room.lock().expect("no holder panics");
+        match without_room {
+            Some(words) => all.insert(member, words),
+            None => all.remove(&member),
+        };
     }
 }
 
@@ -99,10 +119,14 @@ impl Connection {
         let reply = match self.network.peers.call(address, request).await {
             Ok(reply) => reply,
             Err(error @ wire::Error::TimedOut { .. }) => return Err(lost(error.to_string())),
-            Err(error) => return Err(gone(error.to_string())),
+            Err(error) => {
+                if error.status() == Some(Status::NoSpace) {
+                    self.network.note_answer(self.target, Some(error.to_string()));
+                }
+                return Err(gone(error.to_string()));
+            }
         };
-        let now = self.network.world.now();
-        self.network.answered.lock().expect("no holder panics").insert(self.target, now);
+        self.network.note_answer(self.target, None);
         let reply: message::RaftReply = reply.decode().map_err(|error| lost(error.to_string()))?;
         let result: Result<R, RaftError<u64, E>> =
             serde_json::from_slice(&reply.data).map_err(|error| lost(error.to_string()))?;
@@ -154,11 +178,12 @@ pub(crate) struct Served {
 /// Carries out a call of another member.
 ///
 /// # Errors
-/// When the call is not meant for this member or makes no sense.
+/// When the call is not meant for this member or makes no sense, and while its disk has no room:
+/// everything that is asked for here has to be written down.
 pub(crate) async fn serve(
     raft: &Raft,
     network: &Network,
-    own: u64,
+    (own, shortage): (u64, Option<Shortage>),
     request: &Request,
 ) -> Result<Served, (Status, String)> {
     let invalid = |error: String| (Status::Invalid, error);
@@ -166,6 +191,9 @@ pub(crate) async fn serve(
     if call.group != *network.group || call.target != own {
         let (group, target) = (&call.group, call.target);
         return Err((Status::NotFound, format!("this is not member {target} of '{group}'")));
+    }
+    if let Some(shortage) = shortage {
+        return Err((Status::NoSpace, shortage.reason));
     }
     let mut by_leader = false;
     let data = match call.call() {

@@ -76,6 +76,27 @@ fn heard_again(key: Key, age_ms: u64) -> ConditionView {
     }
 }
 
+/// Of the disk of a member, which has no room.
+#[must_use]
+pub fn of_member(
+    member: u64,
+    words: &str,
+    since: String,
+    checked_age_ms: Option<u64>,
+) -> ConditionView {
+    ConditionView {
+        condition: format!("member/{member}/space"),
+        state: State::Full.to_string(),
+        well: false,
+        reason: types::condition::Reason::WriteRefused.to_string(),
+        evidence: words.to_owned(),
+        since,
+        checked_age_ms,
+        advice: "make room on the disk of this member of the control plane; it goes on by itself"
+            .to_owned(),
+    }
+}
+
 /// Of a node, and of its disks.
 #[must_use]
 pub fn of_node(sight: &Sight<'_>, node: &Node) -> Vec<ConditionView> {

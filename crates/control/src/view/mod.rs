@@ -115,6 +115,8 @@ status! {
         Leader => "leader",
         /// It follows the leader, and answered lately.
         Follower => "follower",
+        /// Its disk has no room: it does not vote or lead until it has.
+        Full => "full",
         /// It has not answered the leader lately.
         Silent => "silent",
         /// This member cannot tell.

@@ -36,8 +36,15 @@ impl Client {
             dirty_bytes: 4096,
             ..ClientInfo::default()
         };
-        self.say(&Watch { volume, client: Some(info), seen: seen.into(), leaving: false, purge_at })
-            .await
+        self.say(&Watch {
+            volume,
+            client: Some(info),
+            seen: seen.into(),
+            leaving: false,
+            purge_at,
+            full: None,
+        })
+        .await
     }
 
     async fn say(&self, watch: &Watch) -> WatchReply {
@@ -117,7 +124,9 @@ async fn who_left_is_no_obstacle_and_a_grace_that_is_over_ends_in_a_purge() {
     client.watch(1, VolumeLife::Unspecified, 0).await;
     let info = ClientInfo { id: 7, ..ClientInfo::default() };
     let seen = VolumeLife::Live.into();
-    client.say(&Watch { volume: 1, client: Some(info), seen, leaving: true, purge_at: 0 }).await;
+    client
+        .say(&Watch { volume: 1, client: Some(info), seen, leaving: true, purge_at: 0, full: None })
+        .await;
 
     // Until everybody had the time to say that they are there, nobody can say that nobody is.
     let (begun, mut answer) = (Instant::now(), delete(&cluster, "?grace_s=1").await);

@@ -195,19 +195,34 @@ enum Trouble {
     KillAll,
 }
 
-impl Trouble {
-    fn draw(dice: &mut Dice) -> Trouble {
-        let (one, other) = (dice.roll(3), dice.roll(2) + 1);
-        let other = (one + other) % HOSTS;
-        match dice.roll(9) {
-            0 | 1 => Trouble::Cut(one, other),
-            2 => Trouble::Isolate(one),
-            3..=5 => Trouble::KillNode(one),
-            6 | 7 => Trouble::KillControl(one),
-            _ => Trouble::KillAll,
-        }
+/// Troubles in random order, each of them once before any comes again: so that a short run cannot
+/// happen to leave out a kind.
+struct Deck {
+    dice: Dice,
+    left: Vec<Trouble>,
+}
+
+impl Deck {
+    fn new(seed: u64) -> Deck {
+        Deck { dice: Dice(seed), left: Vec::new() }
     }
 
+    fn draw(&mut self) -> Trouble {
+        if self.left.is_empty() {
+            let (one, step) = (self.dice.roll(3), self.dice.roll(2) + 1);
+            self.left.push(Trouble::Cut(one, (one + step) % HOSTS));
+            self.left.push(Trouble::Isolate(self.dice.roll(3)));
+            // Whoever leads a partition is among them, and whoever leads the control plane.
+            self.left.extend((0..HOSTS).map(Trouble::KillNode));
+            self.left.extend((0..HOSTS).map(Trouble::KillControl));
+            self.left.push(Trouble::KillAll);
+        }
+        let which = self.dice.roll(self.left.len() as u64);
+        self.left.swap_remove(which)
+    }
+}
+
+impl Trouble {
     fn strike(self, fleet: &mut Fleet) {
         match self {
             Trouble::Cut(one, other) => {
@@ -289,11 +304,11 @@ fn setting(name: &str) -> Option<u64> {
 fn suffer(fleet: &mut Fleet, pattern: &Path, mounted: &Path) -> Samples {
     let lasts = setting("HOLDFAST_CAMPAIGN_MINUTES")
         .map_or(TROUBLE_LASTS, |minutes| Duration::from_secs(60 * minutes));
-    let mut dice = Dice(setting("HOLDFAST_CAMPAIGN_SEED").unwrap_or(1));
+    let mut deck = Deck::new(setting("HOLDFAST_CAMPAIGN_SEED").unwrap_or(1));
     let mut samples = Samples::default();
     let begun = Instant::now();
     while begun.elapsed() < lasts {
-        let trouble = Trouble::draw(&mut dice);
+        let trouble = deck.draw();
         trouble.strike(fleet);
         (0..2).for_each(|_| samples.pause(fleet, pattern, mounted));
         trouble.heal(fleet);
