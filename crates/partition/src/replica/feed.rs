@@ -31,15 +31,16 @@ impl Progress {
 
     /// Whether an entry at `next` goes straight to it, when it is `behind` by so many bytes.
     pub(super) fn streams_at(&self, next: Sequence, behind: u64) -> bool {
-        self.mode == Mode::Streaming && self.next == next && self.may_take_more(behind)
+        self.mode == Mode::Streaming && self.next == next && self.may_take_more(behind, false)
     }
 
     /// Whether it can write, and not too much is on its way to it already. What is on its way to
     /// one that is not waited for has left the window, but not the memory.
-    fn may_take_more(&self, behind: u64) -> bool {
+    fn may_take_more(&self, behind: u64, is_needed: bool) -> bool {
         let in_flight = self.next.0 - self.matched.0;
-        // What is left of a reserve is not for catching up.
-        let room = self.room != Room::Scarce || self.membership != Membership::CatchingUp;
+        // What is left of a reserve is not for catching up, unless nothing can be deleted without it.
+        let room =
+            self.room != Room::Scarce || self.membership != Membership::CatchingUp || is_needed;
         self.failure.is_none()
             && room
             && in_flight <= REPLICATION_WINDOW_ENTRIES_MAX as u64
@@ -56,6 +57,7 @@ impl Leading {
         to: ReplicaId,
         effects: &mut Vec<Effect>,
     ) {
+        let is_needed = core.configuration_now().is_some_and(|c| !c.accepts_writes());
         loop {
             let Some(progress) = self.followers.get_mut(&to) else { return };
             match progress.mode {
@@ -67,10 +69,13 @@ impl Leading {
             }
             let next = progress.next;
             let behind = self.odometer.since(progress.matched);
-            if next > core.log.end || !progress.may_take_more(behind) {
+            if next > core.log.end || !progress.may_take_more(behind, is_needed) {
                 return;
             }
             let Some(previous) = core.log.before(next) else {
+                if progress.room == Room::Scarce {
+                    return;
+                }
                 return self.send_snapshot(core, now, to, effects);
             };
             let header = self.header(core, now, previous);

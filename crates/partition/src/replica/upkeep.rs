@@ -185,9 +185,13 @@ impl Leading {
         if core.room.is_full() {
             return true;
         }
-        let in_sync = self.followers.values().filter(|p| p.membership != Membership::CatchingUp);
-        let (full, roomy): (Vec<_>, Vec<_>) = in_sync.partition(|progress| progress.room.is_full());
-        let minimum = core.configuration_now().map_or(1, |c| usize::from(c.in_sync_min));
+        let configuration = core.configuration_now();
+        // With too few in sync, those who are to become so decide.
+        let too_few = configuration.is_some_and(|c| !c.accepts_writes());
+        let counts = |p: &&Progress| too_few || p.membership != Membership::CatchingUp;
+        let counted = self.followers.values().filter(counts);
+        let (full, roomy): (Vec<_>, Vec<_>) = counted.partition(|progress| progress.room.is_full());
+        let minimum = configuration.map_or(1, |c| usize::from(c.in_sync_min));
         !full.is_empty() && roomy.len() + 1 < minimum
     }
 

@@ -265,3 +265,29 @@ fn a_leader_without_room_keeps_its_followers_and_takes_no_writes() {
     step(&mut leader, now, Event::Room(Room::Enough));
     assert!(removal_of_two(&step(&mut leader, now, Event::Tick)));
 }
+
+/// All disks were full and their reserves nearly used up, so a copy that had been away was not fed;
+/// with too few in sync nothing could be deleted, and so room never came. Found by the campaign.
+#[test]
+fn a_copy_without_room_is_fed_all_the_same_when_nothing_can_be_deleted_without_it() {
+    let (mut leader, now) = (fresh(ONE), LATER);
+    let alone = Configuration { in_sync_min: 2, ..with_catching_up(1, ONE, &[ONE], &[TWO]) };
+    take_up(&mut leader, now, alone.clone());
+    step(&mut leader, now, Event::Appended { end: Sequence(1) });
+    step(&mut leader, now, Event::Room(Room::Scarce));
+    let Message::Ack(ack) = ack(1, now, 0, 0) else { unreachable!() };
+    let scarce = Message::Ack(Ack { room: Room::Scarce, ..ack });
+    let fed = |effects: &[Effect]| {
+        effects.iter().any(|effect| match effect {
+            Effect::Send { message: Message::Append(append), .. } => !append.entries.is_empty(),
+            Effect::SendLog { .. } => true,
+            _ => false,
+        })
+    };
+    assert!(fed(&step(&mut leader, now, from(TWO, scarce.clone()))), "it is needed");
+
+    let mut leader = fresh(ONE);
+    take_up(&mut leader, now, Configuration { in_sync_min: 1, ..alone });
+    step(&mut leader, now, Event::Appended { end: Sequence(1) });
+    assert!(!fed(&step(&mut leader, now, from(TWO, scarce))), "the reserve is for others");
+}
