@@ -9,8 +9,10 @@
 //! the loop is told in [`crate::inbox`].
 
 use crate::codec::Native;
+use crate::contents;
 use crate::context::Context;
 use crate::inbox::Turns;
+use crate::notices;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use crate::space::DiskSpace;
 use partition::log::{Location, Record};
@@ -181,6 +183,7 @@ pub struct NodeLoop {
     deleted: BTreeSet<ReplicaId>,
     heartbeat: Arc<tokio::sync::Notify>,
     touched: BTreeSet<ReplicaId>,
+    notices: notices::Notices,
 }
 
 impl NodeLoop {
@@ -201,6 +204,7 @@ impl NodeLoop {
             deleted: BTreeSet::new(),
             heartbeat,
             touched: BTreeSet::new(),
+            notices: notices::Notices::default(),
         };
         let homes: Vec<Home> = node.homes.values().cloned().collect();
         for home in homes {
@@ -310,6 +314,10 @@ impl NodeLoop {
     }
 
     fn request(&mut self, request: Request, responder: Responder) {
+        if request.operation == Operation::Contents {
+            let homes = self.homes.values().cloned().collect();
+            return contents::answer(&self.context, homes, &request, responder);
+        }
         let Some(replica) = self.by_partition.get(&request.partition).copied() else {
             return self.refuse(&request, responder);
         };
@@ -353,6 +361,7 @@ impl NodeLoop {
             return tracing::warn!("an assignment for another node was dropped");
         }
         self.learn_addresses(assignment);
+        self.notices.take(&assignment.notices);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));
         }

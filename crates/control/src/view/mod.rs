@@ -8,6 +8,7 @@
 
 pub mod condition;
 pub mod node;
+pub mod operation;
 pub mod partition;
 pub mod volume;
 
@@ -16,6 +17,7 @@ mod tests;
 
 pub use condition::ConditionView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
+pub use operation::{LockView, OperationView, PlanView, ResidueView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
 pub use volume::{VolumeStatus, VolumeView};
 

@@ -1,0 +1,1 @@
+//! Random clusters, random trouble, random orders: whatever happens, operations keep their promises.
