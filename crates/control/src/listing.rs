@@ -16,7 +16,8 @@ use wire::{Class, Operation, Request};
 /// Asks for every operation that needs it and is not asking already.
 pub(crate) fn ask(core: &Arc<Core>, plan: &Plan) {
     for (operation, round) in plan.rounds.iter().filter(|(_, round)| !round.ask.is_empty()) {
-        let begins = core.leading().as_mut().is_some_and(|leading| leading.asking.insert(*operation));
+        let begins =
+            core.leading().as_mut().is_some_and(|leading| leading.asking.insert(*operation));
         if !begins {
             continue;
         }
@@ -68,12 +69,7 @@ fn read(contents: &message::Contents) -> Listing {
 }
 
 /// Takes the answers. When a node did not answer, nobody did: it is asked again.
-fn take(
-    core: &Core,
-    operation: OperationId,
-    verification: u32,
-    nodes: BTreeMap<NodeId, Listing>,
-) {
+fn take(core: &Core, operation: OperationId, verification: u32, nodes: BTreeMap<NodeId, Listing>) {
     let at = core.world.now();
     if let Some(leading) = core.leading().as_mut() {
         leading.asking.remove(&operation);

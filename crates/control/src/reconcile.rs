@@ -6,8 +6,8 @@
 use crate::core::{Core, Leading, ProposeError};
 use crate::detect::Detector;
 use crate::listing;
-use crate::operation::Act;
 use crate::observe;
+use crate::operation::Act;
 use crate::state::{Command, Outcome, Step};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +54,7 @@ async fn lead(core: &Core) -> bool {
         return false;
     }
     let detector = Detector::new(core.world.now());
-    *core.leading() =
-        Some(Leading::new(term, detector));
+    *core.leading() = Some(Leading::new(term, detector));
     core.metrics.leading.set(1);
     tracing::info!(member = core.config.id, term, "leads the control plane");
     true

@@ -389,7 +389,6 @@ pub const MOVE_SILENCE_MAX: Duration = Duration::from_secs(10);
 pub const MOVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 pub const MOVE_RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 
-
 /// What is left over, and what has succeeded, is looked at afresh this often.
 pub const OPERATION_RESCAN_INTERVAL: Duration = Duration::from_secs(30);
 

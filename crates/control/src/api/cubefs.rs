@@ -102,14 +102,15 @@ fn find<'a>(state: &'a Record, wanted: &Wanted, is_disk: bool) -> Result<&'a Ope
         Target::Zone(name) => *name == zone,
         Target::Volume(_) | Target::Cluster => false,
     };
-    let decommissions =
+    let mut decommissions =
         state.operations.all.values().filter(|o| o.kind == OperationKind::Decommission);
-    let last = decommissions.filter(concerns).next_back();
+    let last = decommissions.rfind(concerns);
     last.ok_or_else(|| "no decommission was asked for".to_owned())
 }
 
 fn node_at(state: &Record, address: &str) -> Result<NodeId, String> {
-    let host = |node: &&Node| node.address.rsplit_once(':').is_some_and(|(host, _)| host == address);
+    let host =
+        |node: &&Node| node.address.rsplit_once(':').is_some_and(|(host, _)| host == address);
     let exact = state.nodes.values().find(|node| node.address == address);
     let mut hosts = state.nodes.values().filter(host);
     let found = exact.or_else(|| hosts.next().filter(|_| hosts.next().is_none()));
@@ -130,7 +131,8 @@ fn progress(state: &Record, operation: &Operation, kind: Option<PartitionKind>) 
         let record = state.partitions.get(&id);
         record.map_or(PartitionKind::Data, |partition| partition.configuration.kind)
     };
-    let all = operation.items.iter().filter(|(id, _)| kind.is_none_or(|kind| kind == kind_of(**id)));
+    let all =
+        operation.items.iter().filter(|(id, _)| kind.is_none_or(|kind| kind == kind_of(**id)));
     let items: Vec<(&PartitionId, &Item)> = all.collect();
     let movable = || items.iter().map(|(_, item)| *item).filter(|i| i.done || i.residue.is_none());
     let whole = movable().map(|item| item.bytes).sum();

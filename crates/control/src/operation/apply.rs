@@ -74,16 +74,22 @@ fn check_start(state: &State, kind: OperationKind, target: &Target) -> Result<()
     if let Some(other) = state.operations.at_work_on(kind, target) {
         return Err(Refusal::AtWork { operation: other.id, what: format!("{kind} {target}") });
     }
-    let (nodes, _) = kind::places(state, target);
-    let leaving = nodes.iter().find_map(|node| {
-        let duty = state.operations.nodes.get(node)?;
-        (rules.duty < Some(duty.kind)).then_some(duty.operation)
-    });
-    match leaving {
-        Some(operation) if rules.duty.is_some() => {
-            Err(Refusal::AtWork { operation, what: format!("a decommission of {target}") })
+    let Some(wanted) = rules.duty else { return Ok(()) };
+    let (nodes, disks) = kind::places(state, target);
+    let operations = &state.operations;
+    let nodes = nodes.iter().filter_map(|node| operations.nodes.get(node));
+    let mut duties = nodes.chain(disks.iter().filter_map(|disk| operations.disks.get(disk)));
+    // One that asks for less, or for the same while another is at it.
+    let in_the_way = |duty: &&Duty| {
+        let ended = operations.all.get(&duty.operation).is_none_or(|o| o.state.has_ended());
+        wanted < duty.kind || (wanted == duty.kind && !ended)
+    };
+    match duties.find(in_the_way) {
+        Some(duty) => {
+            let what = format!("a part of {target} is {:?}", duty.kind).to_lowercase();
+            Err(Refusal::AtWork { operation: duty.operation, what })
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -158,7 +164,10 @@ fn take_step(
         if let Some(copy) = added {
             item.copy = Some(copy);
             item.begun = Some(hold.at);
-            item.note(hold.at, format!("copy {:?} begun on {:?} {:?}", copy.replica, copy.node, copy.disk));
+            item.note(
+                hold.at,
+                format!("copy {:?} begun on {:?} {:?}", copy.replica, copy.node, copy.disk),
+            );
         } else {
             item.note(hold.at, format!("configured, epoch {}", configuration.epoch));
         }
@@ -179,12 +188,9 @@ fn lock(state: &mut State, hold: Hold, partition: PartitionId) {
     let own = |lock: &&mut Lock| lock.operation == hold.operation && lock.kind == hold.kind;
     match locks.iter_mut().find(own) {
         Some(lock) => lock.expires = expires,
-        None => locks.push(Lock {
-            kind: hold.kind,
-            operation: hold.operation,
-            since: hold.at,
-            expires,
-        }),
+        None => {
+            locks.push(Lock { kind: hold.kind, operation: hold.operation, since: hold.at, expires })
+        }
     }
 }
 
@@ -217,7 +223,10 @@ fn note(
         return Err(Refusal::breaks(format!("operation {id} is {}", operation.state)));
     }
     let ends_well = operation.state == OperationState::Succeeded;
-    if ends_well && next.is_none() && notes.iter().any(|(_, note)| matches!(note, Note::Found { .. })) {
+    if ends_well
+        && next.is_none()
+        && notes.iter().any(|(_, note)| matches!(note, Note::Found { .. }))
+    {
         return Err(Refusal::breaks("what succeeded has nothing left unless it verifies again"));
     }
     if let Some(next) = next {
@@ -252,8 +261,9 @@ fn note_one(
     if let Note::Renew(kind) = note {
         let hold = Hold { operation: id, kind: *kind, at };
         let held = state.operations.locks.get(&partition);
-        let is_held = held.is_some_and(|l| l.iter().any(|l| l.operation == id && l.kind == *kind));
-        if is_held && state.operations.lock_against(partition, *kind, id, at).is_none() {
+        // One that ran out may be somebody else's by the next step.
+        let own = |l: &Lock| l.operation == id && l.kind == *kind && l.expires > at;
+        if held.is_some_and(|locks| locks.iter().any(own)) {
             lock(state, hold, partition);
         }
         return Ok(());

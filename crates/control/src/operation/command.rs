@@ -110,7 +110,9 @@ impl fmt::Display for Act {
             Act::Verdict { operation, evidence, .. } => {
                 write!(f, "= {operation:?}: verdict, {} left", evidence.left)
             }
-            Act::Order { operation, order, by, .. } => write!(f, "~ {operation:?}: {order:?} by {by}"),
+            Act::Order { operation, order, by, .. } => {
+                write!(f, "~ {operation:?}: {order:?} by {by}")
+            }
             Act::Recommission { node, by, .. } => write!(f, "~ {node:?}: recommissioned by {by}"),
         }
     }

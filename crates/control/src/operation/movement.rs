@@ -164,7 +164,11 @@ fn attend_copy(scene: &Scene<'_>, course: &Course<'_>, copy: &Member) -> Finding
         let detail = format!("{node:?}, where the copy is being made, is silent");
         return Finding::left(Reason::Unreachable, detail);
     };
-    if report.disks.get(&disk).is_some_and(|d| matches!(d.state, DiskState::Full | DiskState::Failed)) {
+    if report
+        .disks
+        .get(&disk)
+        .is_some_and(|d| matches!(d.state, DiskState::Full | DiskState::Failed))
+    {
         return give_up(format!("{disk:?} of {node:?} takes no more"));
     }
     match report.replicas.get(&replica) {
@@ -250,12 +254,7 @@ fn nowhere(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
 }
 
 /// What left the configuration goes: spares once enough are in sync, the rest by the hand of its node.
-fn clean(
-    scene: &Scene<'_>,
-    operation: &Operation,
-    partition: &Partition,
-    area: &Area,
-) -> Finding {
+fn clean(scene: &Scene<'_>, operation: &Operation, partition: &Partition, area: &Area) -> Finding {
     let inputs = scene.inputs;
     if let Some(spare) = partition.spare.values().find(|spare| area.holds(&spare.member)) {
         let wanted = inputs.state.volumes.get(&partition.configuration.volume);
@@ -265,6 +264,13 @@ fn clean(
         }
         let enough = in_sync >= usize::from(partition.configuration.in_sync_min);
         if operation.force && enough {
+            let id = partition.configuration.partition;
+            if scene.touched.contains(&id) {
+                return Finding::Underway;
+            }
+            if let Some(locked) = locked(inputs, operation, id, LockKind::Move) {
+                return locked;
+            }
             return Finding::Step(Step::Discard { replica: spare.member.replica });
         }
         let detail = format!("{:?} is kept until enough others are in sync", spare.member.replica);
@@ -281,7 +287,8 @@ fn clean(
     }
     match doomed().find(|member| inputs.is_silent(member.node)) {
         Some(member) => {
-            let detail = format!("{:?} is silent and may still hold {:?}", member.node, member.replica);
+            let detail =
+                format!("{:?} is silent and may still hold {:?}", member.node, member.replica);
             Finding::left(Reason::Unreachable, detail)
         }
         None => Finding::Underway,

@@ -63,7 +63,8 @@ impl Places {
                 }
             }
         }
-        places.open = places.disks.iter().filter(|(_, p)| p.open).map(|(d, p)| p.rank(*d)).collect();
+        places.open =
+            places.disks.iter().filter(|(_, p)| p.open).map(|(d, p)| p.rank(*d)).collect();
         places
     }
 

@@ -139,7 +139,7 @@ impl<'o> Consider<'o> {
         let remaining = (rules.remaining)(scene, operation);
         let listed = scene.inputs.sense.contents.get(&operation.id);
         let listed = listed.filter(|listed| listed.verification == operation.verification).cloned();
-        let area = Area::of(scene.inputs.state, &operation.target);
+        let area = Area::of(scene.inputs.state, operation);
         let on_disks = listed.iter().flat_map(|listed| listed.nodes.iter());
         let on_disks = on_disks.flat_map(|(node, listing)| {
             listing.replicas.iter().map(move |(partition, _, disk)| (*node, *partition, *disk))
@@ -218,7 +218,11 @@ impl<'o> Consider<'o> {
             Finding::Left { reason, detail, holder } => {
                 let next_retry = self.item(partition).and_then(|item| item.retry_at);
                 let next_retry = next_retry.filter(|_| reason == Reason::Conflict);
-                let residue = Residue { holder, next_retry, ..self.residue(scene.inputs, partition, reason, detail) };
+                let residue = Residue {
+                    holder,
+                    next_retry,
+                    ..self.residue(scene.inputs, partition, reason, detail)
+                };
                 self.leave(partition, residue);
             }
         }
@@ -313,7 +317,9 @@ impl<'o> Consider<'o> {
         let held = inputs.state.operations.locks.iter();
         let held = held.flat_map(|(id, locks)| locks.iter().map(move |lock| (*id, lock)));
         let own = held.filter(|(id, lock)| {
-            let ours = lock.operation == self.operation.id && lock.expires < soon;
+            let ours = lock.operation == self.operation.id
+                && lock.expires < soon
+                && lock.expires > inputs.date;
             ours && self.remaining.contains_key(id) && !self.left.contains_key(id)
         });
         let renewals: Vec<_> = own.map(|(id, lock)| (id, Note::Renew(lock.kind))).collect();
@@ -389,11 +395,7 @@ impl<'o> Consider<'o> {
         Some(Residue { reason, detail, since, last_checked: at, holder: None, next_retry: None })
     }
 
-    fn finish(
-        self,
-        scene: &Scene<'_>,
-        next: Option<OperationState>,
-    ) -> (Round, Vec<Command>) {
+    fn finish(self, scene: &Scene<'_>, next: Option<OperationState>) -> (Round, Vec<Command>) {
         let (operation, at) = (self.operation.id, scene.inputs.date);
         let blocked = self.blocked(scene);
         let reason = |residue: &Option<Residue>| residue.as_ref().map(|residue| residue.reason);
@@ -434,7 +436,7 @@ impl<'o> Consider<'o> {
         if waits && asked.iter().any(|node| !answers(node) && !inputs.is_silent(*node)) {
             return None;
         }
-        let area = Area::of(inputs.state, &self.operation.target);
+        let area = Area::of(inputs.state, self.operation);
         let witness = |(node, listing): (&NodeId, &Listing)| {
             let here = listing.replicas.iter().filter(|(_, _, disk)| area.is_at(*node, *disk));
             Witness { node: *node, boot: listing.boot, found: here.count() as u64 }

@@ -77,10 +77,7 @@ pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Ref
 ///
 /// # Errors
 /// When it could not be started.
-pub fn plan_all(
-    inputs: &Inputs<'_>,
-    wanted: &Wanted<'_>,
-) -> Result<(State, Preview), Refusal> {
+pub fn plan_all(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<(State, Preview), Refusal> {
     let mut state = inputs.state.clone();
     let limits = Limits { moves_per_disk: u32::MAX, moves_per_node: u32::MAX, moves: u32::MAX };
     let act = Act::Start {
@@ -110,7 +107,12 @@ fn look(scene: &mut Scene<'_>, operation: &Operation) -> Preview {
         let finding = (rules.step)(scene, operation, partition);
         preview.bytes += bytes;
         if matches!(finding, Finding::Left { .. })
-            && scene.inputs.state.partitions.get(&partition).is_some_and(|p| is_endangered(scene, p))
+            && scene
+                .inputs
+                .state
+                .partitions
+                .get(&partition)
+                .is_some_and(|p| is_endangered(scene, p))
         {
             preview.endangered.push(partition);
         }
@@ -153,9 +155,10 @@ fn line(
     finding: &Finding,
 ) -> String {
     let record = state.partitions.get(&partition);
-    let area = kind::Area::of(state, &operation.target);
+    let area = kind::Area::of(state, operation);
     let here = record.into_iter().flat_map(|p| p.holders()).find(|member| area.holds(member));
-    let from = here.map_or_else(String::new, |m| format!("{:?} on {:?} {:?}", m.replica, m.node, m.disk));
+    let from =
+        here.map_or_else(String::new, |m| format!("{:?} on {:?} {:?}", m.replica, m.node, m.disk));
     match finding {
         Finding::Step(Step::Add { node, disk }) => {
             format!("~ {partition:?}: {from} -> {node:?} {disk:?}, {bytes} bytes")

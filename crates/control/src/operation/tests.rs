@@ -42,11 +42,13 @@ impl Bench {
             let configuration = partition.configuration;
             let Some(by) = configuration.leader else { continue };
             for replica in configuration.catching_up {
-                let node = configuration.members.iter().find(|m| m.replica == replica).unwrap().node;
+                let node =
+                    configuration.members.iter().find(|m| m.replica == replica).unwrap().node;
                 let held = self.held.get(&node).and_then(|held| held.get(&replica));
                 let well = held.is_some_and(|r| r.state() == ReplicaState::Ok);
                 if well && !self.silent.contains(&node) {
-                    let expected = self.state.partitions[&configuration.partition].configuration.epoch;
+                    let expected =
+                        self.state.partitions[&configuration.partition].configuration.epoch;
                     self.state.apply(&Command::Configure {
                         partition: configuration.partition,
                         expected,
@@ -267,7 +269,9 @@ fn a_target_that_dies_is_finished_from_the_others_and_its_word_is_waited_for() {
         for partition in bench.state.partitions.values().cloned().collect::<Vec<_>>() {
             let configuration = partition.configuration;
             let Some(dead) = configuration.member_on(NodeId(2)) else { continue };
-            let Some(by) = configuration.leader.filter(|leader| *leader != dead.replica) else { continue };
+            let Some(by) = configuration.leader.filter(|leader| *leader != dead.replica) else {
+                continue;
+            };
             if configuration.in_sync.contains(&dead.replica) {
                 bench.state.apply(&Command::Configure {
                     partition: configuration.partition,
@@ -308,12 +312,8 @@ fn what_comes_back_is_caught_and_success_taken_back() {
     let id = bench.start(DECOMMISSION, node(1));
     bench.work_until(id, OperationState::Succeeded);
     // A folder that was thought deleted turns up.
-    let stray = wire::control::ReplicaReport {
-        replica: 1,
-        partition: 1,
-        disk: 1,
-        ..Default::default()
-    };
+    let stray =
+        wire::control::ReplicaReport { replica: 1, partition: 1, disk: 1, ..Default::default() };
     bench.held.get_mut(&NodeId(1)).unwrap().insert(ReplicaId(1), stray);
     let node = bench.state.nodes[&NodeId(1)].clone();
     let before = bench.held[&NodeId(1)].clone();
@@ -441,7 +441,9 @@ fn one_at_a_time_for_each_target() {
     let mut bench = Bench::with_volume(&["", "", "", ""]);
     let id = bench.start(DECOMMISSION, node(1));
     let refused = bench.try_start(DECOMMISSION, node(1), false);
-    assert!(matches!(refused, Outcome::Refused(Refusal::AtWork { operation, .. }) if operation == id));
+    assert!(
+        matches!(refused, Outcome::Refused(Refusal::AtWork { operation, .. }) if operation == id)
+    );
     let refused = bench.try_start(OperationKind::Drain, node(1), false);
     assert!(matches!(refused, Outcome::Refused(Refusal::AtWork { .. })));
     for strange in [node(77), Target::Disk(DiskId(77)), Target::Cluster, Target::Zone("x".into())] {

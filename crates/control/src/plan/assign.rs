@@ -44,16 +44,15 @@ fn notices(state: &State, node: NodeId) -> Vec<message::Notice> {
         let leader = state.partitions.get(partition).and_then(|p| p.configuration.leader_member());
         leader.is_some_and(|leader| leader.node == node)
     });
-    let notices = owned.take(NOTICES_MAX).map(|(operation, (partition, _, residue))| {
-        message::Notice {
+    let notices =
+        owned.take(NOTICES_MAX).map(|(operation, (partition, _, residue))| message::Notice {
             operation: operation.0,
             partition: partition.0,
             reason: residue.reason.code().to_owned(),
             detail: residue.detail.clone(),
             action: residue.reason.action().to_owned(),
             since: residue.since.to_string(),
-        }
-    });
+        });
     notices.collect()
 }
 

@@ -20,12 +20,12 @@ pub mod mend;
 pub mod place;
 
 #[cfg(test)]
-mod property;
+pub(crate) mod property;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::operation;
 use crate::detect::{Detector, DiskState, NodeReport, ReplicaReport};
+use crate::operation;
 use crate::state::{Command, Node, Partition, State, VolumeState};
 use elect::Leadership;
 use std::collections::BTreeMap;
@@ -108,10 +108,10 @@ impl<'a> Inputs<'a> {
             disk.state == DiskState::Ok && disk.free >= self.policy.disk_free_min
         }) && self.state.operations.duty(node.id, disk).is_none()
             && self
-            .state
-            .conditions
-            .state(Key::space(disk))
-            .is_none_or(|state| state == Condition::Ok)
+                .state
+                .conditions
+                .state(Key::space(disk))
+                .is_none_or(|state| state == Condition::Ok)
     }
 
     /// The partitions that are not being deleted, whose volume is not either.

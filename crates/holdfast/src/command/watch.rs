@@ -110,7 +110,8 @@ const LEFT_MAX: usize = 12;
 
 fn message(operation: &OperationView) -> String {
     let progress = &operation.progress;
-    let rate = progress.bytes_per_second.map_or("-".to_owned(), |rate| format!("{}/s", size::show(rate)));
+    let rate =
+        progress.bytes_per_second.map_or("-".to_owned(), |rate| format!("{}/s", size::show(rate)));
     let left = progress.eta_s.map_or("-".to_owned(), |seconds| format!("{seconds} s"));
     let mut text = format!(
         "{} of {} partitions, {} of {}, {rate}, {left} left ({})",
@@ -122,7 +123,9 @@ fn message(operation: &OperationView) -> String {
     );
     let blocked = operation.blocked.iter().map(|left| format!("\nblocked: {}", line(left)));
     let residue = operation.residue.iter().take(LEFT_MAX);
-    blocked.chain(residue.map(|left| format!("\n  {}", line(left)))).for_each(|l| text.push_str(&l));
+    blocked
+        .chain(residue.map(|left| format!("\n  {}", line(left))))
+        .for_each(|l| text.push_str(&l));
     if operation.residue.len() > LEFT_MAX {
         text.push_str(&format!("\n  ... and {} more", operation.residue.len() - LEFT_MAX));
     }

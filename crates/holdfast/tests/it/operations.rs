@@ -6,7 +6,6 @@ use client::{Options, Volume};
 use control::api::volume::Create as CreateVolume;
 use holdfast::embedded::{Config, Embedded};
 use serde_json::Value;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -118,7 +117,10 @@ async fn verify(volume: &Volume, files: usize) {
 }
 
 /// Writes small files until it is told to stop; every acknowledged one is read again by [`verify`].
-fn write_on(volume: Arc<Volume>, first: usize) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
+fn write_on(
+    volume: Arc<Volume>,
+    first: usize,
+) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
     let stop = Arc::new(AtomicBool::new(false));
     let told = stop.clone();
     let writing = tokio::spawn(async move {
@@ -175,7 +177,9 @@ async fn a_node_is_decommissioned_under_load_and_nothing_is_left() {
     assert_eq!(answer["data"]["RemainingDpCnt"], 0);
     assert_eq!(answer["data"]["IncompletePartitions"], Value::Array(vec![]));
     let events = cluster.ask(&["events", "--output", "json"]).await;
-    assert!(events.out.lines().any(|line| line.contains("operation/1") && line.contains("succeeded")));
+    assert!(
+        events.out.lines().any(|line| line.contains("operation/1") && line.contains("succeeded"))
+    );
     drop(volume);
     cluster.embedded.stop().await;
 }

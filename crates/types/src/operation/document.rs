@@ -25,7 +25,10 @@ fn write_all(text: &mut String) -> std::fmt::Result {
     for state in OperationState::ALL {
         writeln!(text, "| `{state}` | {} |", state.means())?;
     }
-    writeln!(text, "\n### Residue\n\n| code | lasts | means | what to do |\n| --- | --- | --- | --- |")?;
+    writeln!(
+        text,
+        "\n### Residue\n\n| code | lasts | means | what to do |\n| --- | --- | --- | --- |"
+    )?;
     for reason in Reason::ALL {
         let lasts = match reason.lasting() {
             Lasting::Temporary => "passes by itself",

@@ -115,7 +115,9 @@ impl OperationState {
             Running => "at work",
             Paused => "stopped for a while; what was under way is left as it is",
             Verifying => "nothing is left that can be done: everything is looked at afresh",
-            Succeeded => "a fresh look at everything, and the target's own word, found nothing left",
+            Succeeded => {
+                "a fresh look at everything, and the target's own word, found nothing left"
+            }
             Incomplete => "a fresh look found what could not be done; it is tried again by itself",
             Failed => "it cannot be done, and is not tried any more until somebody says so",
             Cancelled => "taken back; what was done stays done",

@@ -29,7 +29,7 @@ pub(super) static KIND: Kind = Kind {
 /// its nodes, which may hold what nobody has on record.
 fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, u64> {
     let state = scene.inputs.state;
-    let area = Area::of(state, &operation.target);
+    let area = Area::of(state, operation);
     let mut left = BTreeMap::new();
     for (id, partition) in &state.partitions {
         for member in partition.holders().filter(|member| area.holds(member)) {
@@ -46,7 +46,7 @@ fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, 
 }
 
 fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId) -> Finding {
-    let area = Area::of(scene.inputs.state, &operation.target);
+    let area = Area::of(scene.inputs.state, operation);
     match scene.inputs.state.partitions.get(&partition) {
         Some(partition) => movement::step(scene, operation, partition, &area),
         // Nobody's any more: its node is told to delete it with every heartbeat.
@@ -55,7 +55,7 @@ fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId) ->
 }
 
 fn on_record(state: &State, operation: &Operation) -> u64 {
-    let area = Area::of(state, &operation.target);
+    let area = Area::of(state, operation);
     let is_here = |partition: &&Partition| partition.holders().any(|member| area.holds(member));
     state.partitions.values().filter(is_here).count() as u64
 }

@@ -27,7 +27,7 @@ pub(super) static KIND: Kind = Kind {
 /// Partitions that are led from the target, by the record or by the word of its nodes. Nothing is copied.
 fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, u64> {
     let state = scene.inputs.state;
-    let area = Area::of(state, &operation.target);
+    let area = Area::of(state, operation);
     let led = state.partitions.values().filter(|partition| is_led_from(partition, &area));
     let mut left: BTreeMap<PartitionId, u64> =
         led.map(|partition| (partition.configuration.partition, 0)).collect();
@@ -40,7 +40,7 @@ fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, 
 }
 
 fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId) -> Finding {
-    let area = Area::of(scene.inputs.state, &operation.target);
+    let area = Area::of(scene.inputs.state, operation);
     match scene.inputs.state.partitions.get(&partition) {
         Some(partition) if is_led_from(partition, &area) => {
             movement::hand_over(scene, operation, partition, &area)
@@ -56,6 +56,6 @@ fn is_led_from(partition: &Partition, area: &Area) -> bool {
 }
 
 fn on_record(state: &State, operation: &Operation) -> u64 {
-    let area = Area::of(state, &operation.target);
+    let area = Area::of(state, operation);
     state.partitions.values().filter(|partition| is_led_from(partition, &area)).count() as u64
 }

@@ -4,7 +4,7 @@
 mod decommission;
 mod drain;
 
-use super::record::{DutyKind, Operation};
+use super::record::{Duty, DutyKind, Operation};
 use super::scene::{Finding, Scene};
 use crate::state::State;
 use std::collections::BTreeMap;
@@ -76,12 +76,12 @@ pub fn witnesses(state: &State, operation: &Operation) -> Vec<NodeId> {
     if !of(operation.kind).asks_disks {
         return Vec::new();
     }
-    let (mut nodes, disks) = places(state, &operation.target);
-    nodes.extend(disks.iter().filter_map(|disk| state.disks.get(disk)).map(|disk| disk.node));
-    nodes
+    Area::of(state, operation).nodes(state)
 }
 
-/// Decides quickly whether something is at a target.
+/// The places an operation is about, and a quick way to ask whether something is there.
+///
+/// What was taken back into service, or over by a later operation, is none of its business any more.
 #[derive(Clone, Debug)]
 pub struct Area {
     nodes: Vec<NodeId>,
@@ -90,8 +90,11 @@ pub struct Area {
 
 impl Area {
     #[must_use]
-    pub fn of(state: &State, target: &Target) -> Area {
-        let (nodes, disks) = places(state, target);
+    pub fn of(state: &State, operation: &Operation) -> Area {
+        let (mut nodes, mut disks) = places(state, &operation.target);
+        let ours = |duty: Option<&Duty>| duty.is_some_and(|duty| duty.operation == operation.id);
+        nodes.retain(|node| ours(state.operations.nodes.get(node)));
+        disks.retain(|disk| ours(state.operations.disks.get(disk)));
         Area { nodes, disks }
     }
 

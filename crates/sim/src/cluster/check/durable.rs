@@ -47,9 +47,7 @@ fn object(key: Key, name: &str, history: &[Operation]) -> Verdict {
 /// An append that nobody saw may have taken a place for all that, which a later one tells of. Few
 /// did, so that they are looked at only where nothing else explains what is known.
 fn list(name: &str, history: &[Operation]) -> Verdict {
-    let check = |history: &[Operation]| {
-        linear::check(name, &prepared::<Log>(history, |step| step))
-    };
+    let check = |history: &[Operation]| linear::check(name, &prepared::<Log>(history, |step| step));
     let observed = observed(history);
     match check(&observed) {
         Err(_) if observed.len() < history.len() => check(history),
