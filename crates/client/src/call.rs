@@ -11,6 +11,7 @@
 //! | deleted | give up, once the control plane says the same |
 //! | damaged, give up | give up |
 
+use crate::life::Life;
 use crate::volume::OnOutage;
 use crate::{Error, Volume};
 use std::time::Duration;
@@ -39,10 +40,12 @@ impl Volume {
         let request = request.partition(partition);
         let mut trouble: Option<Trouble> = None;
         loop {
+            self.check_usable()?;
             let routes = self.router().current();
             let result = match routes.leader(partition) {
                 Some((address, epoch)) => {
-                    let attempt = self.client().peers.call(&address, request.clone().epoch(epoch));
+                    let asked = request.clone().epoch(epoch);
+                    let attempt = self.client().ask_leader(&routes, &address, asked, uncertain);
                     tokio::select! {
                         biased;
                         result = attempt => result,
@@ -68,7 +71,12 @@ impl Volume {
             if error.kind() != Kind::Retry {
                 match self.router().refresh(&routes).await {
                     Ok(()) | Err(Error::Unavailable { .. }) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        if matches!(error, Error::Deleted) {
+                            self.learn(Life::Deleted);
+                        }
+                        return Err(error);
+                    }
                 }
             }
             self.client().world.sleep(trouble.pause(&error)).await;
@@ -92,7 +100,8 @@ impl Volume {
             // A failure is nothing new: the request goes on until it ends by itself.
             let _ = self.router().refresh(&routes).await;
             let leader = self.router().current().leader(request.partition);
-            if leader.is_none_or(|(current, _)| current != address) {
+            let over = self.check_usable().is_err();
+            if over || leader.is_none_or(|(current, _)| current != address) {
                 let waited = self.client().world.now().since(begun);
                 let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
                 return wire::Error::TimedOut { address, waited_ms };
@@ -133,10 +142,10 @@ impl Trouble {
 /// The error that waiting does not mend.
 fn permanent(error: &wire::Error) -> Option<Error> {
     match error.kind() {
-        Kind::Retry | Kind::Reroute | Kind::Unknown => None,
+        // Whether it was deleted, the control plane is asked.
+        Kind::Retry | Kind::Reroute | Kind::Unknown | Kind::Deleted => None,
         Kind::WaitForSpace => Some(Error::NoSpace),
         Kind::Damaged => Some(Error::Damaged(error.to_string())),
-        Kind::Deleted => Some(Error::Deleted),
         Kind::GiveUp if error.status() == Some(Status::Gone) => Some(Error::Gone),
         Kind::GiveUp => Some(Error::Invalid(error.to_string())),
     }

@@ -1,6 +1,7 @@
 //! What a caller of the client can be told.
 
 use std::time::Duration;
+use types::Timestamp;
 use types::namespace::Failure;
 
 /// Why something was not done.
@@ -12,6 +13,9 @@ pub enum Error {
     /// There is no such volume.
     #[error("there is no volume '{0}'")]
     NotFound(String),
+    /// The volume is being deleted. Who has it open can finish; nobody can open it.
+    #[error("the volume is being deleted, and goes for good at {purge_at}")]
+    Deleting { purge_at: Timestamp },
     /// The volume was deleted. Permanent.
     #[error("the volume was deleted")]
     Deleted,

@@ -11,9 +11,11 @@
 
 mod call;
 mod data;
+mod detour;
 mod error;
 mod events;
 mod file;
+mod life;
 mod locks;
 mod namespace;
 mod routes;
@@ -22,8 +24,9 @@ mod volume;
 
 pub use error::Error;
 pub use file::File;
+pub use life::Life;
 pub use routes::Routes;
-pub use volume::{OnOutage, Options, Volume};
+pub use volume::{Identity, OnOutage, Options, Volume};
 
 use std::sync::Arc;
 use wire::control::VolumeSelector;
@@ -36,6 +39,7 @@ pub struct Client {
     world: World,
     peers: Peers,
     members: Members,
+    detours: Arc<detour::Detours>,
 }
 
 impl Client {
@@ -44,7 +48,7 @@ impl Client {
     pub fn new(world: World, hub: Hub, metrics: Arc<Metrics>, members: Vec<String>) -> Client {
         let peers = Peers::new(world.clone(), hub, metrics);
         let members = Members::new(peers.clone(), members);
-        Client { world, peers, members }
+        Client { world, peers, members, detours: Arc::default() }
     }
 
     /// Where the partitions of a volume are at this moment.
@@ -70,8 +74,8 @@ impl Client {
     /// Opens a file volume by name, and begins a session in it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Deleted`], or [`Error::Unavailable`] when the cluster does not
-    /// answer within the limit of `options`.
+    /// [`Error::NotFound`], [`Error::Deleting`], [`Error::Deleted`], or [`Error::Unavailable`] when
+    /// the cluster does not answer within the limit of `options`.
     pub async fn open_volume(&self, name: &str, options: Options) -> Result<Volume, Error> {
         let selector = VolumeSelector::Name(name.to_string());
         let routes = routes::Router::open(self.clone(), selector, &options).await?;

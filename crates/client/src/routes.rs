@@ -10,16 +10,19 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::ROUTES_REFRESH_SPACING;
-use types::{Configuration, Moment, NodeId, PartitionId, VolumeId};
+use types::{ClusterId, Configuration, Moment, NodeId, PartitionId, Timestamp, VolumeId};
 use wire::control::{RoutesOutcome, RoutesReply, VolumeSelector};
 use wire::{Class, Operation, Request};
 
 /// What is known of a volume's partitions at one moment.
 #[derive(Clone, Debug)]
 pub struct Routes {
+    pub cluster: ClusterId,
     pub volume: VolumeId,
     pub name: String,
     pub capacity: u64,
+    /// When it goes for good, when it is being deleted.
+    pub purge_at: Option<Timestamp>,
     /// State of the control plane that this is from.
     pub revision: u64,
     pub partitions: BTreeMap<PartitionId, Configuration>,
@@ -37,7 +40,10 @@ impl Routes {
             partitions.insert(configuration.partition, configuration);
         }
         let nodes = reply.nodes.iter().map(|node| (NodeId(node.node), node.address.clone()));
+        let deleting = reply.outcome() == RoutesOutcome::Deleting;
         Ok(Routes {
+            cluster: ClusterId(reply.cluster),
+            purge_at: deleting.then_some(Timestamp(reply.purge_at)),
             volume: VolumeId(volume.id),
             name: volume.name.clone(),
             capacity: volume.capacity,
@@ -90,6 +96,9 @@ impl Router {
         let mut failures = 0;
         loop {
             match fetch(&client, selector.clone()).await {
+                Ok(Routes { purge_at: Some(purge_at), .. }) => {
+                    return Err(Error::Deleting { purge_at });
+                }
                 Ok(routes) if routes.namespace().is_some() => {
                     let asking = tokio::sync::Mutex::new(client.world.now());
                     return Ok(Router { client, routes: RwLock::new(Arc::new(routes)), asking });
@@ -108,6 +117,11 @@ impl Router {
         }
     }
 
+    /// The cluster that the volume was found in.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        Some(self.current().cluster)
+    }
+
     pub(crate) fn current(&self) -> Arc<Routes> {
         self.routes.read().expect("no holder panics").clone()
     }
@@ -124,7 +138,20 @@ impl Router {
             self.client.world.sleep(ROUTES_REFRESH_SPACING - since).await;
         }
         *asked_at = self.client.world.now();
-        let routes = fetch(&self.client, VolumeSelector::Id(seen.volume.0)).await?;
+        let routes = match fetch(&self.client, VolumeSelector::Id(seen.volume.0)).await {
+            // A volume that was open a moment ago and that nobody knows: no statement that it was
+            // deleted, but a sign that the control plane is not what it was.
+            Err(Error::NotFound(volume)) => {
+                tracing::warn!(volume, "the control plane has no record of this volume");
+                let last = "the control plane has no record of the volume".to_owned();
+                return Err(Error::Unavailable { waited: Duration::ZERO, last });
+            }
+            routes => routes?,
+        };
+        if routes.cluster != seen.cluster {
+            let last = format!("another cluster answers ({})", routes.cluster);
+            return Err(Error::Unavailable { waited: Duration::ZERO, last });
+        }
         if routes.revision >= seen.revision {
             *self.routes.write().expect("no holder panics") = Arc::new(routes);
         }
@@ -144,7 +171,7 @@ pub(crate) async fn fetch(client: &Client, selector: VolumeSelector) -> Result<R
     let reply = client.members.call(request).await.map_err(unavailable)?;
     let reply: RoutesReply = reply.decode().map_err(unavailable)?;
     match reply.outcome() {
-        RoutesOutcome::Found => Routes::from_reply(&reply),
+        RoutesOutcome::Found | RoutesOutcome::Deleting => Routes::from_reply(&reply),
         RoutesOutcome::Deleted => Err(Error::Deleted),
         RoutesOutcome::NotFound => Err(Error::NotFound(name)),
         RoutesOutcome::Unspecified => Err(Error::Invalid("an unknown outcome".into())),

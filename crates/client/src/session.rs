@@ -122,7 +122,8 @@ impl Drop for Numbered<'_> {
 impl Volume {
     pub(crate) async fn begin_session(&self) -> Result<(), Error> {
         self.open_session(&self.inner.session.live()).await?;
-        let (renewed, told) = (self.clone(), self.clone());
+        let (renewed, told, watching) = (self.clone(), self.clone(), self.clone());
+        self.client().world.spawn("watch", async move { watching.keep_watch().await });
         self.client().world.spawn("session", async move { renewed.keep_session().await });
         self.client().world.spawn("events", async move { told.keep_told().await });
         Ok(())
@@ -198,6 +199,7 @@ impl Volume {
         self.inner.session.closed.store(true, Ordering::Release);
         let close = Command::CloseSession(CloseSession {});
         let closed = self.command(close, Caller::default()).await;
+        self.stop_watch().await;
         flushed?;
         match closed {
             Ok(_) | Err(Error::SessionEnded) => Ok(()),

@@ -1,14 +1,16 @@
 //! An open file volume.
 
 use crate::file::{Budget, Inodes};
+use crate::life::Life;
 use crate::locks::Locks;
 use crate::routes::Router;
 use crate::session::Session;
 use crate::{Client, Error};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use types::limits::CLIENT_DIRTY_BYTES_MAX;
-use types::{PartitionId, SessionId, VolumeId};
+use types::{PartitionId, SessionId, Timestamp, VolumeId};
 
 /// What applications see while the cluster does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,16 @@ pub enum OnOutage {
     Error { after: Duration },
 }
 
+/// Who a client is, for people who list clients.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    pub host: String,
+    pub pid: u32,
+    /// Where the volume is mounted; empty for what is no mount.
+    pub mount_point: String,
+    pub read_only: bool,
+}
+
 /// How a volume is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -27,6 +39,7 @@ pub struct Options {
     pub on_outage: OnOutage,
     /// Who this client is, for people: host and mount point.
     pub name: String,
+    pub identity: Identity,
 }
 
 impl Default for Options {
@@ -35,6 +48,7 @@ impl Default for Options {
             open_timeout: Duration::from_secs(30),
             on_outage: OnOutage::Wait,
             name: "client".into(),
+            identity: Identity::default(),
         }
     }
 }
@@ -47,6 +61,12 @@ pub struct Volume {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
+    /// Drawn when the volume was opened.
+    pub(crate) id: u64,
+    pub(crate) opened: Timestamp,
+    pub(crate) life: tokio::sync::watch::Sender<Life>,
+    /// Nobody waits for the cluster any more.
+    pub(crate) given_up: AtomicBool,
     client: Client,
     router: Router,
     options: Options,
@@ -66,6 +86,10 @@ impl Volume {
         let namespace = router.current().namespace().expect("opening waited for it");
         let volume = Volume {
             inner: Arc::new(Inner {
+                id: client.world.random(),
+                opened: client.world.timestamp(),
+                life: tokio::sync::watch::Sender::new(Life::Live),
+                given_up: AtomicBool::new(false),
                 session: Session::new(client.world.random()),
                 client,
                 router,

@@ -1,5 +1,6 @@
 //! One member: what its parts share, and what it can do.
 
+use crate::attached::Attached;
 use crate::config::Config;
 use crate::detect::Detector;
 use crate::operation::{self, Act};
@@ -23,6 +24,8 @@ pub(crate) struct Leading {
     /// The term in which it was elected.
     pub(crate) term: u64,
     pub(crate) detector: Detector,
+    /// Who has which volume open.
+    pub(crate) attached: Attached,
     /// What changed of conditions, and is not agreed upon yet.
     pub(crate) watch: crate::observe::Watch,
     /// What the last plan could not do.
@@ -39,10 +42,11 @@ pub(crate) struct Leading {
 
 impl Leading {
     /// Begins to lead, knowing nothing but what is on record.
-    pub(crate) fn new(term: u64, detector: Detector) -> Leading {
+    pub(crate) fn new(term: u64, detector: Detector, attached: Attached) -> Leading {
         Leading {
             term,
             detector,
+            attached,
             watch: crate::observe::Watch::default(),
             residue: Vec::new(),
             rounds: BTreeMap::new(),
@@ -246,6 +250,7 @@ fn concerned(state: &State, command: &Command) -> BTreeSet<NodeId> {
         }
         Command::PlacePartitions { volume, .. }
         | Command::DeleteVolume { volume, .. }
+        | Command::PurgeVolume { volume, .. }
         | Command::ExpandVolume { volume, .. } => {
             state.partitions_of(*volume).flat_map(holders).collect()
         }

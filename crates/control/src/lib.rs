@@ -15,6 +15,7 @@
 //! ```
 
 pub mod api;
+pub mod attached;
 pub mod config;
 mod core;
 pub mod detect;

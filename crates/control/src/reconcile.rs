@@ -3,6 +3,7 @@
 //! It runs on every member and does nothing on those that do not lead. It wakes when something
 //! changed and at least once every [`TICK`], because silence is not an event.
 
+use crate::attached::Attached;
 use crate::core::{Core, Leading, ProposeError};
 use crate::detect::Detector;
 use crate::listing;
@@ -53,8 +54,9 @@ async fn lead(core: &Core) -> bool {
     if core.catch_up().await.is_err() || initialize(core).await.is_err() {
         return false;
     }
-    let detector = Detector::new(core.world.now());
-    *core.leading() = Some(Leading::new(term, detector));
+    let now = core.world.now();
+    let (detector, attached) = (Detector::new(now), Attached::new(now));
+    *core.leading() = Some(Leading::new(term, detector, attached));
     core.metrics.leading.set(1);
     tracing::info!(member = core.config.id, term, "leads the control plane");
     true

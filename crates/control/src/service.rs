@@ -10,6 +10,8 @@ use crate::state::{Command, Outcome, Refusal, Step, Volume, VolumeState};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
+use std::time::Duration;
+use types::limits::WATCH_WAIT_MAX;
 use types::{BootId, ClusterId, Configuration, Epoch, NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control::{self as message, ErrorKind};
 use wire::{Operation, Reply, Request, Responder, Service, Status};
@@ -68,6 +70,7 @@ impl Service for ControlService {
             Operation::ControlJoin
             | Operation::ControlChange
             | Operation::ControlRoutes
+            | Operation::ControlWatch
             | Operation::ControlRaft
             | Operation::ControlAdmin => self.handle_in_task(request, responder),
             other => {
@@ -96,6 +99,9 @@ impl ControlService {
                 Operation::ControlJoin => service.answer(responder, service.join(&request).await),
                 Operation::ControlChange => {
                     service.answer(responder, service.change(&request).await);
+                }
+                Operation::ControlWatch => {
+                    service.answer(responder, service.watch(&request).await);
                 }
                 _ => service.answer(responder, service.routes(&request).await),
             }
@@ -266,6 +272,65 @@ impl ControlService {
     }
 }
 
+impl ControlService {
+    /// Notes that a client is there, and waits until its volume is no longer what it believes.
+    async fn watch(&self, request: &Request) -> Result<Reply, Refused> {
+        let watch: message::Watch = request.decode()?;
+        let until = self.core.world.now() + WATCH_WAIT_MAX;
+        let volume = VolumeId(watch.volume);
+        let mut revision = self.core.machine.watch();
+        loop {
+            self.check_leads()?;
+            self.attach(volume, &watch);
+            let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
+            let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at);
+            if news || watch.leaving || self.core.world.now() >= until {
+                // Whoever acts on this must not act on what another leader has changed by now.
+                self.core.catch_up().await?;
+                let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
+                return Ok(Reply::message(&reply));
+            }
+            let left = until.since(self.core.world.now()).min(WATCH_LOOK_INTERVAL);
+            tokio::select! {
+                biased;
+                changed = revision.changed() => if changed.is_err() {
+                    return Err(ProposeError::NotLeader.into());
+                },
+                () = self.core.world.sleep(left) => {}
+            }
+        }
+    }
+
+    fn attach(&self, volume: VolumeId, watch: &message::Watch) {
+        let now = self.core.world.now();
+        let mut leading = self.core.leading();
+        let (Some(leading), Some(client)) = (leading.as_mut(), &watch.client) else { return };
+        if watch.leaving {
+            leading.attached.leave(volume, client.id);
+        } else {
+            leading.attached.hear(now, volume, client.clone());
+        }
+    }
+}
+
+/// How often a member looks whether it still leads, while clients wait at it.
+const WATCH_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+fn watch_reply(state: &crate::state::State, volume: VolumeId) -> message::WatchReply {
+    use message::VolumeLife;
+    let record = state.volumes.get(&volume);
+    let life = match record.map(|volume| volume.state) {
+        None => VolumeLife::NotFound,
+        Some(VolumeState::Creating | VolumeState::Active) => VolumeLife::Live,
+        Some(VolumeState::Deleting) => VolumeLife::Deleting,
+        Some(VolumeState::Purging | VolumeState::Deleted) => VolumeLife::Deleted,
+    };
+    let deleting = record.filter(|_| life == VolumeLife::Deleting);
+    let purge_at = deleting.and_then(|volume| volume.purge_at).map_or(0, |at| at.0);
+    let cluster = state.cluster.map_or(0, |cluster| cluster.0);
+    message::WatchReply { life: life.into(), cluster, purge_at }
+}
+
 /// Whether the planner should look at a report at once. How far logs go is not worth it.
 fn changed(before: Option<&NodeReport>, after: Option<&NodeReport>) -> bool {
     let essence = |report: &NodeReport| {
@@ -329,12 +394,16 @@ fn routes_reply(
     };
     let Some(volume) = volume else { return reply };
     reply.volume = Some(volume_message(volume));
-    if !volume.state.is_live() {
-        reply.outcome = RoutesOutcome::Deleted.into();
+    reply.outcome = match volume.state {
+        VolumeState::Creating | VolumeState::Active => RoutesOutcome::Found,
+        VolumeState::Deleting => RoutesOutcome::Deleting,
+        VolumeState::Purging | VolumeState::Deleted => RoutesOutcome::Deleted,
+    }
+    .into();
+    reply.purge_at = volume.purge_at.map_or(0, |at| at.0);
+    if reply.outcome() == RoutesOutcome::Deleted {
         return reply;
     }
-    debug_assert!(matches!(volume.state, VolumeState::Creating | VolumeState::Active));
-    reply.outcome = RoutesOutcome::Found.into();
     let partitions: Vec<_> = state.partitions_of(volume.id).map(|p| &p.configuration).collect();
     reply.configurations = partitions.iter().map(|c| message::Configuration::from(*c)).collect();
     let holds = |node| partitions.iter().any(|c| c.member_on(node).is_some());

@@ -10,4 +10,5 @@ mod it {
     mod node;
     mod store;
     mod volume;
+    mod watch;
 }

@@ -125,7 +125,7 @@ fn refused(status: u16, error: &ApiError) -> Failure {
         502..=504 => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    Failure::new(exit, &error.message, &error.action)
+    Failure { code: error.code.clone(), ..Failure::new(exit, &error.message, &error.action) }
 }
 
 fn base(server: &str, tls: bool) -> Result<String> {

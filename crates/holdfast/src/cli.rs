@@ -78,9 +78,12 @@ enum Command {
     Unmount(command::mount::Unmount),
     /// Run a server of a cluster, from a configuration file
     Server(command::server::Server),
-    /// Create, list, expand and delete volumes
+    /// Create, list, expand and delete volumes, and bring deleted ones back
     #[command(subcommand)]
     Volume(command::volume::Volume),
+    /// Look at who has which volume open
+    #[command(subcommand)]
+    Client(command::client::Client),
     /// Show the whole cluster at a glance
     Status(command::status::Status),
     /// Look at the storage nodes, and take them out of service
@@ -114,6 +117,7 @@ impl Cli {
             Command::Unmount(unmount) => unmount.run(),
             Command::Server(server) => server.run(),
             Command::Volume(volume) => volume.run(),
+            Command::Client(client) => client.run(),
             Command::Status(status) => status.run(),
             Command::Node(node) => node.run(),
             Command::Disk(disk) => disk.run(),

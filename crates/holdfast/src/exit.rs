@@ -52,6 +52,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) action: String,
+    /// The code that the admin API gave it; empty for what it did not say.
+    pub(crate) code: String,
 }
 
 impl Failure {
@@ -60,7 +62,7 @@ impl Failure {
         message: impl Into<String>,
         action: impl Into<String>,
     ) -> Failure {
-        Failure { exit, message: message.into(), action: action.into() }
+        Failure { exit, message: message.into(), action: action.into(), code: String::new() }
     }
 }
 

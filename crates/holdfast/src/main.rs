@@ -14,6 +14,7 @@ mod file;
 mod logging;
 mod output;
 mod size;
+mod span;
 mod tls;
 
 use clap::Parser;

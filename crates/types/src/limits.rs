@@ -296,6 +296,28 @@ pub const ROUTES_REFRESH_SPACING: Duration = Duration::from_millis(20);
 /// While a request is under way, a client looks this often whether somebody else leads by now.
 pub const LEADER_DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often a client that cannot reach a node tries again, while others pass its requests on.
+pub const DETOUR_PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A detour that nobody took for so long is forgotten.
+pub const DETOUR_UNUSED_MAX: Duration = Duration::from_secs(30);
+
+/// A client that waits to hear what becomes of its volume is answered after this time at the latest.
+pub const WATCH_WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// A client that was not heard of for this long counts as attached no more.
+pub const CLIENT_ATTACHED_SILENCE_MAX: Duration = Duration::from_secs(15);
+const _: () = assert!(WATCH_WAIT_MAX.as_millis() * 3 < CLIENT_ATTACHED_SILENCE_MAX.as_millis());
+
+/// Clients that one control plane keeps track of.
+pub const CLIENTS_ATTACHED_MAX: usize = 10_000;
+
+/// Grace of a deletion, unless another is asked for.
+pub const DELETE_GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest grace of a deletion.
+pub const DELETE_GRACE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// How often a client tells the namespace that it is alive.
 pub const CLIENT_SESSION_RENEWAL: Duration = Duration::from_secs(3);
 

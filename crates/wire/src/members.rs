@@ -55,14 +55,28 @@ impl Members {
     /// # Errors
     /// The last failure, when no member answered as leader; a refusal of the leader at once.
     pub async fn call(&self, request: Request) -> Result<Reply, Error> {
+        let patience = request.deadline.min(CONTROL_ATTEMPT_TIMEOUT);
+        self.call_patiently(request, patience).await
+    }
+
+    /// As [`Members::call`], for what the leader takes its time to answer: a member that was not
+    /// silent before is given `patience`.
+    ///
+    /// # Errors
+    /// As [`Members::call`].
+    pub async fn call_patiently(
+        &self,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Reply, Error> {
         let mut last = None;
         let mut queue = self.state().order();
         let mut attempts = queue.len() * 2;
         while attempts > 0 && !queue.is_empty() {
             attempts -= 1;
             let address = queue.remove(0);
-            let patience = self.state().patience(&address);
-            let attempt = request.clone().deadline(request.deadline.min(patience));
+            let patience = self.state().patience(&address).unwrap_or(patience);
+            let attempt = request.clone().deadline(patience);
             let result = self.inner.peers.call(&address, attempt).await;
             self.state().learn(&address, &result);
             let error = match result {
@@ -100,12 +114,12 @@ impl State {
         order
     }
 
-    /// How long to wait for an answer. Little at first for who did not answer the last time, more
-    /// each time after that: it may be dead, or alive and slow.
-    fn patience(&self, address: &str) -> Duration {
-        let Some(times) = self.silent.get(address) else { return CONTROL_ATTEMPT_TIMEOUT };
+    /// How long to wait for an answer of who did not answer the last time: little at first, more
+    /// each time after that. It may be dead, or alive and slow.
+    fn patience(&self, address: &str) -> Option<Duration> {
+        let times = self.silent.get(address)?;
         let factor = 1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX);
-        CONTROL_SILENT_TIMEOUT.saturating_mul(factor).min(CONTROL_ATTEMPT_TIMEOUT)
+        Some(CONTROL_SILENT_TIMEOUT.saturating_mul(factor).min(CONTROL_ATTEMPT_TIMEOUT))
     }
 
     fn learn(&mut self, address: &str, result: &Result<Reply, Error>) {
@@ -170,13 +184,13 @@ mod tests {
         assert_eq!(state.order(), ["a", "b", "c"]);
         let mut patience = Vec::new();
         for _ in 0..5 {
-            patience.push(state.patience("a").as_millis());
+            patience.push(state.patience("a").map(|patience| patience.as_millis()));
             state.learn("a", &silence("a"));
         }
-        assert_eq!(patience, [700, 200, 400, 700, 700]);
+        assert_eq!(patience, [None, Some(200), Some(400), Some(700), Some(700)]);
         assert_eq!(state.order(), ["b", "c", "a"]);
         state.learn("a", &Ok(Reply::default()));
         assert_eq!(state.order(), ["a", "b", "c"]);
-        assert_eq!(state.patience("a"), CONTROL_ATTEMPT_TIMEOUT);
+        assert_eq!(state.patience("a"), None);
     }
 }

@@ -30,6 +30,8 @@ macro_rules! operations {
 operations! {
     /// Is anybody there?
     Ping = 1, "ping";
+    /// A client's request for another node, which the client cannot reach.
+    Relay = 2, "relay";
 
     /// Replication traffic between replicas; one way.
     Replicate = 16, "replicate";
@@ -74,6 +76,9 @@ operations! {
     Assign = 69, "assign";
     /// A member passes a person's request on to the leader.
     ControlAdmin = 70, "control-admin";
+
+    /// A client stays attached to a volume, and waits until something becomes of it.
+    ControlWatch = 71, "control-watch";
 
     /// Asks a node what one of its replicas holds, for comparison.
     Inspect = 80, "inspect";

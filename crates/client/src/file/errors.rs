@@ -28,8 +28,7 @@ pub(super) struct Errors {
 impl Errors {
     /// Somebody opens the file.
     pub(super) fn open(&self) -> Seen {
-        let unheard = self.count > 0 && !self.told;
-        Seen { count: AtomicU64::new(self.count - u64::from(unheard)) }
+        Seen { count: AtomicU64::new(self.count - u64::from(self.is_unheard())) }
     }
 
     pub(super) fn note(&mut self, error: Error) {
@@ -41,6 +40,11 @@ impl Errors {
     /// How many there were so far.
     pub(super) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Whether there was one that nobody was told of.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.count > 0 && !self.told
     }
 
     /// The last error, when there was one after the first `count`.

@@ -146,6 +146,14 @@ impl Shared {
 }
 
 impl State {
+    fn is_unflushed(&self) -> bool {
+        !self.buffer.is_empty()
+            || !self.in_flight.is_empty()
+            || self.commit.wanted
+            || self.committing.is_some()
+            || self.errors.is_unheard()
+    }
+
     fn new(attributes: &Attributes) -> State {
         let mut placements = BTreeMap::new();
         if attributes.first_chunk != 0 {
@@ -296,6 +304,14 @@ impl Volume {
             result = result.and(file.write_back().await);
         }
         result
+    }
+
+    /// Files of which something written is in this client only, or could not be written back.
+    #[must_use]
+    pub fn unflushed(&self) -> Vec<InodeId> {
+        let files = self.inner.inodes.files.lock().expect("no holder panics");
+        let unflushed = files.values().filter(|shared| shared.lock().is_unflushed());
+        unflushed.map(|shared| shared.inode).collect()
     }
 
     /// Sends everything that is buffered on its way, without waiting for it.

@@ -38,6 +38,11 @@ impl Budget {
         self.memory.clone().acquire_many_owned(permits).await.expect("never closed")
     }
 
+    /// Bytes that are buffered.
+    fn used(&self) -> u64 {
+        self.memory_max.saturating_sub(self.memory.available_permits()) as u64
+    }
+
     fn take_reserved(&self, bytes: u64) -> Result<(), u64> {
         let mut reserved = self.reserved.lock().expect("no holder panics");
         match reserved.checked_sub(bytes) {
@@ -100,6 +105,12 @@ impl Volume {
         if let Err(error) = self.command(unreserve, Caller::default()).await {
             tracing::debug!(%error, bytes, "reserved space was not given back");
         }
+    }
+
+    /// Bytes that were written and are in this client only.
+    #[must_use]
+    pub fn dirty_bytes(&self) -> u64 {
+        self.inner.budget.used()
     }
 
     /// Bytes that this client has set aside and not used yet.

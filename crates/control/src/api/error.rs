@@ -64,7 +64,7 @@ impl ApiError {
 
     pub(crate) fn deleted(volume: u64) -> ApiError {
         let message = format!("volume {volume} was deleted");
-        let action = "a deleted volume does not come back; create a new one";
+        let action = "once its grace is over a deleted volume does not come back; create a new one";
         error(StatusCode::GONE, "deleted", message, action)
     }
 
@@ -97,6 +97,20 @@ impl ApiError {
         let action = "add nodes or bring replicas back first; with force it is started all the same, \
                       goes down to the minimum, and leaves the rest over";
         error(StatusCode::CONFLICT, "would-break-minimum", reason, action)
+    }
+
+    pub(crate) fn in_use(clients: &[String]) -> ApiError {
+        let message = format!("clients have it open: {}", clients.join(", "));
+        let action = "unmount there first (see: holdfast client list), or force it: they are told, \
+                      write back what they can within the grace, and leave";
+        error(StatusCode::CONFLICT, "in-use", message, action)
+    }
+
+    pub(crate) fn clients_unknown() -> ApiError {
+        let message = "this member has just begun to lead and has not heard all clients yet, so \
+                       nobody can say that none has the volume open; nothing happened";
+        let action = "try again in a few seconds, or force it";
+        error(StatusCode::SERVICE_UNAVAILABLE, "clients-unknown", message, action)
     }
 
     pub(crate) fn too_large(leader: &str) -> ApiError {
@@ -134,6 +148,12 @@ impl From<Refusal> for ApiError {
             Refusal::NameTaken { .. } => conflict("name-taken", message, "choose another name"),
             Refusal::NoSuchVolume { volume } => ApiError::not_found("volume", &volume.to_string()),
             Refusal::VolumeDeleted { volume } => ApiError::deleted(volume.0),
+            Refusal::NotDeleting { .. } => {
+                conflict("not-deleting", message, "see: holdfast volume list --deleted")
+            }
+            Refusal::InGrace { .. } => {
+                conflict("in-grace", message, "wait, or: holdfast volume undelete")
+            }
             Refusal::Shrink { .. } => {
                 conflict("shrink", message, "create a smaller volume and copy")
             }

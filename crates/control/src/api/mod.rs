@@ -18,7 +18,9 @@
 //! | `GET /v1/volumes[?deleted=true]`, `/v1/volumes/{name or id}` | volumes |
 //! | `POST /v1/volumes` | creates one |
 //! | `POST /v1/volumes/{name or id}/expand` | raises its capacity |
-//! | `DELETE /v1/volumes/{name or id}` | deletes it, and what is in it |
+//! | `DELETE /v1/volumes/{name or id}[?grace_s=S][&force=true]` | deletes it; what is in it goes after the grace, a day unless said |
+//! | `POST /v1/volumes/{name or id}/undelete` | takes that back, before the grace is over |
+//! | `GET /v1/clients[?volume=V]` | who has which volume open |
 //!
 //! Any member may be asked. One that does not lead passes the request on to the leader; when the
 //! leader does not answer, it answers questions from its own record, with every status *unknown*
@@ -76,6 +78,8 @@ impl Admin {
             .route("/dataNode/queryDecommissionProgress", get(cubefs::data_node))
             .route("/metaNode/queryDecommissionProgress", get(cubefs::meta_node))
             .route("/disk/queryDecommissionProgress", get(cubefs::disk))
+            .route("/v1/volumes/{volume}/undelete", post(volume::undelete))
+            .route("/v1/clients", get(view::clients))
             .fallback(|| async { ApiError::no_such_path() })
             .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(core.clone());

@@ -6,6 +6,7 @@ use crate::state::{State as Record, Volume, VolumeState};
 use crate::view::{self, Item, List, MemberStatus, MemberView, Sight, Source, StatusView, tally};
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -238,4 +239,35 @@ pub(super) async fn volume(
     item(&core, "volume", &which, |sight| {
         find(sight.state, &which).map(|v| view::volume::volume(sight, v))
     })
+}
+
+/// Which clients.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientFilter {
+    /// Those of this volume, by name or id.
+    volume: Option<String>,
+}
+
+pub(super) async fn clients(
+    State(core): State<Arc<Core>>,
+    filter: Result<Query<ClientFilter>, QueryRejection>,
+) -> Answer<view::ClientsView> {
+    let Query(filter) = filter.map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
+    let volume = match &filter.volume {
+        Some(which) => {
+            let found = core.machine.read(|state, _| find(state, which).map(|volume| volume.id));
+            Some(found.ok_or_else(|| ApiError::not_found("volume", which))?)
+        }
+        None => None,
+    };
+    let now = core.world.now();
+    // Only the leader hears clients; any other member would show an empty list that means nothing.
+    let attached = core.leading().as_ref().map(|leading| leading.attached.clone());
+    let attached = attached.ok_or_else(ApiError::no_leader)?;
+    let (view, items) = look(&core, |sight| {
+        let wanted = attached.list(now).filter(|c| volume.is_none_or(|volume| c.volume == volume));
+        wanted.map(|client| view::client::client(sight, client)).collect()
+    });
+    Ok(Json(view::ClientsView { view, complete: attached.is_settled(now), items }))
 }

@@ -8,12 +8,13 @@ use crate::state::command::VolumeSpec;
 use crate::state::{Command, Outcome, Volume};
 use crate::view::{self, Item, VolumeView};
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use types::VolumeId;
+use types::limits::{DELETE_GRACE, DELETE_GRACE_MAX};
 use types::volume::{Durability, VolumeKind};
 
 /// A volume to create. What is left out gets a default.
@@ -127,13 +128,61 @@ pub(super) async fn expand(
     Ok(Json(show(&core, volume)?))
 }
 
+/// How a volume is to be deleted.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deletion {
+    /// Seconds for which it can be taken back.
+    #[serde(default = "grace_default")]
+    grace_s: u64,
+    /// Also while clients have it open.
+    #[serde(default)]
+    force: bool,
+}
+
+fn grace_default() -> u64 {
+    DELETE_GRACE.as_secs()
+}
+
 pub(super) async fn delete(
+    State(core): State<Arc<Core>>,
+    Path(which): Path<String>,
+    deletion: Result<Query<Deletion>, QueryRejection>,
+) -> Answer<Json<Item<VolumeView>>> {
+    let Query(deletion) = deletion.map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
+    if deletion.grace_s > DELETE_GRACE_MAX.as_secs() {
+        return Err(ApiError::invalid("a deletion can be taken back for a year at most"));
+    }
+    let volume = resolve(&core, &which).await?;
+    if !deletion.force {
+        check_unused(&core, volume)?;
+    }
+    let (at, grace_ms) = (core.world.timestamp(), deletion.grace_s * 1_000);
+    propose(&core, Command::DeleteVolume { volume, at, grace_ms }).await?;
+    Ok(Json(show(&core, volume)?))
+}
+
+/// Refuses to go on while clients have the volume open, or while that is not known.
+fn check_unused(core: &Core, volume: VolumeId) -> Result<(), ApiError> {
+    let leading = core.leading();
+    let attached = &leading.as_ref().ok_or_else(ApiError::no_leader)?.attached;
+    let now = core.world.now();
+    let of_volume = attached.list(now).filter(|client| client.volume == volume);
+    let clients: Vec<String> = of_volume.map(|client| client.to_string()).collect();
+    match clients.as_slice() {
+        [] if attached.is_settled(now) => Ok(()),
+        [] => Err(ApiError::clients_unknown()),
+        clients => Err(ApiError::in_use(clients)),
+    }
+}
+
+pub(super) async fn undelete(
     State(core): State<Arc<Core>>,
     Path(which): Path<String>,
 ) -> Answer<Json<Item<VolumeView>>> {
     let volume = resolve(&core, &which).await?;
     let at = core.world.timestamp();
-    propose(&core, Command::DeleteVolume { volume, at }).await?;
+    propose(&core, Command::UndeleteVolume { volume, at }).await?;
     Ok(Json(show(&core, volume)?))
 }
 

@@ -212,7 +212,7 @@ impl<'o> Consider<'o> {
             Finding::Queued => self.round.queued += 1,
             Finding::Abandon(replicas) => {
                 let gone = replicas.into_iter().map(|replica| (partition, replica)).collect();
-                self.steps.push(Command::Forget { gone });
+                self.steps.push(Command::Forget { gone, at: scene.inputs.date });
                 self.round.underway += 1;
             }
             Finding::Left { reason, detail, holder } => {

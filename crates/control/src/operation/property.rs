@@ -279,7 +279,7 @@ proptest! {
         for partition in bench.inputs().live_partitions() {
             let id = partition.configuration.partition;
             let wanted = usize::from(bench.state.volumes[&partition.configuration.volume].replicas);
-            if bench.survives(id) && free >= wanted + 1 {
+            if bench.survives(id) && free > wanted {
                 prop_assert_eq!(partition.configuration.in_sync.len(), wanted);
                 prop_assert_eq!(partition.configuration.members.len(), wanted);
             }

@@ -31,7 +31,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
         .take(ENTRIES_MAX)
         .collect();
     if !gone.is_empty() {
-        plan.commands.push(Command::Forget { gone });
+        plan.commands.push(Command::Forget { gone, at: inputs.date });
     }
 }
 

@@ -155,6 +155,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         }
     }
     operation::plan::plan(inputs, unsettled, &mut plan);
+    for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Deleting) {
+        if volume.purge_at.is_none_or(|until| until <= inputs.date) {
+            plan.commands.push(Command::PurgeVolume { volume: volume.id, at: inputs.date });
+        }
+    }
     for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Creating) {
         place::plan(inputs, volume, &mut load, &mut plan);
     }
@@ -188,7 +193,8 @@ fn write_command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
         }
         Command::Operation(act) => writeln!(f, "{act}"),
         Command::Confirm { made } => writeln!(f, "= made: {made:?}"),
-        Command::Forget { gone } => writeln!(f, "- gone: {gone:?}"),
+        Command::Forget { gone, .. } => writeln!(f, "- gone: {gone:?}"),
+        Command::PurgeVolume { volume, .. } => writeln!(f, "- {volume:?}: its grace is over"),
         other => writeln!(f, "? {other:?}"),
     }
 }

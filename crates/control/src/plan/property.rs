@@ -94,7 +94,7 @@ impl Bench {
             Happening::Delete(v) => {
                 if let Some(volume) = pick(self.state.volumes.keys().copied(), v) {
                     let at = self.date();
-                    self.state.apply(&Command::DeleteVolume { volume, at });
+                    self.state.apply(&Command::DeleteVolume { volume, at, grace_ms: 0 });
                 }
             }
             Happening::Pass(millis) => self.pass(Duration::from_millis(millis.into())),

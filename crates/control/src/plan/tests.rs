@@ -391,9 +391,9 @@ fn a_deleted_volume_leaves_nothing_behind() {
     let mut bench = Bench::with_volume(&["", "", ""]);
     let volume = types::VolumeId(1);
     bench.silent.insert(NodeId(2));
-    bench.state.apply(&Command::DeleteVolume { volume, at: bench.date() });
+    bench.state.apply(&Command::DeleteVolume { volume, at: bench.date(), grace_ms: 0 });
     bench.settle(5);
-    assert_eq!(bench.state.volumes[&volume].state, VolumeState::Deleting, "node 2 has not said so");
+    assert_eq!(bench.state.volumes[&volume].state, VolumeState::Purging, "node 2 has not said so");
     assert_eq!(bench.state.partitions.len(), 2);
     bench.silent.clear();
     bench.settle(5);
@@ -407,7 +407,11 @@ fn replicas_on_a_failed_disk_are_not_taken_for_deleted() {
     let mut bench = Bench::with_volume(&["", "", ""]);
     let kept = bench.held.insert(NodeId(2), BTreeMap::new()).unwrap();
     bench.disk_state.insert(DiskId(2), DiskState::Failed);
-    bench.state.apply(&Command::DeleteVolume { volume: types::VolumeId(1), at: bench.date() });
+    bench.state.apply(&Command::DeleteVolume {
+        volume: types::VolumeId(1),
+        at: bench.date(),
+        grace_ms: 0,
+    });
     bench.settle(6);
     assert_eq!(bench.state.partitions.len(), 2, "a disk that is gone proves nothing");
     bench.disk_state.clear();

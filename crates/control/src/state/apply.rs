@@ -26,7 +26,11 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
         }
         Command::CreateVolume { spec, at } => create_volume(state, spec, *at),
         Command::ExpandVolume { volume, capacity } => expand_volume(state, *volume, *capacity),
-        Command::DeleteVolume { volume, at } => delete_volume(state, *volume, *at),
+        Command::DeleteVolume { volume, at, grace_ms } => {
+            delete_volume(state, *volume, *at, *grace_ms)
+        }
+        Command::UndeleteVolume { volume, at } => undelete_volume(state, *volume, *at),
+        Command::PurgeVolume { volume, at } => purge_volume(state, *volume, *at),
         Command::PlacePartitions { volume, placements } => {
             place_partitions(state, *volume, placements)
         }
@@ -35,7 +39,7 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
         }
         Command::Confirm { made } => Ok(confirm(state, made)),
         Command::Observe { observations } => Ok(conditions::observe(state, observations)),
-        Command::Forget { gone } => Ok(forget(state, gone)),
+        Command::Forget { gone, at } => Ok(forget(state, gone, *at)),
         Command::Operation(act) => crate::operation::apply::apply(state, act),
     }
 }
@@ -124,6 +128,7 @@ fn create_volume(
         state: VolumeState::Creating,
         created,
         deleted: None,
+        purge_at: None,
     };
     state.volumes.insert(id, volume.clone());
     let name = volume.name.clone();
@@ -171,12 +176,69 @@ fn expand_volume(state: &mut State, volume: VolumeId, asked: u64) -> Result<Outc
     Ok(Outcome::Volume(Box::new(record.clone())))
 }
 
-fn delete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
-    let record = live_volume(state, volume)?;
+fn delete_volume(
+    state: &mut State,
+    volume: VolumeId,
+    at: Timestamp,
+    grace_ms: u64,
+) -> Result<Outcome, Refusal> {
+    let record = state.volumes.get_mut(&volume).ok_or(Refusal::NoSuchVolume { volume })?;
+    // Whoever deletes it once more chooses another grace. Before graces, replicas went at once.
+    let graced = record.state == VolumeState::Deleting && record.purge_at.is_some();
+    if !record.state.is_live() && !graced {
+        return Err(Refusal::VolumeDeleted { volume });
+    }
+    let placed = record.state != VolumeState::Creating;
     record.state = VolumeState::Deleting;
     record.deleted = Some(at);
+    let grace = i64::try_from(grace_ms).unwrap_or(i64::MAX).saturating_mul(NANOS_PER_MILLI);
+    // What was never placed has nothing to come back to.
+    let until = if placed { Timestamp(at.0.saturating_add(grace)) } else { at };
+    record.purge_at = Some(until);
+    if until == at {
+        return purge_volume(state, volume, at);
+    }
+    let message = format!("{}; what is in it goes at {until}", record.name);
+    let record = Box::new(record.clone());
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "deleting", message, at));
+    Ok(Outcome::Volume(record))
+}
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// The volume, when its deletion may be taken back or carried out.
+fn deleting_volume(state: &mut State, volume: VolumeId) -> Result<&mut Volume, Refusal> {
+    let record = state.volumes.get_mut(&volume).ok_or(Refusal::NoSuchVolume { volume })?;
+    match record.state {
+        VolumeState::Deleting => Ok(record),
+        VolumeState::Purging | VolumeState::Deleted => Err(Refusal::VolumeDeleted { volume }),
+        state => Err(Refusal::NotDeleting { volume, state: state.to_string() }),
+    }
+}
+
+fn undelete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
+    let record = deleting_volume(state, volume)?;
+    // One whose deletion began before there was a grace has lost replicas already.
+    if record.purge_at.is_none_or(|until| until <= at) {
+        return Err(Refusal::VolumeDeleted { volume });
+    }
+    record.state = VolumeState::Active;
+    record.deleted = None;
+    record.purge_at = None;
+    let record = Box::new(record.clone());
+    let message = format!("{}; its deletion was taken back", record.name);
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "active", message, at));
+    Ok(Outcome::Volume(record))
+}
+
+fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
+    let record = deleting_volume(state, volume)?;
+    if let Some(until) = record.purge_at.filter(|until| at < *until) {
+        return Err(Refusal::InGrace { volume, until });
+    }
+    record.state = VolumeState::Purging;
     let name = record.name.clone();
-    state.events.push(Event::of("volume", format!("volume/{volume}"), "deleting", name, at));
+    state.events.push(Event::of("volume", format!("volume/{volume}"), "purging", name, at));
     let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
     for partition in state.partitions.values_mut().filter(of_volume) {
         let holders: Vec<Member> = partition.holders().copied().collect();
@@ -185,18 +247,21 @@ fn delete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<O
         partition.deleted = true;
         partition.configuration.epoch = partition.configuration.epoch.next();
     }
-    bury(state);
+    bury(state, at);
     Ok(Outcome::Volume(Box::new(state.volumes[&volume].clone())))
 }
 
 /// Volumes that are being deleted and have nothing left become tombstones.
-fn bury(state: &mut State) {
+fn bury(state: &mut State, at: Timestamp) {
     state.partitions.retain(|_, p| !(p.deleted && p.doomed.is_empty()));
     let remaining: BTreeSet<VolumeId> =
         state.partitions.values().map(|p| p.configuration.volume).collect();
     for volume in state.volumes.values_mut() {
-        if volume.state == VolumeState::Deleting && !remaining.contains(&volume.id) {
+        if volume.state == VolumeState::Purging && !remaining.contains(&volume.id) {
             volume.state = VolumeState::Deleted;
+            let message = format!("{}; every replica is gone", volume.name);
+            let subject = format!("volume/{}", volume.id);
+            state.events.push(Event::of("volume", subject, "deleted", message, at));
         }
     }
 }
@@ -296,7 +361,7 @@ fn confirm(state: &mut State, made: &[(PartitionId, ReplicaId)]) -> Outcome {
     Outcome::Done
 }
 
-fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)]) -> Outcome {
+fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)], at: Timestamp) -> Outcome {
     for (partition, replica) in gone {
         let Some(record) = state.partitions.get_mut(partition) else { continue };
         if record.doomed.remove(replica).is_some() {
@@ -304,6 +369,6 @@ fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)]) -> Outcome {
             state.conditions.forget(*partition, *replica);
         }
     }
-    bury(state);
+    bury(state, at);
     Outcome::Done
 }

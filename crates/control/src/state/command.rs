@@ -66,9 +66,12 @@ pub enum Command {
         volume: VolumeId,
         capacity: u64,
     },
+    /// Deletes a volume: at once for its users, and its bytes after `grace_ms`.
     DeleteVolume {
         volume: VolumeId,
         at: Timestamp,
+        #[serde(default)]
+        grace_ms: u64,
     },
     /// Gives a volume that is being created all its partitions at once.
     PlacePartitions {
@@ -93,6 +96,18 @@ pub enum Command {
     /// Doomed replicas whose nodes say that they are gone.
     Forget {
         gone: Vec<(PartitionId, ReplicaId)>,
+        #[serde(default)]
+        at: Timestamp,
+    },
+    /// Takes a deletion back whose grace is not over.
+    UndeleteVolume {
+        volume: VolumeId,
+        at: Timestamp,
+    },
+    /// Lets go of the bytes of a volume whose grace is over.
+    PurgeVolume {
+        volume: VolumeId,
+        at: Timestamp,
     },
     /// One change of what is on record of operations.
     Operation(Act),
@@ -154,6 +169,10 @@ pub enum Refusal {
     /// The change, or what it asks for, would break a promise.
     #[error("{reason}")]
     Breaks { reason: String },
+    #[error("volume {volume} is not being deleted: it is {state}")]
+    NotDeleting { volume: VolumeId, state: String },
+    #[error("the grace of volume {volume} lasts until {until}")]
+    InGrace { volume: VolumeId, until: Timestamp },
 }
 
 impl Refusal {

@@ -38,9 +38,10 @@ pub struct Disk {
     pub capacity: u64,
 }
 
-/// How far a volume is in its life. It only moves forward.
+/// How far a volume is in its life.
 ///
-/// `creating -> active -> deleting -> deleted`, and `creating -> deleting`
+/// `creating -> active -> deleting -> purging -> deleted`; `creating` may skip to any later one, and
+/// `deleting` goes back to `active` when the deletion is taken back in time. Nothing else goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VolumeState {
@@ -48,8 +49,11 @@ pub enum VolumeState {
     Creating,
     /// Has its partitions.
     Active,
-    /// Gone for its users; its replicas are being deleted.
+    /// Gone for new users; whoever had it open finishes and leaves. Everything is still there, until
+    /// the time of [`Volume::purge_at`].
     Deleting,
+    /// Its replicas are being deleted; there is no way back.
+    Purging,
     /// Every replica is gone, by the word of the nodes that held them. A tombstone.
     Deleted,
 }
@@ -68,6 +72,7 @@ impl fmt::Display for VolumeState {
             VolumeState::Creating => "creating",
             VolumeState::Active => "active",
             VolumeState::Deleting => "deleting",
+            VolumeState::Purging => "purging",
             VolumeState::Deleted => "deleted",
         })
     }
@@ -92,6 +97,9 @@ pub struct Volume {
     pub created: Timestamp,
     /// When its deletion was asked for.
     pub deleted: Option<Timestamp>,
+    /// When it may be purged, while its deletion may still be taken back.
+    #[serde(default)]
+    pub purge_at: Option<Timestamp>,
 }
 
 /// A replica that was taken out of its configuration and may be taken back.

@@ -259,7 +259,8 @@ fn what_is_discarded_never_comes_back() {
     configure(&mut state, Step::Discard { replica: R2 });
     assert!(refused(&configure(&mut state, Step::Readmit { replica: R2 })));
     assert!(state.partitions[&PartitionId(1)].doomed.contains_key(&R2));
-    state.apply(&Command::Forget { gone: vec![(PartitionId(1), R2), (PartitionId(1), R1)] });
+    state
+        .apply(&Command::Forget { gone: vec![(PartitionId(1), R2), (PartitionId(1), R1)], at: AT });
     let partition = &state.partitions[&PartitionId(1)];
     assert!(partition.doomed.is_empty() && partition.made.is_empty());
     assert!(configuration(&state).member(R1).is_some(), "only what is doomed can be forgotten");
@@ -268,9 +269,9 @@ fn what_is_discarded_never_comes_back() {
 #[test]
 fn a_deleted_volume_is_remembered_and_its_record_outlives_its_replicas() {
     let mut state = state();
-    let delete = Command::DeleteVolume { volume: VolumeId(1), at: AT };
+    let delete = Command::DeleteVolume { volume: VolumeId(1), at: AT, grace_ms: 0 };
     state.apply(&delete);
-    assert_eq!(state.volumes[&VolumeId(1)].state, VolumeState::Deleting);
+    assert_eq!(state.volumes[&VolumeId(1)].state, VolumeState::Purging);
     let again = state.apply(&delete);
     assert_eq!(again, Outcome::Refused(Refusal::VolumeDeleted { volume: VolumeId(1) }));
     assert!(refused(&state.apply(&Command::Configure {
@@ -281,10 +282,10 @@ fn a_deleted_volume_is_remembered_and_its_record_outlives_its_replicas() {
     })));
     assert_eq!(state.partitions[&PartitionId(1)].doomed.len(), 3);
     for replica in [R1, R2] {
-        state.apply(&Command::Forget { gone: vec![(PartitionId(1), replica)] });
-        assert_eq!(state.volumes[&VolumeId(1)].state, VolumeState::Deleting);
+        state.apply(&Command::Forget { gone: vec![(PartitionId(1), replica)], at: AT });
+        assert_eq!(state.volumes[&VolumeId(1)].state, VolumeState::Purging);
     }
-    state.apply(&Command::Forget { gone: vec![(PartitionId(1), R3)] });
+    state.apply(&Command::Forget { gone: vec![(PartitionId(1), R3)], at: AT });
     assert_eq!(state.volumes[&VolumeId(1)].state, VolumeState::Deleted);
     assert!(state.partitions.is_empty());
     assert!(!refused(&state.apply(&create("main"))), "the name is free");
@@ -292,10 +293,52 @@ fn a_deleted_volume_is_remembered_and_its_record_outlives_its_replicas() {
 }
 
 #[test]
+fn a_deletion_can_be_taken_back_until_its_grace_is_over_and_not_later() {
+    let mut state = state();
+    let volume = VolumeId(1);
+    let (half, over) = (Timestamp(AT.0 + 500_000_000), Timestamp(AT.0 + 1_000_000_000));
+    let before = configuration(&state).clone();
+    let undelete = |at| Command::UndeleteVolume { volume, at };
+    assert!(refused(&state.apply(&undelete(AT))), "nobody deleted it");
+    let delete = Command::DeleteVolume { volume, at: AT, grace_ms: 1_000 };
+    state.apply(&delete);
+    let record = &state.volumes[&volume];
+    assert_eq!((record.state, record.purge_at), (VolumeState::Deleting, Some(over)));
+    assert_eq!(*configuration(&state), before, "everything is still there");
+    let early = state.apply(&Command::PurgeVolume { volume, at: half });
+    assert_eq!(early, Outcome::Refused(Refusal::InGrace { volume, until: over }));
+    assert!(refused(&state.apply(&create("main"))), "its name is kept for it");
+
+    assert!(!refused(&state.apply(&undelete(half))));
+    let record = &state.volumes[&volume];
+    assert_eq!((record.state, record.purge_at), (VolumeState::Active, None));
+    assert!(refused(&state.apply(&Command::PurgeVolume { volume, at: over })));
+
+    state.apply(&Command::DeleteVolume { volume, at: AT, grace_ms: 9_000 });
+    assert!(!refused(&state.apply(&delete)), "whoever deletes it once more chooses the grace");
+    let late = state.apply(&undelete(over));
+    assert_eq!(late, Outcome::Refused(Refusal::VolumeDeleted { volume }));
+    assert!(!refused(&state.apply(&Command::PurgeVolume { volume, at: over })));
+    assert_eq!(state.volumes[&volume].state, VolumeState::Purging);
+    assert!(refused(&state.apply(&undelete(half))), "its replicas are going");
+    assert_eq!(state.check(), Ok(()));
+}
+
+#[test]
+fn what_was_deleted_before_there_was_a_grace_is_not_brought_back() {
+    let mut state = state();
+    let volume = VolumeId(1);
+    state.apply(&Command::DeleteVolume { volume, at: AT, grace_ms: 1_000 });
+    state.volumes.get_mut(&volume).unwrap().purge_at = None;
+    assert!(refused(&state.apply(&Command::UndeleteVolume { volume, at: AT })));
+    assert!(!refused(&state.apply(&Command::PurgeVolume { volume, at: AT })));
+}
+
+#[test]
 fn a_volume_that_was_never_placed_is_deleted_at_once() {
     let mut state = state();
     state.apply(&create("other"));
-    state.apply(&Command::DeleteVolume { volume: VolumeId(2), at: AT });
+    state.apply(&Command::DeleteVolume { volume: VolumeId(2), at: AT, grace_ms: 0 });
     assert_eq!(state.volumes[&VolumeId(2)].state, VolumeState::Deleted);
     assert!(refused(&state.apply(&place(2))));
 }

@@ -6,6 +6,7 @@
 //! are relied on, so fields are only ever added. Times are RFC 3339, sizes are bytes, ages are
 //! milliseconds.
 
+pub mod client;
 pub mod condition;
 pub mod node;
 pub mod operation;
@@ -15,6 +16,7 @@ pub mod volume;
 #[cfg(test)]
 mod tests;
 
+pub use client::{ClientView, ClientsView};
 pub use condition::ConditionView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
 pub use operation::{LockView, OperationView, PlanView, ResidueView};

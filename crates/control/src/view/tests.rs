@@ -156,11 +156,11 @@ fn a_volume_is_as_bad_as_its_worst_partition() {
 #[test]
 fn a_deleted_volume_is_shown_as_what_it_is() {
     let mut state = record();
-    state.apply(&Command::DeleteVolume { volume: VolumeId(1), at: AT });
+    state.apply(&Command::DeleteVolume { volume: VolumeId(1), at: AT, grace_ms: 0 });
     let detector = heard(vec![replica(Role::Leader, ReplicaState::Ok)], DiskState::Ok);
     let sight = sight(&state, &detector, Duration::ZERO);
     let view = volume::volume(&sight, &state.volumes[&VolumeId(1)]);
-    assert_eq!((view.status, view.deleted.is_some()), (VolumeStatus::Deleting, true));
+    assert_eq!((view.status, view.deleted.is_some()), (VolumeStatus::Purging, true));
     let view = partition::partition(&sight, &state.partitions[&PartitionId(1)]);
     assert_eq!(
         (view.status, view.replicas[0].place.as_str()),

@@ -20,8 +20,10 @@ status! {
         Starting => "starting",
         /// Its partitions have no place yet.
         Creating => "creating",
-        /// Gone for its users; its replicas are going.
+        /// Gone for new users; it can be brought back until its time is over.
         Deleting => "deleting",
+        /// Its replicas are going.
+        Purging => "purging",
         /// Every replica is gone.
         Deleted => "deleted",
         /// No fresh report says.
@@ -50,6 +52,8 @@ pub struct VolumeView {
     pub partitions: Tally,
     pub created: String,
     pub deleted: Option<String>,
+    /// When what is in it vanishes for good, while its deletion can still be taken back.
+    pub purge_at: Option<String>,
 }
 
 /// Computes the view of a volume.
@@ -71,6 +75,9 @@ pub fn volume(sight: &Sight<'_>, volume: &Volume) -> VolumeView {
         partitions: tally(statuses.iter().map(|(status, _)| status)),
         created: volume.created.to_string(),
         deleted: volume.deleted.map(|at| at.to_string()),
+        purge_at: (volume.state == VolumeState::Deleting)
+            .then(|| volume.purge_at.map(|at| at.to_string()))
+            .flatten(),
     }
 }
 
@@ -78,6 +85,7 @@ fn worst(volume: &Volume, worst: Option<PartitionStatus>) -> VolumeStatus {
     match (volume.state, worst) {
         (VolumeState::Creating, _) => VolumeStatus::Creating,
         (VolumeState::Deleting, _) => VolumeStatus::Deleting,
+        (VolumeState::Purging, _) => VolumeStatus::Purging,
         (VolumeState::Deleted, _) => VolumeStatus::Deleted,
         (VolumeState::Active, None) => VolumeStatus::Unknown,
         (VolumeState::Active, Some(worst)) => match worst {
@@ -86,7 +94,7 @@ fn worst(volume: &Volume, worst: Option<PartitionStatus>) -> VolumeStatus {
             PartitionStatus::ReadOnly => VolumeStatus::ReadOnly,
             PartitionStatus::Full => VolumeStatus::Full,
             PartitionStatus::Starting => VolumeStatus::Starting,
-            PartitionStatus::Deleting => VolumeStatus::Deleting,
+            PartitionStatus::Deleting => VolumeStatus::Purging,
             PartitionStatus::Unknown => VolumeStatus::Unknown,
             PartitionStatus::Leaderless => VolumeStatus::Unavailable,
         },

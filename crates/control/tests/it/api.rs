@@ -45,8 +45,21 @@ async fn errors_say_what_and_what_to_do() {
     let grow = json!({ "capacity_bytes": 1u64 << 40 });
     let (status, answer) = json(admin, "POST", "/v1/volumes/main/expand", Some(grow)).await;
     assert_eq!((status, &answer["item"]["capacity_bytes"]), (200, &json!(1u64 << 40)));
-    assert_eq!(json(admin, "DELETE", "/v1/volumes/main", None).await.0, 200);
-    let (status, answer) = json(admin, "DELETE", "/v1/volumes/1", None).await;
+    let (status, answer) = json(admin, "POST", "/v1/volumes/main/undelete", None).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("not-deleting")));
+    for wrong in ["grace_s=-1", "grace_s=99999999", "grace=1", "force=maybe"] {
+        let path = format!("/v1/volumes/main?{wrong}");
+        assert_eq!(json(admin, "DELETE", &path, None).await.0, 400, "{wrong}");
+    }
+    let (status, answer) = json(admin, "DELETE", "/v1/volumes/main", None).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (503, &json!("clients-unknown")),
+        "it just began to lead"
+    );
+    let now = "/v1/volumes/1?force=true&grace_s=0";
+    assert_eq!(json(admin, "DELETE", now, None).await.0, 200);
+    let (status, answer) = json(admin, "DELETE", now, None).await;
     assert_eq!((status, &answer["code"]), (410, &json!("deleted")));
     drop(node);
 }

@@ -119,7 +119,7 @@ async fn any_member_answers_people() {
     assert_eq!((status, &answer["item"]["status"]), (200, &json!("unknown")));
     assert_eq!(answer["view"]["member"], follower);
     assert!(answer["view"]["age_ms"].as_u64().unwrap() >= 1000);
-    let (status, answer) = json(&admin, "DELETE", "/v1/volumes/main", None).await;
+    let (status, answer) = json(&admin, "DELETE", "/v1/volumes/main?force=true", None).await;
     assert_eq!((status, &answer["code"]), (503, &json!("no-leader")));
     drop(nodes);
 }

@@ -6,7 +6,7 @@ use super::node::Node;
 use serde_json::json;
 use wire::control::{Change, ChangeOutcome, RoutesOutcome, VolumeSelector};
 
-async fn three_nodes(cluster: &Cluster) -> Vec<Node> {
+pub(crate) async fn three_nodes(cluster: &Cluster) -> Vec<Node> {
     let mut nodes = Vec::new();
     for identity in 1..=3 {
         nodes.push(Node::start(identity, &cluster.controls()).await);
@@ -18,7 +18,7 @@ fn by_name(name: &str) -> VolumeSelector {
     VolumeSelector::Name(name.to_owned())
 }
 
-async fn create(cluster: &Cluster, name: &str) {
+pub(crate) async fn create(cluster: &Cluster, name: &str) {
     let body = json!({ "name": name, "kind": "file", "capacity_bytes": 1u64 << 30 });
     let admin = cluster.admin(cluster.leader().await);
     let (status, answer) = json(admin, "POST", "/v1/volumes", Some(body)).await;
@@ -59,7 +59,7 @@ async fn a_volume_is_created_served_and_deleted() {
     assert!(pushed, "nodes are told at once");
 
     let admin = cluster.admin(1);
-    let (status, _) = json(admin, "DELETE", "/v1/volumes/main", None).await;
+    let (status, _) = json(admin, "DELETE", "/v1/volumes/main?grace_s=0&force=true", None).await;
     assert_eq!(status, 200);
     let deleted = nodes[0].routes(VolumeSelector::Id(id)).await;
     assert_eq!(deleted.outcome(), RoutesOutcome::Deleted, "at once, and by id");

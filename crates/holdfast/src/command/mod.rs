@@ -1,6 +1,7 @@
 //! The commands, one file per group.
 
 pub(crate) mod ca;
+pub(crate) mod client;
 pub(crate) mod conditions;
 pub(crate) mod disk;
 pub(crate) mod events;

@@ -75,7 +75,7 @@ impl Mount {
         output::talk(&format!("{} is mounted on {}", self.volume, self.folder.display()));
         tokio::select! {
             signal = wait_for_signal() => signal.map_err(|error| failed(error.to_string()))?,
-            () = mounted.wait() => {}
+            _ = mounted.wait() => {}
         }
         close(mounted).await
     }

@@ -4,7 +4,7 @@ use crate::admin::{Client, segment};
 use crate::cli::Remote;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{self, age, or_dash};
-use crate::size;
+use crate::{size, span};
 use clap::{Args, Subcommand};
 use control::api::volume::{Create as CreateRequest, Expand as ExpandRequest};
 use control::view::{Item, List as ListOf, VolumeStatus, VolumeView};
@@ -14,6 +14,9 @@ use types::volume::{Durability, VolumeKind};
 /// How long to wait for a new volume to be served.
 const CREATE_WAIT: Duration = Duration::from_secs(30);
 const CREATE_POLL: Duration = Duration::from_millis(100);
+
+/// How long to wait until a new leader of the control plane has heard of all clients.
+const CLIENTS_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Volume {
@@ -25,8 +28,10 @@ pub(crate) enum Volume {
     Show(Show),
     /// Let a volume hold more
     Expand(Expand),
-    /// Delete a volume and everything in it
+    /// Delete a volume and everything in it, once its grace is over
     Delete(Delete),
+    /// Take a deletion back whose grace is not over
+    Undelete(Undelete),
 }
 
 #[derive(Debug, Args)]
@@ -88,9 +93,24 @@ pub(crate) struct Expand {
 pub(crate) struct Delete {
     /// Name or id of the volume
     volume: String,
+    /// For how long the deletion can be taken back; 0s deletes for good at once. Deleting it once
+    /// more chooses another grace
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span::parse)]
+    grace: Duration,
+    /// Also while clients have it open: they are told, write back what they can, and leave
+    #[arg(long)]
+    force: bool,
     /// Answer the question whether to go on
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Undelete {
+    /// Name or id of the volume
+    volume: String,
     #[command(flatten)]
     remote: Remote,
 }
@@ -103,6 +123,7 @@ impl Volume {
             Volume::Show(command) => command.run(),
             Volume::Expand(command) => command.run(),
             Volume::Delete(command) => command.run(),
+            Volume::Undelete(command) => command.run(),
         }
     }
 }
@@ -138,7 +159,7 @@ fn wait(client: &Client, id: u64) -> Result<VolumeView> {
             VolumeStatus::Healthy | VolumeStatus::Degraded | VolumeStatus::ReadOnly => {
                 return Ok(item);
             }
-            VolumeStatus::Deleting | VolumeStatus::Deleted => {
+            VolumeStatus::Deleting | VolumeStatus::Purging | VolumeStatus::Deleted => {
                 let message = format!("volume {id} was deleted while it was waited for");
                 return Err(Failure::new(Exit::NotFound, message, ""));
             }
@@ -157,8 +178,18 @@ impl List {
         let path = format!("/v1/volumes?deleted={}", self.deleted);
         let list: ListOf<VolumeView> = self.remote.client()?.get(&path)?;
         output::mention_age(&list.view);
-        let columns =
-            ["id", "name", "kind", "status", "age", "replicas", "capacity", "stored", "durability"];
+        let columns = [
+            "id",
+            "name",
+            "kind",
+            "status",
+            "age",
+            "replicas",
+            "capacity",
+            "stored",
+            "durability",
+            "vanishes",
+        ];
         output::list(self.remote.output, &list.items, &columns, |volume| {
             vec![
                 volume.id.to_string(),
@@ -170,8 +201,18 @@ impl List {
                 size::show(volume.capacity_bytes),
                 or_dash(volume.stored_bytes.map(size::show)),
                 volume.durability.clone(),
+                or_dash(vanishes(volume)),
             ]
         })
+    }
+}
+
+/// When what is in a volume goes for good, for one that is being deleted.
+fn vanishes(volume: &VolumeView) -> Option<String> {
+    match volume.status {
+        VolumeStatus::Deleting => volume.purge_at.clone(),
+        VolumeStatus::Purging => Some("now".to_owned()),
+        _ => None,
     }
 }
 
@@ -201,6 +242,7 @@ fn show(remote: &Remote, volume: &VolumeView) -> Result {
         ("created", volume.created.clone()),
     ];
     rows.extend(volume.deleted.iter().map(|at| ("deleted", at.clone())));
+    rows.extend(vanishes(volume).map(|when| ("vanishes", when)));
     output::show(remote.output, volume, &rows)
 }
 
@@ -223,11 +265,45 @@ impl Delete {
             .stored_bytes
             .map_or(String::new(), |bytes| format!(", {} on its disks", size::show(bytes)));
         let question = format!(
-            "This deletes volume '{}' (id {}{stored}) and everything in it, for good.",
-            item.name, item.id
+            "This deletes volume '{}' (id {}{stored}) and everything in it, {}.",
+            item.name,
+            item.id,
+            match self.grace.is_zero() {
+                true => "for good".to_owned(),
+                false => format!("unless it is taken back within {}", span::show(self.grace)),
+            }
         );
         output::confirm(&question, &item.name, self.yes)?;
-        let Item { item, .. } = client.delete::<Item<VolumeView>>(&path(&item.id.to_string()))?;
+        let path = format!(
+            "{}?grace_s={}&force={}",
+            path(&item.id.to_string()),
+            self.grace.as_millis().div_ceil(1_000),
+            self.force
+        );
+        let deleted = delete(&client, &path)?;
+        show(&self.remote, &deleted)
+    }
+}
+
+/// Deletes; waits while the control plane does not know yet whether anybody has the volume open.
+fn delete(client: &Client, path: &str) -> Result<VolumeView> {
+    let began = Instant::now();
+    loop {
+        match client.delete::<Item<VolumeView>>(path) {
+            Err(failure) if failure.code == "clients-unknown" && began.elapsed() < CLIENTS_WAIT => {
+                std::thread::sleep(CREATE_POLL);
+            }
+            deleted => return deleted.map(|Item { item, .. }| item),
+        }
+    }
+}
+
+impl Undelete {
+    fn run(self) -> Result {
+        let client = self.remote.client()?;
+        let path = format!("{}/undelete", path(&self.volume));
+        let nothing = serde_json::json!({});
+        let Item { item, .. } = client.post::<Item<VolumeView>>(&path, &nothing)?;
         show(&self.remote, &item)
     }
 }

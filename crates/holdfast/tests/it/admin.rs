@@ -127,7 +127,7 @@ async fn a_volume_from_the_command_line() {
     let unasked = run(&["volume", "delete", "main"]);
     assert_eq!(unasked.code, 2, "it asks, and nobody answers: {unasked:?}");
     assert_eq!(json_of(&["volume", "show", "main"])["status"], "healthy");
-    assert_eq!(run(&["volume", "delete", "main", "--yes"]).code, 0);
+    assert_eq!(run(&["volume", "delete", "main", "--yes", "--grace", "0s"]).code, 0);
     assert_eq!(run(&["volume", "show", "none"]).code, 3);
     while json_of(&["volume", "show", "1"])["status"] != "deleted" {}
     assert_eq!(json_of(&["volume", "list"]), json!([]));

@@ -17,6 +17,7 @@ const PARTITIONS: u16 = 12;
 
 struct Cluster {
     embedded: Embedded,
+    config: Config,
     data: tempfile::TempDir,
 }
 
@@ -31,7 +32,7 @@ impl Cluster {
         let create =
             CreateVolume { data_partitions, ..CreateVolume::new("main", VolumeKind::File) };
         embedded.member.create_volume(create).await.unwrap();
-        Cluster { embedded, data }
+        Cluster { embedded, config, data }
     }
 
     /// Runs a command without holding up what else runs here.
@@ -180,6 +181,55 @@ async fn a_node_is_decommissioned_under_load_and_nothing_is_left() {
     assert!(
         events.out.lines().any(|line| line.contains("operation/1") && line.contains("succeeded"))
     );
+    drop(volume);
+    cluster.embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_target_is_said_at_once_and_a_node_that_comes_heals_it() {
+    let mut cluster = Cluster::start(3).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 3).await;
+    let begun = Instant::now();
+    let done = cluster.ask(&["node", "decommission", "3", "--yes", "--watch"]).await;
+    assert_eq!(done.code, 2, "the verdict is incomplete: {done:?}");
+    assert!(done.out.contains("NO_TARGET"), "{done:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let left = cluster.until(1, "incomplete", Duration::from_secs(1)).await;
+    assert_eq!(left["blocked"]["reason"], "NO_TARGET");
+    assert_eq!(left["residue"].as_array().unwrap().len(), usize::from(PARTITIONS) + 1);
+    let address =
+        cluster.json(&["node", "show", "3"]).await["address"].as_str().unwrap().to_owned();
+    let path = format!("/metaNode/queryDecommissionProgress?addr={address}");
+    let answer = cluster.get(&path).await;
+    assert_eq!(answer["data"]["Status"], "Success", "what can be moved was: {answer}");
+    assert_eq!(answer["data"]["IncompletePartitions"][0]["Reason"], "NO_TARGET");
+    let config = cluster.config.clone();
+    cluster.embedded.start_node(&config, 4).await.unwrap();
+    let done = cluster.ask(&["operation", "watch", "1", "--until-done"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(cluster.folders(3), Vec::<String>::new());
+    verify(&volume, 3).await;
+    drop(volume);
+    cluster.embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_node_leads_nothing_until_it_is_taken_back() {
+    let cluster = Cluster::start(4).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 3).await;
+    let done = cluster.ask(&["node", "drain", "1", "--yes", "--watch"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let node = cluster.json(&["node", "show", "1"]).await;
+    assert_eq!((&node["leads"], &node["duty"]), (&0.into(), &"drained".into()));
+    assert!(node["replicas"].as_u64().unwrap() > 0, "it keeps what it has");
+    verify(&volume, 3).await;
+    let back = cluster.ask(&["node", "recommission", "1"]).await;
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(cluster.json(&["node", "show", "1"]).await["duty"], "in-service");
+    let again = cluster.ask(&["node", "recommission", "1"]).await;
+    assert_ne!(again.code, 0, "it is in service already");
     drop(volume);
     cluster.embedded.stop().await;
 }

@@ -3,6 +3,7 @@
 //! Nothing is decided here: each method takes the request apart, asks the client, and turns the
 //! result into the kernel's words.
 
+use super::gate::Gate;
 use super::handles::Handles;
 use super::locks::{Locks, Wanted};
 use super::shared::{Result, Shared};
@@ -54,6 +55,7 @@ const WANTED: [InitFlags; 13] = [
 pub(super) struct Adapter {
     shared: Arc<Shared>,
     runtime: Runtime,
+    gate: Gate,
 }
 
 /// Whether an extended attribute is the label of SELinux, which a FUSE mount cannot have: where
@@ -68,9 +70,9 @@ fn bytes(name: &OsStr) -> Bytes {
 }
 
 impl Adapter {
-    pub(super) fn new(volume: Volume, runtime: Runtime) -> Adapter {
+    pub(super) fn new(volume: Volume, runtime: Runtime, gate: Gate) -> Adapter {
         let shared = Shared { volume, handles: Handles::default(), locks: Locks::default() };
-        Adapter { shared: Arc::new(shared), runtime }
+        Adapter { shared: Arc::new(shared), runtime, gate }
     }
 
     /// Runs a request's future: here and now as far as it gets, the rest as a task.
@@ -145,6 +147,10 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
+    fn destroy(&mut self) {
+        self.gate.dismiss();
+    }
+
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (shared, name) = (self.shared(), bytes(name));
         self.entry(reply, async move { shared.volume.lookup(InodeId(parent.0), name).await });
@@ -184,6 +190,9 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let change = SetAttributes {
             mode: mode.map(|mode| mode & 0o7777),
             uid,
@@ -222,6 +231,9 @@ impl Filesystem for Adapter {
         rdev: u32,
         reply: ReplyEntry,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let Some(kind) = convert::kind_of_mode(mode) else { return reply.error(Errno::EINVAL) };
         let create = Create {
             parent: parent.0,
@@ -245,6 +257,9 @@ impl Filesystem for Adapter {
         umask: u32,
         reply: ReplyEntry,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let create = Create {
             parent: parent.0,
             name: bytes(name),
@@ -265,6 +280,9 @@ impl Filesystem for Adapter {
         target: &Path,
         reply: ReplyEntry,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let create = Create {
             parent: parent.0,
             name: bytes(name),
@@ -278,12 +296,18 @@ impl Filesystem for Adapter {
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let unlink = Unlink { parent: parent.0, name: bytes(name), folder: false };
         let (shared, caller) = (self.shared(), convert::caller(request));
         self.empty(reply, async move { shared.volume.unlink(unlink, caller).await.map(drop) });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let unlink = Unlink { parent: parent.0, name: bytes(name), folder: true };
         let (shared, caller) = (self.shared(), convert::caller(request));
         self.empty(reply, async move { shared.volume.unlink(unlink, caller).await.map(drop) });
@@ -299,6 +323,9 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let known = RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_EXCHANGE;
         if !known.contains(flags) {
             return reply.error(Errno::EINVAL);
@@ -323,6 +350,9 @@ impl Filesystem for Adapter {
         name: &OsStr,
         reply: ReplyEntry,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let link = Link { inode: inode.0, parent: parent.0, name: bytes(name) };
         let (shared, caller) = (self.shared(), convert::caller(request));
         self.entry(reply, async move { shared.volume.link(link, caller).await });
@@ -348,6 +378,9 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         const O_EXCL: i32 = 0o200;
         let create = Create {
             parent: parent.0,
@@ -409,6 +442,10 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        // Pages that programs changed through `mmap` before are still taken.
+        if self.gate.is_closed() && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            return reply.error(LEAVING);
+        }
         let size = u32::try_from(data.len()).expect("the kernel's writes are short");
         let (shared, data) = (self.shared(), Bytes::copy_from_slice(data));
         self.run(async move {
@@ -589,6 +626,9 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         if is_label(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
@@ -639,6 +679,9 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, request: &Request, inode: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         if is_label(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
@@ -702,6 +745,9 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        if self.gate.is_closed() {
+            return reply.error(LEAVING);
+        }
         let (shared, caller) = (self.shared(), convert::caller(request));
         self.empty(
             reply,
@@ -742,6 +788,9 @@ impl Filesystem for Adapter {
         });
     }
 }
+
+/// What whoever would change a volume is told once its mount is being left.
+const LEAVING: Errno = Errno::ENODEV;
 
 /// What `df -i` shows where inodes are bounded by space only.
 const INODES_SHOWN: u64 = 1 << 32;

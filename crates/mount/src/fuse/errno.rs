@@ -13,7 +13,7 @@ pub(super) fn errno(error: &Error) -> Errno {
         Error::NoSpace => Errno::ENOSPC,
         Error::Damaged(_) => Errno::EIO,
         Error::Gone => Errno::ESTALE,
-        Error::Deleted | Error::NotFound(_) => Errno::ENODEV,
+        Error::Deleted | Error::Deleting { .. } | Error::NotFound(_) => Errno::ENODEV,
         Error::Unavailable { .. } => Errno::ETIMEDOUT,
         Error::SessionEnded => Errno::from_i32(ESHUTDOWN),
         Error::Invalid(reason) => {

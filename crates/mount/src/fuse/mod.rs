@@ -10,13 +10,18 @@
 mod adapter;
 mod convert;
 mod errno;
+mod gate;
 mod handles;
+mod leave;
 mod locks;
 mod shared;
+
+pub use leave::{Left, Unmounted};
 
 use adapter::Adapter;
 use client::Volume;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use gate::Gate;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,6 +62,7 @@ pub struct Mount {
     session: BackgroundSession,
     volume: Volume,
     path: PathBuf,
+    gate: Gate,
 }
 
 impl Mount {
@@ -72,11 +78,12 @@ impl Mount {
             return Err(MountError::NotFolder(path.to_path_buf()));
         }
         let runtime = tokio::runtime::Handle::current();
-        let adapter = Adapter::new(volume.clone(), runtime);
+        let gate = Gate::default();
+        let adapter = Adapter::new(volume.clone(), runtime, gate.clone());
         let kernel = |source| MountError::Kernel { path: path.to_path_buf(), source };
         let session = fuser::spawn_mount(adapter, path, &config(options)).map_err(kernel)?;
         read_ahead(path);
-        Ok(Mount { session, volume, path: path.to_path_buf() })
+        Ok(Mount { session, volume, path: path.to_path_buf(), gate })
     }
 
     /// Where it is mounted.
@@ -91,7 +98,7 @@ impl Mount {
     /// # Errors
     /// What could not be written back.
     pub async fn close(self) -> Result<(), client::Error> {
-        let Mount { session, volume, path } = self;
+        let Mount { session, volume, path, .. } = self;
         #[expect(clippy::disallowed_methods, reason = "the kernel is real, and unmounting blocks")]
         let ended = tokio::task::spawn_blocking(move || {
             if let Err(error) = session.umount_and_join() {
@@ -103,11 +110,18 @@ impl Mount {
         volume.close().await
     }
 
-    /// Waits until somebody unmounts it (`holdfast unmount`, `umount`).
-    pub async fn wait(&self) {
+    /// The mounted volume.
+    #[must_use]
+    pub fn volume(&self) -> &Volume {
+        &self.volume
+    }
+
+    /// Waits until it is no longer mounted. Says whether somebody unmounted it (`holdfast unmount`,
+    /// `umount`); if not, the kernel tore it down.
+    pub async fn wait(&self) -> bool {
         loop {
             if self.session.guard.is_finished() {
-                return;
+                return self.gate.is_dismissed();
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

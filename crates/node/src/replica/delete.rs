@@ -174,7 +174,8 @@ async fn fetch(context: &Context, volume: VolumeId) -> Result<Routes, String> {
     let request = Request::new(Operation::ControlRoutes).class(Class::Control).message(&message);
     let reply = context.members.call(request).await.map_err(|error| error.to_string())?;
     let reply: RoutesReply = reply.decode().map_err(|error| error.to_string())?;
-    if reply.outcome() != RoutesOutcome::Found {
+    // A deletion of the volume may still be taken back, so its books stay in order.
+    if !matches!(reply.outcome(), RoutesOutcome::Found | RoutesOutcome::Deleting) {
         return Err("the volume is not there".into());
     }
     let mut partitions = BTreeMap::new();

@@ -119,6 +119,7 @@ impl Station {
                 open_timeout: patience,
                 on_outage: OnOutage::Error { after: patience },
                 name: self.machine.role.name(),
+                ..Options::default()
             };
             match client.open_volume(super::probe::VOLUME, options).await {
                 Ok(volume) => return volume,

@@ -107,7 +107,8 @@ async fn more_requests_in_flight_than_allowed_end_the_session() {
     stranger.expect_closed().await;
     eventually("it is counted", || read(&metrics.frames_malformed) == 1).await;
     assert_eq!(echo.kept.lock().unwrap().len(), SESSION_IN_FLIGHT_MAX);
-    assert!(echo.kept.lock().unwrap().iter().all(wire::Responder::is_cancelled));
+    let cancelled = || echo.kept.lock().unwrap().iter().all(wire::Responder::is_cancelled);
+    eventually("all are cancelled", cancelled).await;
 }
 
 /// Memory of this process in bytes.
