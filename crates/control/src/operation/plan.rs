@@ -138,7 +138,12 @@ impl<'o> Consider<'o> {
         let rules = kind::of(operation.kind);
         let remaining = (rules.remaining)(scene, operation);
         let listed = scene.inputs.sense.contents.get(&operation.id);
-        let listed = listed.filter(|listed| listed.verification == operation.verification).cloned();
+        // While it works, what was listed before is no news of how things are.
+        let states = [OperationState::Verifying, OperationState::Succeeded];
+        let counts = |listed: &&Contents| {
+            listed.verification == operation.verification && states.contains(&operation.state)
+        };
+        let listed = listed.filter(counts).cloned();
         let area = Area::of(scene.inputs.state, operation);
         let on_disks = listed.iter().flat_map(|listed| listed.nodes.iter());
         let on_disks = on_disks.flat_map(|(node, listing)| {

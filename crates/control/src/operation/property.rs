@@ -2,7 +2,7 @@
 
 use super::command::{Act, Order};
 use super::kind::{self, Area};
-use super::record::Operation;
+use super::record::{Limits, Operation};
 use crate::plan::Plan;
 use crate::plan::property::{Happening, happening, pick};
 use crate::plan::tests::Bench;
@@ -57,7 +57,8 @@ impl Bench {
                     ),
                     _ => (OperationKind::Drain, Target::Node(node)),
                 };
-                self.try_start(kind, target, *force);
+                let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+                self.start_limited(kind, target, *force, limits);
             }
             Event::Order(which, order) => {
                 let orders = [Order::Pause, Order::Resume, Order::Cancel, Order::Retry];

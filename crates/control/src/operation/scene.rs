@@ -132,6 +132,10 @@ fn moves_under_way(inputs: &Inputs<'_>) -> Budget {
             let configuration = &partition.configuration;
             let copy = item.copy.and_then(|copy| configuration.member(copy.replica));
             let Some(copy) = copy.filter(|_| !partition.deleted) else { continue };
+            let goes = configuration.members.iter().any(|m| operations.is_leaving(m));
+            if !goes && configuration.in_sync.contains(&copy.replica) {
+                continue;
+            }
             budget.take_move();
             budget.take(copy.node, copy.disk);
             for leaving in configuration.members.iter().filter(|m| operations.is_leaving(m)) {
