@@ -132,8 +132,11 @@ fn moves_under_way(inputs: &Inputs<'_>) -> Budget {
             let configuration = &partition.configuration;
             let copy = item.copy.and_then(|copy| configuration.member(copy.replica));
             let Some(copy) = copy.filter(|_| !partition.deleted) else { continue };
-            let goes = configuration.members.iter().any(|m| operations.is_leaving(m));
-            if !goes && configuration.in_sync.contains(&copy.replica) {
+            // One that is complete, and whose place was made free for it, is under way no more.
+            let volume = inputs.state.volumes.get(&configuration.volume);
+            let wanted = volume.map_or(0, |volume| usize::from(volume.replicas));
+            let is_complete = configuration.in_sync.contains(&copy.replica);
+            if is_complete && configuration.members.len() <= wanted {
                 continue;
             }
             budget.take_move();

@@ -383,6 +383,27 @@ fn an_old_listing_says_nothing_of_what_went_since() {
     assert!(histories.clone().all(|entry| !entry.what.contains("STILL_THERE")));
 }
 
+/// Found by random trouble: a zone held two replicas of a partition, and the copy for the first of them went
+/// on counting against the limit, so the second never had its turn.
+#[test]
+fn a_copy_that_is_complete_counts_no_more() {
+    let mut bench = Bench::with_volume(&["a", "b", "c", "d", "a", "b"]);
+    let id = bench.start(DECOMMISSION, node(3));
+    bench.work_until(id, OperationState::Succeeded);
+    let target = Target::Node(NodeId(4));
+    let id = bench.start(DECOMMISSION, target);
+    bench.work_until(id, OperationState::Succeeded);
+    let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+    bench.join(7, "e");
+    bench.join(8, "f");
+    bench.beat(3);
+    let zone = Target::Zone("a".into());
+    let Outcome::Operation(id) = bench.start_limited(DECOMMISSION, zone, false, limits) else {
+        panic!("it is refused")
+    };
+    bench.work_until(id, OperationState::Succeeded);
+}
+
 #[test]
 fn nobody_can_lie_about_a_verdict() {
     let mut bench = Bench::with_volume(&["", "", "", ""]);
