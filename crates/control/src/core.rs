@@ -7,6 +7,7 @@ use crate::operation::{self, Act};
 use crate::plan::{self, Inputs};
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
+use crate::raft::store::Store;
 use crate::raft::{QUORUM_SILENCE_MS_MAX, Raft};
 use crate::state::{Command, Node, Outcome, Partition, State};
 use openraft::error::{ClientWriteError, RaftError};
@@ -57,6 +58,13 @@ impl Leading {
     }
 }
 
+/// The parts of a running member of the group.
+pub(crate) struct Consensus {
+    pub(crate) raft: Raft,
+    pub(crate) machine: Machine,
+    pub(crate) store: Store,
+}
+
 /// What the parts of a member share.
 ///
 /// Lock order: `leading`, then the machine's.
@@ -65,6 +73,7 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
+    pub(crate) store: Store,
     pub(crate) network: Network,
     leading: Mutex<Option<Leading>>,
     /// When the leader was last heard of, on members that follow it.
@@ -95,14 +104,25 @@ impl Core {
     pub(crate) fn new(
         world: World,
         config: Config,
-        raft: Raft,
-        machine: Machine,
+        consensus: Consensus,
         network: Network,
         metrics: crate::metrics::Metrics,
     ) -> Arc<Core> {
         let (leading, heard) = (Mutex::new(None), Mutex::new(None));
         let poke = tokio::sync::Notify::new();
-        Arc::new(Core { world, config, raft, machine, network, leading, heard, poke, metrics })
+        let Consensus { raft, machine, store } = consensus;
+        Arc::new(Core {
+            world,
+            config,
+            raft,
+            machine,
+            store,
+            network,
+            leading,
+            heard,
+            poke,
+            metrics,
+        })
     }
 
     /// What this member knows while it leads; `None` while it does not.
@@ -127,6 +147,10 @@ impl Core {
 
     /// The term in which this member leads now, with a majority behind it; `None` otherwise.
     pub(crate) fn term_led(&self) -> Option<u64> {
+        // Without room it answers nothing, and the figures below are of another time.
+        if self.store.shortage().is_some() {
+            return None;
+        }
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         if metrics.state != ServerState::Leader || metrics.running_state.is_err() {

@@ -279,7 +279,8 @@ fn spaces(config: &Config, joined: &JoinReply) -> Vec<DiskSpace> {
     };
     disks
         .map(|(at, (config, number))| {
-            let (disk, marks) = (config.disk.clone(), config.watermarks);
+            let disk = (config.disk.clone(), config.database.clone());
+            let marks = config.watermarks;
             DiskSpace::new(DiskId(*number), disk, marks, on_record(at))
         })
         .collect()
