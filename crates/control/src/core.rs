@@ -3,6 +3,7 @@
 use crate::attached::Attached;
 use crate::config::Config;
 use crate::detect::Detector;
+use crate::operation::{self, Act};
 use crate::plan::{self, Inputs};
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
@@ -11,10 +12,10 @@ use crate::raft::{QUORUM_SILENCE_MS_MAX, Raft};
 use crate::state::{Command, Node, Outcome, Partition, State};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ServerState};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use types::limits::REQUEST_DEADLINE;
-use types::{Moment, NodeId, PartitionId};
+use types::{Moment, NodeId, OperationId, PartitionId};
 use wire::{Class, Operation, Request};
 use world::World;
 
@@ -30,6 +31,31 @@ pub(crate) struct Leading {
     pub(crate) watch: crate::observe::Watch,
     /// What the last plan could not do.
     pub(crate) residue: Vec<String>,
+    /// What the last plan saw of each operation.
+    pub(crate) rounds: BTreeMap<OperationId, operation::Round>,
+    /// What nodes listed for operations that verify.
+    pub(crate) contents: BTreeMap<OperationId, operation::plan::Contents>,
+    /// Operations whose nodes are being asked.
+    pub(crate) asking: BTreeSet<OperationId>,
+    /// How fast each operation goes.
+    pub(crate) meters: BTreeMap<OperationId, operation::Meter>,
+}
+
+impl Leading {
+    /// Begins to lead, knowing nothing but what is on record.
+    pub(crate) fn new(term: u64, detector: Detector, attached: Attached) -> Leading {
+        Leading {
+            term,
+            detector,
+            attached,
+            watch: crate::observe::Watch::default(),
+            residue: Vec::new(),
+            rounds: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            asking: BTreeSet::new(),
+            meters: BTreeMap::new(),
+        }
+    }
 }
 
 /// The parts of a running member of the group.
@@ -189,21 +215,42 @@ impl Core {
         })
     }
 
+    /// Everything a plan is made from.
+    pub(crate) fn inputs<'a>(&'a self, state: &'a State, leading: &'a Leading) -> Inputs<'a> {
+        let random = self.world.random();
+        Inputs {
+            policy: &self.config.policy,
+            state,
+            detector: &leading.detector,
+            now: self.world.now(),
+            date: self.world.timestamp(),
+            sense: operation::Sense { contents: &leading.contents, random },
+        }
+    }
+
     /// Makes a plan from what is known now; `None` when this member does not lead.
     pub(crate) fn plan(&self) -> Option<plan::Plan> {
         let mut leading = self.leading();
         let leading = leading.as_mut()?;
-        let plan = self.machine.read(|state, _| {
-            plan::plan(&Inputs {
-                policy: &self.config.policy,
-                state,
-                detector: &leading.detector,
-                now: self.world.now(),
-                date: self.world.timestamp(),
-            })
-        });
+        let plan = self.machine.read(|state, _| plan::plan(&self.inputs(state, leading)));
         leading.residue.clone_from(&plan.residue);
+        leading.rounds.clone_from(&plan.rounds);
+        self.measure(leading);
         Some(plan)
+    }
+
+    /// Notes how far each operation is, for rates.
+    fn measure(&self, leading: &mut Leading) {
+        let (now, rounds) = (self.world.now(), &leading.rounds);
+        leading.meters.retain(|operation, _| rounds.contains_key(operation));
+        leading.contents.retain(|operation, _| rounds.contains_key(operation));
+        self.machine.read(|state, _| {
+            for (id, round) in rounds {
+                let Some(operation) = state.operations.all.get(id) else { continue };
+                let bytes = operation.progress().bytes_done + round.in_flight;
+                leading.meters.entry(*id).or_default().note(now, bytes);
+            }
+        });
     }
 }
 
@@ -222,7 +269,9 @@ fn concerned(state: &State, command: &Command) -> BTreeSet<NodeId> {
     let holders = |partition: &Partition| partition.holders().map(|m| m.node).collect::<Vec<_>>();
     let one = |id: &PartitionId| state.partitions.get(id).map(holders).unwrap_or_default();
     match command {
-        Command::Configure { partition, .. } => one(partition).into_iter().collect(),
+        Command::Configure { partition, .. } | Command::Operation(Act::Step { partition, .. }) => {
+            one(partition).into_iter().collect()
+        }
         Command::PlacePartitions { volume, .. }
         | Command::DeleteVolume { volume, .. }
         | Command::PurgeVolume { volume, .. }

@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Unreachable = 5,
     /// The token or the certificate is missing or wrong.
     Denied = 6,
+    /// An operation that was followed left something over. Its code is 2, as people expect of verdicts.
+    Incomplete = 102,
 }
 
 /// What the help says about exit codes.
@@ -27,6 +29,7 @@ Exit codes:
   0  done
   1  it was tried, and failed
   2  the command line or a configuration file is wrong; nothing was tried
+     (of an operation that was followed: it is incomplete)
   3  what was named does not exist
   4  it contradicts what is there
   5  the cluster cannot be reached, or has no leader at the moment
@@ -34,7 +37,10 @@ Exit codes:
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        match exit {
+            Exit::Incomplete => ExitCode::from(2),
+            exit => ExitCode::from(exit as u8),
+        }
     }
 }
 

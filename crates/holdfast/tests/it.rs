@@ -18,6 +18,7 @@ mod it {
     mod kernel;
     mod load;
     mod mounted;
+    mod operations;
     mod programs;
     mod run;
     mod semantics;

@@ -4,10 +4,12 @@
 //! files, [`heartbeat`] what the control plane hears, [`service`] where requests come in.
 
 pub mod codec;
+pub mod contents;
 pub mod context;
 pub mod heartbeat;
 pub mod inbox;
 pub mod log;
+pub mod notices;
 pub mod replica;
 pub mod run;
 pub mod service;
@@ -119,7 +121,6 @@ impl Node {
             addresses: RwLock::new(Addresses::default()),
             inbox: inbox.clone(),
             upkeep: config.upkeep,
-            syncer: log::Syncer::default(),
             counters: Arc::default(),
         });
         let homes = homes(&config, &joined);

@@ -13,8 +13,10 @@ mod report;
 mod wakes;
 
 use crate::codec::Native;
+use crate::contents;
 use crate::context::Context;
 use crate::inbox::Turns;
+use crate::notices;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use crate::space::DiskSpace;
 use again::Remains;
@@ -200,6 +202,7 @@ pub struct NodeLoop {
     heartbeat: Arc<tokio::sync::Notify>,
     /// Replicas that something happened to in this turn.
     touched: BTreeSet<ReplicaId>,
+    notices: notices::Notices,
     /// What is left of deleted replicas.
     remains: Vec<Remains>,
     /// When what had found no room was last tried again.
@@ -227,6 +230,7 @@ impl NodeLoop {
             deleted: BTreeSet::new(),
             heartbeat,
             touched: BTreeSet::new(),
+            notices: notices::Notices::default(),
             remains: Vec::new(),
             tried_at: None,
             wakes: Wakes::default(),
@@ -353,6 +357,10 @@ impl NodeLoop {
     }
 
     fn request(&mut self, request: Request, responder: Responder) {
+        if request.operation == Operation::Contents {
+            let homes = self.homes.values().cloned().collect();
+            return contents::answer(&self.context, homes, &request, responder);
+        }
         let Some(replica) = self.by_partition.get(&request.partition).copied() else {
             return self.refuse(&request, responder);
         };
@@ -396,6 +404,7 @@ impl NodeLoop {
             return tracing::warn!("an assignment for another node was dropped");
         }
         self.learn_addresses(assignment);
+        self.notices.take(&assignment.notices);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));
         }
