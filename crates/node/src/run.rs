@@ -138,6 +138,10 @@ impl Turns for NodeLoop {
     }
 
     fn wait(&self) -> std::time::Duration {
+        // What was touched at the very end of a turn has its own turn at once.
+        if !self.touched.is_empty() {
+            return std::time::Duration::ZERO;
+        }
         let now = self.context.world.now();
         self.wakes.first().map_or(LOOP_IDLE_MAX, |wake| wake.since(now).min(LOOP_IDLE_MAX))
     }

@@ -24,10 +24,6 @@ pub const LOG_SYNC_LITTLE_BYTES: u64 = 64 << 10;
 pub const LOG_AHEAD_BYTES: u64 = 256 << 10;
 const _: () = assert!(LOG_SYNC_LITTLE_BYTES < LOG_AHEAD_BYTES && LOG_AHEAD_BYTES < SEGMENT_BYTES);
 
-/// A log is sent on to the device each time it has grown by so much, without waiting for it: a sync
-/// after much was written then finds most of it done.
-pub const LOG_WRITE_BACK_BYTES: u32 = 4 << 20;
-
 /// Longest name of a directory entry, as on every Linux file system.
 pub const NAME_BYTES_MAX: usize = 255;
 

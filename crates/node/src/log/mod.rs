@@ -20,7 +20,7 @@ mod tests;
 
 pub use recover::{Recovered, Start};
 pub use segment::Segment;
-pub use sync::{SyncJob, WriteBack};
+pub use sync::SyncJob;
 pub use syncer::Syncer;
 
 use bytes::Bytes;
@@ -30,10 +30,7 @@ use partition::replica::Entry;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use sync::Unsynced;
-use types::limits::{
-    CHECKSUM_BLOCK_BYTES, LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, LOG_WRITE_BACK_BYTES,
-    SEGMENT_BYTES,
-};
+use types::limits::{CHECKSUM_BLOCK_BYTES, LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, SEGMENT_BYTES};
 use types::{PartitionId, ReplicaId, Sequence};
 use world::{Disk, File};
 
@@ -89,8 +86,6 @@ pub struct Log {
     unsynced: Unsynced,
     /// Bytes of records that came since the last sync began.
     bytes_unsynced: u64,
-    /// What should be on its way to the device.
-    write_back: Vec<WriteBack>,
     /// The last sync was of little.
     synced_little: bool,
 }
@@ -122,7 +117,6 @@ impl Log {
             end,
             unsynced,
             bytes_unsynced: 0,
-            write_back: Vec::new(),
             synced_little: false,
         })
     }
@@ -202,18 +196,7 @@ impl Log {
         self.end = end;
         self.bytes_unsynced += u64::from(segment.length() - before);
         self.unsynced.note(number, segment.file());
-        if segment.length() / LOG_WRITE_BACK_BYTES > before / LOG_WRITE_BACK_BYTES {
-            let upto = segment.length() / LOG_WRITE_BACK_BYTES * LOG_WRITE_BACK_BYTES;
-            let from = before / LOG_WRITE_BACK_BYTES * LOG_WRITE_BACK_BYTES;
-            let (offset, length) = (from.into(), (upto - from).into());
-            self.write_back.push(WriteBack { file: segment.file().clone(), offset, length });
-        }
         Ok(count)
-    }
-
-    /// What was appended of late and should be on its way to the device.
-    pub fn take_write_back(&mut self) -> Vec<WriteBack> {
-        std::mem::take(&mut self.write_back)
     }
 
     fn roll_if_full(&mut self) -> Result<(), Error> {

@@ -88,9 +88,6 @@ impl Holder {
             let failure = if trouble.no_space { Failure::NoSpace } else { Failure::Io };
             return Event::AppendFailed { from, failure };
         }
-        for write_back in self.log.take_write_back() {
-            self.context.world.detach_blocking(move || write_back.run());
-        }
         for (entry, at) in entries.iter().zip(locations) {
             let bytes = entry.body.bytes();
             self.checkpointing.note_appended(bytes, self.context.world.now());
