@@ -46,7 +46,7 @@ pub mod scene;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "it measures")]
+#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and prints")]
 mod scale;
 #[cfg(test)]
 mod tests;
