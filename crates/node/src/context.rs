@@ -1,7 +1,6 @@
 //! What every part of a node may use.
 
 use crate::inbox::Inbox;
-use crate::log::Syncer;
 use crate::run::{NodeEvent, NodeLoop};
 use crate::upkeep::Upkeep;
 use std::collections::BTreeMap;
@@ -25,7 +24,6 @@ pub struct Context {
     /// The way into the node's own loop.
     pub inbox: Inbox<NodeLoop>,
     pub upkeep: Upkeep,
-    pub syncer: Syncer,
     pub counters: Arc<Counters>,
 }
 

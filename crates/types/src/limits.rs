@@ -290,9 +290,6 @@ pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
 /// Replicas to which nothing happens are looked after this often.
 pub const LOOP_TEND_INTERVAL: Duration = Duration::from_millis(100);
 
-/// As long as a sync takes less than this, those that are wanted together share a thread.
-pub const SYNC_QUICK_MAX: Duration = Duration::from_micros(300);
-
 /// Heartbeats of one node are at least this far apart, however much there is to say.
 pub const HEARTBEAT_SPACING_MIN: Duration = Duration::from_millis(20);
 

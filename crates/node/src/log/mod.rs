@@ -14,14 +14,12 @@
 mod recover;
 mod segment;
 mod sync;
-mod syncer;
 #[cfg(test)]
 mod tests;
 
 pub use recover::{Recovered, Start};
 pub use segment::Segment;
 pub use sync::SyncJob;
-pub use syncer::Syncer;
 
 use bytes::Bytes;
 use partition::log::record::{self, RECORD_HEADER_BYTES, Record, RecordHeader};

@@ -110,9 +110,9 @@ impl Holder {
         let job = self.log.begin_sync();
         let (context, replica) = (self.context.clone(), self.id);
         Counters::add(&context.counters.syncs, 1);
-        let upto = job.upto;
-        self.context.syncer.run(&self.context.world, job, move |result| {
-            context.post(NodeEvent::Synced { replica, upto, result });
+        self.context.world.detach_blocking(move || {
+            let result = job.run();
+            context.post(NodeEvent::Synced { replica, upto: job.upto, result });
         });
     }
 
