@@ -21,6 +21,8 @@ enum What {
     /// A file volume beside the local folder and a passthrough; prints ratios
     #[command(disable_help_flag = true)]
     File(Rest),
+    /// Planning of the decommission of a rack, from a thousand to a million partitions; takes gigabytes
+    Planner,
     /// Memory with a million files, and processor time when idle
     #[command(disable_help_flag = true)]
     Memory(Rest),
@@ -35,6 +37,11 @@ struct Rest {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
+        let (name, rest) = match self.what {
+            What::File(rest) => ("file", rest),
+            What::Memory(rest) => ("memory", rest),
+            What::Planner => return planner(),
+        };
         let mut build = run::cargo();
         build.args(["build", "--quiet", "--release", "-p", "holdfast-bench"]);
         if self.binary.is_none() {
@@ -42,12 +49,16 @@ impl Bench {
         }
         run::succeed(&mut build)?;
         let built = run::workspace().join("target/release");
-        let (name, rest) = match self.what {
-            What::File(rest) => ("file", rest),
-            What::Memory(rest) => ("memory", rest),
-        };
         let binary = self.binary.unwrap_or_else(|| built.join("holdfast"));
         let mut bench = Command::new(built.join("holdfast-bench"));
         run::succeed(bench.arg(name).arg("--binary").arg(binary).args(rest.options))
     }
+}
+
+/// Has no cluster to measure: it is a test of the planner that prints.
+fn planner() -> Result<()> {
+    let mut test = run::cargo();
+    test.args(["test", "--release", "-p", "holdfast-control", "--lib", "--"]);
+    test.args(["--ignored", "--nocapture", "print_how_planning_grows"]);
+    run::succeed(&mut test)
 }

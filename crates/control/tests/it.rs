@@ -8,6 +8,7 @@ mod it {
     mod failover;
     mod http;
     mod node;
+    mod operation;
     mod store;
     mod volume;
     mod watch;

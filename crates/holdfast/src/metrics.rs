@@ -108,6 +108,11 @@ impl Collector for Sessions {
             let metric = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
         }
+        for (name, help, value) in self.0.gauges() {
+            let name = format!("holdfast_wire_{name}");
+            let metric = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(metric)?;
+        }
         Ok(())
     }
 }

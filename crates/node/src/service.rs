@@ -16,6 +16,10 @@ impl Service for NodeService {
     fn handle(&self, request: Request, responder: Responder) {
         match request.operation {
             Operation::Ping => responder.reply(Reply::default()),
+            Operation::Sessions => responder.reply(Reply::message(&wire::control::Sessions {
+                node: self.context.node.0,
+                sessions: self.context.peers.sessions(),
+            })),
             Operation::Replicate => self.replicate(request),
             Operation::Assign => match request.decode::<wire::control::Assignment>() {
                 Ok(assignment) => {

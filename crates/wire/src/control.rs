@@ -443,6 +443,69 @@ pub struct Contents {
 }
 
 // ---------------------------------------------------------------------------------------------
+// Sessions: what happened between a node and others
+
+/// Sessions from one process to one address in one class, since the process started. Calls within one
+/// process take no session.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct SessionReport {
+    #[prost(string, tag = "1")]
+    pub address: String,
+    /// As in [`crate::Class`].
+    #[prost(uint32, tag = "2")]
+    pub class: u32,
+    /// Open now; opened since the start.
+    #[prost(uint64, tag = "3")]
+    pub open: u64,
+    #[prost(uint64, tag = "4")]
+    pub opened: u64,
+    /// Requests that wait for an answer now; sent since the start.
+    #[prost(uint64, tag = "5")]
+    pub in_flight: u64,
+    #[prost(uint64, tag = "6")]
+    pub requests: u64,
+    /// Replies that answered no request; each closed its session.
+    #[prost(uint64, tag = "7")]
+    pub mismatched: u64,
+    #[prost(uint64, tag = "8")]
+    pub cancelled: u64,
+    #[prost(uint64, tag = "9")]
+    pub timed_out: u64,
+    #[prost(uint64, tag = "10")]
+    pub malformed: u64,
+}
+
+impl SessionReport {
+    /// What was counted.
+    #[must_use]
+    pub fn of(address: String, class: crate::Class, counted: &crate::Metrics) -> SessionReport {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SessionReport {
+            address,
+            class: class as u32,
+            open: counted.sessions_open(),
+            opened: read(&counted.sessions_opened),
+            in_flight: read(&counted.requests_in_flight),
+            requests: read(&counted.requests),
+            mismatched: read(&counted.replies_mismatched),
+            cancelled: read(&counted.requests_cancelled),
+            timed_out: read(&counted.requests_timed_out),
+            malformed: read(&counted.frames_malformed),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Sessions {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub sessions: Vec<SessionReport>,
+}
+
+// ---------------------------------------------------------------------------------------------
 // Change configuration: compare and set
 
 /// What a leader asks for.

@@ -84,6 +84,8 @@ operations! {
     Inspect = 80, "inspect";
     /// Asks a node which replicas there are in the folders of its disks.
     Contents = 81, "contents";
+    /// Asks a node what happened on its sessions.
+    Sessions = 82, "sessions";
 }
 
 /// Each class has sessions of its own, so that bulk traffic never delays a heartbeat.

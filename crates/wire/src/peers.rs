@@ -3,6 +3,7 @@
 //! A peer in the same process is called directly, through the [`Hub`]: no socket, no copy and no
 //! hand-over to another task. Everything else about the call is the same.
 
+use crate::control::SessionReport;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::operation::Class;
@@ -63,6 +64,8 @@ struct Link {
     session: Mutex<Option<Session>>,
     /// Held while connecting, so that one attempt serves all who wait.
     connecting: tokio::sync::Mutex<Option<Moment>>,
+    /// What happened on all sessions of this link since the process started.
+    counted: Arc<Metrics>,
 }
 
 impl Link {
@@ -88,6 +91,21 @@ impl Peers {
             return call_local(&service, address, request).await;
         }
         self.session(address, request.class).await?.call(request).await
+    }
+
+    /// What happened on the sessions to each address, in each class, since this process started.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionReport> {
+        let links: Vec<((String, Class), Arc<Link>)> = {
+            let links = self.inner.links.lock().expect("no holder panics");
+            links.iter().map(|(key, link)| (key.clone(), link.clone())).collect()
+        };
+        let mut all: Vec<SessionReport> = links
+            .into_iter()
+            .map(|((address, class), link)| SessionReport::of(address, class, &link.counted))
+            .collect();
+        all.sort_by(|a, b| (&a.address, a.class).cmp(&(&b.address, b.class)));
+        all
     }
 
     /// Whether the service at `address` is in this process.
@@ -146,7 +164,8 @@ impl Peers {
         };
         *failed_at = None;
         let metrics = self.inner.metrics.clone();
-        let session = Session::start(&self.inner.world, address.to_string(), stream, metrics);
+        let (own, to) = (link.counted.clone(), address.to_string());
+        let session = Session::start_counted(&self.inner.world, to, stream, metrics, own);
         *link.session.lock().expect("no holder panics") = Some(session.clone());
         Ok(session)
     }

@@ -40,7 +40,10 @@ struct Shared {
     request_next: AtomicU64,
     waiting: Mutex<Waiting>,
     ended: AtomicBool,
+    /// Of the process.
     metrics: Arc<Metrics>,
+    /// Of all sessions to this address in this class.
+    own: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +67,18 @@ impl Session {
     /// Takes over a connected stream.
     #[must_use]
     pub fn start(world: &World, address: String, stream: Stream, metrics: Arc<Metrics>) -> Session {
+        Session::start_counted(world, address, stream, metrics, Arc::default())
+    }
+
+    /// Takes over a connected stream; `own` counts what happens on this one, as `metrics` does for all.
+    #[must_use]
+    pub fn start_counted(
+        world: &World,
+        address: String,
+        stream: Stream,
+        metrics: Arc<Metrics>,
+        own: Arc<Metrics>,
+    ) -> Session {
         let (outgoing, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             address,
@@ -74,8 +89,9 @@ impl Session {
             waiting: Mutex::default(),
             ended: AtomicBool::new(false),
             metrics,
+            own,
         });
-        Metrics::count(&shared.metrics.sessions_opened);
+        shared.count(|metrics| &metrics.sessions_opened);
         let (reader, writer) = tokio::io::split(stream);
         world.spawn("wire-session", run(shared.clone(), queue, reader, writer));
         Session { shared }
@@ -96,7 +112,7 @@ impl Session {
         match tokio::time::timeout(waited, self.call_without_limit(request)).await {
             Ok(result) => result,
             Err(_) => {
-                Metrics::count(&self.shared.metrics.requests_timed_out);
+                self.shared.count(|metrics| &metrics.requests_timed_out);
                 Err(Error::TimedOut {
                     address: self.shared.address.clone(),
                     waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
@@ -115,7 +131,7 @@ impl Session {
         // From here on the request may reach the server.
         let mut abandon = Abandon { shared, id, armed: true };
         shared.queue(frame);
-        Metrics::count(&shared.metrics.requests);
+        shared.count(|metrics| &metrics.requests);
         let result = reply.await.unwrap_or_else(|_| Err(shared.closed("the session ended")));
         abandon.armed = false;
         result
@@ -147,6 +163,19 @@ impl Drop for Abandon<'_> {
 }
 
 impl Shared {
+    /// Adds one to a counter of the process, and to that of this address and class.
+    fn count(&self, counter: impl Fn(&Metrics) -> &AtomicU64) {
+        Metrics::count(counter(&self.metrics));
+        Metrics::count(counter(&self.own));
+    }
+
+    /// So many requests wait no more.
+    fn answered(&self, requests: usize) {
+        for metrics in [&self.metrics, &self.own] {
+            metrics.requests_in_flight.fetch_sub(requests as u64, Ordering::Relaxed);
+        }
+    }
+
     fn begin(
         &self,
         id: u64,
@@ -167,6 +196,7 @@ impl Shared {
         };
         let before = waiting.calls.insert(id, call);
         assert!(before.is_none(), "request ids are not reused");
+        self.count(|metrics| &metrics.requests_in_flight);
         Ok(())
     }
 
@@ -182,7 +212,7 @@ impl Shared {
         if call.waiter.take().is_none() {
             return;
         }
-        Metrics::count(&self.metrics.requests_cancelled);
+        self.count(|metrics| &metrics.requests_cancelled);
         let (operation, partition) = (call.operation, call.partition);
         drop(waiting);
         let mut request = Request::new(operation).partition(partition);
@@ -201,11 +231,12 @@ impl Shared {
                 call.operation == header.operation && call.partition == header.partition
             });
             if !known {
-                Metrics::count(&self.metrics.replies_mismatched);
+                self.count(|metrics| &metrics.replies_mismatched);
                 return Err(Ended::Mismatch(header.request_id));
             }
             waiting.calls.remove(&header.request_id).expect("it was just seen")
         };
+        self.answered(1);
         if let Some(waiter) = call.waiter {
             // The caller may have left at this very moment.
             let _ = waiter.send(reply_of(frame));
@@ -219,15 +250,16 @@ impl Shared {
 
     fn end(&self, reason: &Ended) {
         self.ended.store(true, Ordering::Release);
-        Metrics::count(&self.metrics.sessions_closed);
+        self.count(|metrics| &metrics.sessions_closed);
         if reason.is_violation() {
-            Metrics::count(&self.metrics.frames_malformed);
+            self.count(|metrics| &metrics.frames_malformed);
         }
         let calls = {
             let mut waiting = self.waiting.lock().expect("no holder panics");
             waiting.ended = Some(reason.to_string());
             std::mem::take(&mut waiting.calls)
         };
+        self.answered(calls.len());
         tracing::debug!(peer = %self.address, %reason, in_flight = calls.len(), "session ended");
         for call in calls.into_values() {
             if let Some(waiter) = call.waiter {

@@ -93,6 +93,12 @@ impl ApiError {
         error(StatusCode::CONFLICT, "too-few-nodes", message, action)
     }
 
+    pub(crate) fn node_silent(node: types::NodeId, reason: &str) -> ApiError {
+        let message = format!("node {node} does not answer: {reason}");
+        let action = format!("see how it is: holdfast node show {node}");
+        error(StatusCode::BAD_GATEWAY, "node-silent", message, action)
+    }
+
     pub(crate) fn would_break(reason: &str) -> ApiError {
         let action = "add nodes or bring replicas back first; with force it is started all the same, \
                       goes down to the minimum, and leaves the rest over";

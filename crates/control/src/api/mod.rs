@@ -14,6 +14,7 @@
 //! | `GET /v1/operations[?all=true]`, `/v1/operations/{id}` | long-running work; those that ended too |
 //! | `POST /v1/operations[?dry_run=true]` | starts one, or prints what it would do |
 //! | `POST /v1/operations/{id}/{pause,resume,cancel,retry}` | gives it an order |
+//! | `GET /v1/nodes/{id}/sessions` | what happened on the sessions of a node, by its own word |
 //! | `POST /v1/nodes/{id}/recommission` | takes a node back into service |
 //! | `GET /v1/volumes[?deleted=true]`, `/v1/volumes/{name or id}` | volumes |
 //! | `POST /v1/volumes` | creates one |
@@ -31,6 +32,7 @@ pub mod error;
 mod event;
 pub mod operation;
 mod relay;
+mod sessions;
 mod view;
 pub mod volume;
 
@@ -67,6 +69,7 @@ impl Admin {
             .route("/v1/disks/{id}", get(view::disk))
             .route("/v1/partitions", get(view::partitions))
             .route("/v1/partitions/{id}", get(view::partition))
+            .route("/v1/nodes/{id}/sessions", get(sessions::sessions))
             .route("/v1/nodes/{id}/recommission", post(operation::recommission))
             .route("/v1/partitions/{id}/locks", get(operation::locks))
             .route("/v1/operations", get(operation::list).post(operation::start))

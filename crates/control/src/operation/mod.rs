@@ -46,6 +46,9 @@ pub mod scene;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and prints")]
+mod scale;
+#[cfg(test)]
 mod tests;
 
 pub use command::{Act, Note, Order};

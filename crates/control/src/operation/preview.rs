@@ -41,7 +41,7 @@ pub struct Preview {
 /// # Errors
 /// When it could not be started at all.
 pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Refusal> {
-    let (state, preview) = plan_all(inputs, wanted)?;
+    let (state, preview) = plan_all(inputs, inputs.state.clone(), wanted)?;
     let operation = state.operations.all.values().next_back().expect("it was just started");
     let mut view = PlanView {
         kind: wanted.kind.to_string(),
@@ -73,12 +73,15 @@ pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Ref
     Ok(view)
 }
 
-/// Starts it on a copy of the state, and plans one round without limits.
+/// Starts it on `state`, a copy of that of the inputs, and plans one round without limits.
 ///
 /// # Errors
 /// When it could not be started.
-pub fn plan_all(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<(State, Preview), Refusal> {
-    let mut state = inputs.state.clone();
+pub fn plan_all(
+    inputs: &Inputs<'_>,
+    mut state: State,
+    wanted: &Wanted<'_>,
+) -> Result<(State, Preview), Refusal> {
     let limits = Limits { moves_per_disk: u32::MAX, moves_per_node: u32::MAX, moves: u32::MAX };
     let act = Act::Start {
         kind: wanted.kind,

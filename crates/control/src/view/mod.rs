@@ -11,6 +11,7 @@ pub mod condition;
 pub mod node;
 pub mod operation;
 pub mod partition;
+pub mod session;
 pub mod volume;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use condition::ConditionView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
 pub use operation::{LockView, OperationView, PlanView, ResidueView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
+pub use session::SessionView;
 pub use volume::{VolumeStatus, VolumeView};
 
 use crate::detect::{Detector, NodeReport};

@@ -49,8 +49,11 @@ struct Ears(Arc<Mutex<Inner>>);
 
 impl Service for Ears {
     fn handle(&self, request: Request, responder: Responder) {
-        assert_eq!(request.operation, Operation::Assign);
         let mut inner = self.0.lock().unwrap();
+        if request.operation == Operation::Contents {
+            return responder.reply(Reply::message(&inner.contents()));
+        }
+        assert_eq!(request.operation, Operation::Assign);
         inner.pushes += 1;
         inner.obey(&request.decode().unwrap());
         responder.reply(Reply::default());
@@ -89,6 +92,17 @@ impl Inner {
             let proven = self.replicas.get(&id).is_none_or(|r| r.proven);
             self.replicas.insert(id, Replica { configuration, leads, proven });
         }
+    }
+
+    /// What it holds, as if it had read its folders.
+    fn contents(&self) -> message::Contents {
+        let found = |(id, replica): (&ReplicaId, &Replica)| message::FoundReplica {
+            partition: replica.configuration.partition.0,
+            replica: id.0,
+            disk: self.disk.0,
+        };
+        let replicas = self.replicas.iter().map(found).collect();
+        message::Contents { node: self.id.0, boot: self.boot, replicas, unreadable: Vec::new() }
     }
 
     fn heartbeat(&mut self) -> message::Heartbeat {

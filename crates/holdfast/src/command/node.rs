@@ -8,7 +8,7 @@ use crate::exit::Result;
 use crate::output::{self, Format, age};
 use clap::{Args, Subcommand};
 use control::api::operation::By;
-use control::view::{Item, List as ListOf, NodeView, OperationView};
+use control::view::{Item, List as ListOf, NodeView, OperationView, SessionView};
 use types::operation::OperationKind;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,8 @@ pub(crate) enum Node {
     Drain(Drain),
     /// Take a node back into service
     Recommission(Recommission),
+    /// Show what happened on the sessions of a node to others since it started
+    Sessions(Show),
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +88,7 @@ impl Node {
                 command.begin.run(OperationKind::Drain, &target)
             }
             Node::Recommission(command) => command.run(),
+            Node::Sessions(command) => command.sessions(),
         }
     }
 }
@@ -117,6 +120,37 @@ fn zone(node: &NodeView) -> String {
 }
 
 impl Show {
+    fn sessions(self) -> Result {
+        let path = format!("/v1/nodes/{}/sessions", segment(&self.node));
+        let list: ListOf<SessionView> = self.remote.client()?.get(&path)?;
+        let columns = [
+            "address",
+            "class",
+            "open",
+            "opened",
+            "in flight",
+            "requests",
+            "mismatched",
+            "cancelled",
+            "timed out",
+            "malformed",
+        ];
+        output::list(self.remote.output, &list.items, &columns, |session| {
+            let counts = [
+                session.open,
+                session.opened,
+                session.in_flight,
+                session.requests,
+                session.mismatched,
+                session.cancelled,
+                session.timed_out,
+                session.malformed,
+            ];
+            let names = [session.address.clone(), session.class.clone()];
+            names.into_iter().chain(counts.iter().map(u64::to_string)).collect()
+        })
+    }
+
     fn run(self) -> Result {
         let path = format!("/v1/nodes/{}", segment(&self.node));
         let Item { view, item: node } = self.remote.client()?.get::<Item<NodeView>>(&path)?;

@@ -66,6 +66,7 @@ async fn poison(mismatch: bool, spoil: impl FnOnce(Frame) -> Vec<Frame>) {
     })
     .await;
     assert_eq!(read(&metrics.sessions_closed), 1);
+    assert_eq!((metrics.sessions_open(), read(&metrics.requests_in_flight)), (0, 0));
     // Nothing is sent over it any more, and the caller knows that.
     let after = session.call(request(3)).await.unwrap_err();
     assert!(matches!(after, Error::Unreachable { .. }), "{after}");
@@ -237,4 +238,35 @@ async fn a_service_that_drops_a_request_answers_that_nobody_knows() {
     echo.kept.lock().unwrap().clear();
     assert_eq!(end_of(waiting).await.unwrap_err().kind(), Next::Unknown);
     assert!(!session.has_ended());
+}
+
+#[tokio::test]
+async fn what_happened_on_each_session_is_told() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let world = world::World::real(world::Net::tcp());
+    let peers = wire::Peers::new(world, wire::Hub::default(), Default::default());
+    assert_eq!(peers.sessions(), []);
+    let (of, to) = (peers.clone(), address.clone());
+    let calls = tokio::spawn(async move {
+        let first = of.call(&to, request(1)).await;
+        let second = of.call(&to, request(2)).await;
+        (first, second)
+    });
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut peer = Peer { stream };
+    let asked = peer.hear().await;
+    let waiting = &peers.sessions()[0];
+    assert_eq!((waiting.open, waiting.in_flight, waiting.requests), (1, 1, 1));
+    peer.say(reply_to(&asked)).await;
+    let asked = peer.hear().await;
+    let header = reply_to(&asked).header;
+    peer.say(with(&reply_to(&asked), Header { request_id: 99, ..header }).remove(0)).await;
+    let (first, second) = calls.await.unwrap();
+    assert!(first.is_ok() && matches!(second, Err(Error::Closed { .. })), "{second:?}");
+    let told = peers.sessions();
+    assert_eq!((told.len(), told[0].address.as_str()), (1, address.as_str()));
+    let told = &told[0];
+    assert_eq!((told.open, told.opened, told.in_flight), (0, 1, 0));
+    assert_eq!((told.requests, told.mismatched, told.timed_out), (2, 1, 0));
 }

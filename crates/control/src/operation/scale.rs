@@ -1,0 +1,199 @@
+//! How planning grows: the decommission of one rack of a thousand nodes.
+//!
+//! `cargo xtask bench planner` runs the large ones and prints the table of docs/performance.md.
+
+use super::Sense;
+use super::preview::{Preview, Wanted, plan_all};
+use super::record::Limits;
+use super::scene::Finding;
+use crate::detect::Detector;
+use crate::plan::{Inputs, Policy};
+use crate::state::command::{DiskOffer, Placement, VolumeSpec};
+use crate::state::{Command, Outcome, State, Step};
+use std::time::{Duration, Instant};
+use types::configuration::PartitionKind;
+use types::operation::{OperationKind, Target};
+use types::volume::{Durability, VolumeKind};
+use types::{BootId, ClusterId, DiskId, Moment, NodeId, Timestamp, VolumeId};
+use wire::control::{self as message, DiskState, ReplicaState, Role};
+
+const RACKS: u64 = 20;
+const DISK_BYTES: u64 = 64 << 40;
+const AT: Timestamp = Timestamp(1_000_000_000);
+
+/// A cluster of `nodes` nodes, one disk each, in racks.
+struct Fleet {
+    nodes: u64,
+    state: State,
+    detector: Detector,
+}
+
+impl Fleet {
+    /// With so many partitions of three replicas.
+    fn new(nodes: u64, partitions: u64) -> Fleet {
+        let mut state = State::default();
+        state.apply(&Command::Initialize { cluster: ClusterId(1) });
+        for identity in 1..=nodes {
+            let disk = DiskOffer { identity, label: "/disk".into(), capacity: DISK_BYTES };
+            state.apply(&Command::Join {
+                identity,
+                boot: BootId(identity),
+                address: format!("node-{identity}:1"),
+                zone: format!("rack-{}", (identity - 1) % RACKS),
+                disks: vec![disk],
+                at: AT,
+            });
+        }
+        let mut fleet = Fleet { nodes, state, detector: Detector::new(Moment(0)) };
+        let mut made = 0;
+        while made < partitions {
+            let count = (partitions - made).min(60_000);
+            fleet.volume(made, count);
+            made += count;
+        }
+        fleet.beat();
+        fleet
+    }
+
+    fn volume(&mut self, first: u64, count: u64) {
+        let spec = VolumeSpec {
+            name: format!("volume-{first}"),
+            kind: VolumeKind::File,
+            replicas: 3,
+            in_sync_min: 2,
+            capacity: 1 << 50,
+            durability: Durability::Replicated,
+            data_partitions: u16::try_from(count).unwrap(),
+        };
+        self.state.apply(&Command::CreateVolume { spec, at: AT });
+        let volume = VolumeId(self.state.counters.volume);
+        let placements = (first..first + count).map(|index| self.placement(index)).collect();
+        let placed = Command::PlacePartitions { volume, placements };
+        assert_eq!(self.state.apply(&placed), Outcome::Done);
+    }
+
+    /// Three racks apart, and evenly over the nodes of each.
+    fn placement(&self, index: u64) -> Placement {
+        let in_rack = self.nodes / RACKS;
+        let place = |copy: u64| {
+            let rack = (index + copy * 7) % RACKS;
+            let within = (index / RACKS + copy * 11) % in_rack;
+            let node = within * RACKS + rack + 1;
+            (NodeId(node), DiskId(node))
+        };
+        Placement { kind: PartitionKind::Data, replicas: (0..3).map(place).collect() }
+    }
+
+    /// Everybody reports what it has: partitions of 512 MiB to 1.5 GiB.
+    fn beat(&mut self) {
+        let mut replicas = vec![Vec::new(); usize::try_from(self.nodes).unwrap() + 1];
+        for partition in self.state.partitions.values() {
+            let configuration = &partition.configuration;
+            for member in &configuration.members {
+                let leads = configuration.leader == Some(member.replica);
+                let role = if leads { Role::Leader } else { Role::Follower };
+                replicas[usize::try_from(member.node.0).unwrap()].push(message::ReplicaReport {
+                    replica: member.replica.0,
+                    partition: configuration.partition.0,
+                    disk: member.disk.0,
+                    role: role.into(),
+                    epoch: configuration.epoch.0,
+                    proven: true,
+                    state: ReplicaState::Ok.into(),
+                    bytes: (512 + configuration.partition.0 * 7919 % 1024) << 20,
+                    ..Default::default()
+                });
+            }
+        }
+        for (node, replicas) in (0..).zip(replicas).skip(1) {
+            let disk = message::DiskReport {
+                disk: node,
+                state: DiskState::Ok.into(),
+                free: DISK_BYTES / 2,
+                total: DISK_BYTES,
+                ..Default::default()
+            };
+            let disks = vec![disk];
+            let (cluster, boot, sequence) = (1, node, 1);
+            let heartbeat = message::Heartbeat { cluster, node, boot, sequence, disks, replicas };
+            self.detector.observe(Moment(1), &heartbeat);
+        }
+    }
+
+    /// Plans the decommission of one rack.
+    fn plan(&self) -> (Duration, Preview) {
+        let policy = Policy::default();
+        let inputs = Inputs {
+            policy: &policy,
+            state: &self.state,
+            detector: &self.detector,
+            now: Moment(2),
+            date: AT,
+            sense: Sense::blank(),
+        };
+        let target = Target::Zone("rack-0".to_owned());
+        let (kind, limits) = (OperationKind::Decommission, Limits::default());
+        let wanted = Wanted { kind, target: &target, force: false, limits };
+        let copy = self.state.clone();
+        let begun = Instant::now();
+        let (_, preview) = plan_all(&inputs, copy, &wanted).unwrap();
+        (begun.elapsed(), preview)
+    }
+}
+
+/// Bytes of this process, at most so far.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+/// What planning took, and how well it did.
+struct Measured {
+    took: Duration,
+    moves: usize,
+    /// Replicas that have to move.
+    least: usize,
+    /// How much fuller the fullest disk would be than the emptiest, in thousandths.
+    spread: u64,
+}
+
+/// Plans, and checks where everything goes.
+fn measure(nodes: u64, partitions: u64) -> Measured {
+    let fleet = Fleet::new(nodes, partitions);
+    let (took, preview) = fleet.plan();
+    let zone = |node: NodeId| fleet.state.nodes[&node].zone.as_str();
+    let holders = fleet.state.partitions.values().flat_map(|p| p.holders());
+    let least = holders.filter(|member| zone(member.node) == "rack-0").count();
+    for (partition, _, finding) in &preview.steps {
+        let Finding::Step(Step::Add { node, .. }) = finding else { panic!("{finding:?}") };
+        let members = &fleet.state.partitions[partition].configuration.members;
+        let shared = members.iter().any(|member| zone(member.node) == zone(*node));
+        assert!(!shared, "not within the rack, and no two replicas in one");
+    }
+    let (emptiest, fullest) = preview.spread.unwrap();
+    let spread = (fullest - emptiest) * 1_000 / fullest.max(1);
+    Measured { took, moves: preview.steps.len(), least, spread }
+}
+
+#[test]
+fn a_rack_is_planned_with_as_few_moves_as_there_can_be_and_stays_even() {
+    let measured = measure(200, 10_000);
+    assert_eq!((measured.moves, measured.least), (1_500, 1_500));
+    assert!(measured.spread <= 50, "{} thousandths", measured.spread);
+}
+
+#[test]
+#[ignore = "takes gigabytes: cargo xtask bench planner"]
+fn print_how_planning_grows() {
+    println!("| nodes | partitions | moves | least | planning | memory | spread |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for partitions in [1_000, 10_000, 100_000, 1_000_000] {
+        let Measured { took, moves, least, spread } = measure(1_000, partitions);
+        let (millis, mib) = (took.as_millis(), memory() >> 20);
+        let (whole, tenth) = (spread / 10, spread % 10);
+        println!(
+            "| 1000 | {partitions} | {moves} | {least} | {millis} ms | {mib} MiB | {whole}.{tenth} % |"
+        );
+    }
+}
