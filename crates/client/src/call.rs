@@ -11,6 +11,7 @@
 //! | deleted | give up, once the control plane says the same |
 //! | damaged, give up | give up |
 
+use crate::health::Ticket;
 use crate::life::Life;
 use crate::volume::OnOutage;
 use crate::{Error, Volume};
@@ -38,7 +39,7 @@ impl Volume {
         uncertain: &mut bool,
     ) -> Result<Reply, Error> {
         let request = request.partition(partition);
-        let mut trouble: Option<Trouble> = None;
+        let mut trouble: Option<Trouble<'_>> = None;
         loop {
             self.check_usable()?;
             let routes = self.router().current();
@@ -57,15 +58,22 @@ impl Volume {
                 }),
             };
             let error = match result {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.inner.pulse.answered(self.client().world.now());
+                    return Ok(reply);
+                }
                 Err(error) => error,
             };
             if let Some(permanent) = permanent(&error) {
+                self.inner.pulse.answered(self.client().world.now());
                 return Err(permanent);
             }
             *uncertain |= error.kind() == Kind::Unknown;
             let now = self.client().world.now();
-            let trouble = trouble.get_or_insert(Trouble { since: now, failures: 0 });
+            let trouble = trouble.get_or_insert_with(|| {
+                let ticket = self.inner.pulse.begin_trouble(now);
+                Trouble { since: now, failures: 0, ticket }
+            });
             trouble.note(&error, now, self.options().on_outage)?;
             if error.kind() != Kind::Retry {
                 match self.router().refresh(&routes).await {
@@ -110,14 +118,16 @@ impl Volume {
 }
 
 /// A run of failures of one request.
-struct Trouble {
+struct Trouble<'a> {
     since: Moment,
     failures: u32,
+    ticket: Ticket<'a>,
 }
 
-impl Trouble {
+impl Trouble<'_> {
     fn note(&mut self, error: &wire::Error, now: Moment, on_outage: OnOutage) -> Result<(), Error> {
         self.failures += 1;
+        self.ticket.note(error);
         let waited = now.since(self.since);
         if self.failures.is_power_of_two() && self.failures >= 8 {
             tracing::warn!(%error, failures = self.failures, ?waited, "a request does not get through");

@@ -152,6 +152,7 @@ impl Volume {
             purge_at: before.purge_at().map_or(0, |at| at.0),
         };
         let reply = self.send_watch(&watch, WATCH_WAIT_MAX + WATCH_PATIENCE).await?;
+        self.inner.pulse.heard(self.client().world.now());
         match advance(before, self.router().cluster(), &reply) {
             Ok(life) => self.learn(life),
             Err(no_evidence) => {

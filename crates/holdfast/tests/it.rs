@@ -16,6 +16,7 @@ mod it {
     mod idle;
     mod inspect;
     mod kernel;
+    mod life;
     mod load;
     mod mounted;
     mod programs;
@@ -25,4 +26,5 @@ mod it {
     mod space;
     mod strangers;
     mod usage;
+    mod workload;
 }

@@ -2,4 +2,4 @@
 
 pub mod fuse;
 
-pub use fuse::{Left, Mount, MountError, MountOptions, Unmounted, remove_dead, unmount};
+pub use fuse::{Ended, Left, Mount, MountError, MountOptions, Unmounted, remove_dead, unmount};

@@ -155,6 +155,9 @@ pub struct Report {
     pub replicas: Vec<ReplicaReport>,
 }
 
+/// Most partitions of deleted volumes that are remembered.
+const DELETED_PARTITIONS_MAX: usize = 100_000;
+
 /// A replica that cannot be used until it is made anew, or the node starts again.
 #[derive(Debug)]
 struct Broken {
@@ -179,6 +182,8 @@ pub struct NodeLoop {
     broken: BTreeMap<ReplicaId, Broken>,
     /// Replicas that were deleted; nothing makes them again.
     deleted: BTreeSet<ReplicaId>,
+    /// Partitions that went with their volume, as far as this life of the node heard of it.
+    deleted_partitions: BTreeSet<PartitionId>,
     heartbeat: Arc<tokio::sync::Notify>,
     touched: BTreeSet<ReplicaId>,
 }
@@ -199,6 +204,7 @@ impl NodeLoop {
             by_partition: BTreeMap::new(),
             broken: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            deleted_partitions: BTreeSet::new(),
             heartbeat,
             touched: BTreeSet::new(),
         };
@@ -322,6 +328,9 @@ impl NodeLoop {
 
     /// Answers for a replica that is not here, or cannot be used.
     fn refuse(&self, request: &Request, responder: Responder) {
+        if self.deleted_partitions.contains(&request.partition) {
+            return responder.refuse(Status::Deleted, "its volume was deleted");
+        }
         let broken =
             self.broken.values().find(|broken| broken.found.partition == request.partition);
         match broken {
@@ -353,6 +362,12 @@ impl NodeLoop {
             return tracing::warn!("an assignment for another node was dropped");
         }
         self.learn_addresses(assignment);
+        let deleted = assignment.deleted_partitions.iter();
+        self.deleted_partitions.extend(deleted.map(|partition| PartitionId(*partition)));
+        while self.deleted_partitions.len() > DELETED_PARTITIONS_MAX {
+            // Numbers rise: the oldest are long gone from everybody's routes.
+            self.deleted_partitions.pop_first();
+        }
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));
         }
@@ -427,24 +442,32 @@ impl NodeLoop {
 
     fn delete(&mut self, replica: ReplicaId) {
         self.deleted.insert(replica);
-        let result = if let Some(holder) = self.replicas.remove(&replica) {
+        let (found, disk, result) = if let Some(holder) = self.replicas.remove(&replica) {
             self.by_partition.remove(&holder.partition);
-            tracing::info!(partition = %holder.partition, %replica, "replica deleted");
-            holder.destroy()
+            let found = Found { partition: holder.partition, replica };
+            (found, holder.disk_id, holder.destroy())
         } else if let Some(Broken { found, disk, .. }) = self.broken.remove(&replica) {
             let home = &self.homes[&disk];
             let kinds = [
                 types::configuration::PartitionKind::Data,
                 types::configuration::PartitionKind::Namespace,
             ];
-            kinds
+            let result = kinds
                 .into_iter()
-                .try_for_each(|kind| replica::destroy(&home.disk, &home.database, found, kind))
+                .try_for_each(|kind| replica::destroy(&home.disk, &home.database, found, kind));
+            (found, disk, result)
         } else {
             return;
         };
-        if let Err(error) = result {
-            tracing::error!(%replica, %error, "a deleted replica could not be removed wholly");
+        match result {
+            Ok(()) => tracing::info!(partition = %found.partition, %replica, "replica deleted"),
+            Err(error) => {
+                tracing::error!(%replica, %error, "a deleted replica could not be removed wholly");
+                // It still takes space, so it is still reported; and told to go again, it tries again.
+                let reason = format!("it is being deleted, and that failed: {error}");
+                let broken = Broken { found, disk, reason, is_damaged: false, was_alone: false };
+                self.broken.insert(replica, broken);
+            }
         }
         self.heartbeat.notify_one();
     }

@@ -375,6 +375,10 @@ pub struct Assignment {
     /// Of the volumes this node has replicas of.
     #[prost(message, repeated, tag = "7")]
     pub capacities: Vec<Capacity>,
+    /// Partitions of deleted volumes whose replicas go from this node: who asks for one of them is
+    /// told that the volume was deleted.
+    #[prost(uint64, repeated, tag = "8")]
+    pub deleted_partitions: Vec<u64>,
 }
 
 /// A node has seen an [`Assignment`]; what it did with it, its next heartbeat tells.
