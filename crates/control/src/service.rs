@@ -279,9 +279,10 @@ impl ControlService {
         let until = self.core.world.now() + WATCH_WAIT_MAX;
         let volume = VolumeId(watch.volume);
         let mut revision = self.core.machine.watch();
+        // Once: should the client leave while this waits, it must not come back by that.
+        self.attach(volume, &watch);
         loop {
             self.check_leads()?;
-            self.attach(volume, &watch);
             let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
             let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at);
             if news || watch.leaving || self.core.world.now() >= until {
