@@ -45,7 +45,8 @@ impl Volume {
             let routes = self.router().current();
             let result = match routes.leader(partition) {
                 Some((address, epoch)) => {
-                    let attempt = self.client().peers.call(&address, request.clone().epoch(epoch));
+                    let asked = request.clone().epoch(epoch);
+                    let attempt = self.client().ask_leader(&routes, &address, asked, uncertain);
                     tokio::select! {
                         biased;
                         result = attempt => result,

@@ -11,6 +11,7 @@
 
 mod call;
 mod data;
+mod detour;
 mod error;
 mod events;
 mod file;
@@ -40,6 +41,7 @@ pub struct Client {
     world: World,
     peers: Peers,
     members: Members,
+    detours: Arc<detour::Detours>,
 }
 
 impl Client {
@@ -48,7 +50,7 @@ impl Client {
     pub fn new(world: World, hub: Hub, metrics: Arc<Metrics>, members: Vec<String>) -> Client {
         let peers = Peers::new(world.clone(), hub, metrics);
         let members = Members::new(peers.clone(), members);
-        Client { world, peers, members }
+        Client { world, peers, members, detours: Arc::default() }
     }
 
     /// Where the partitions of a volume are at this moment.

@@ -1,6 +1,7 @@
 //! What every part of a node may use.
 
 use crate::inbox::Inbox;
+use crate::log::Syncer;
 use crate::run::{NodeEvent, NodeLoop};
 use crate::upkeep::Upkeep;
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub struct Context {
     /// The way into the node's own loop.
     pub inbox: Inbox<NodeLoop>,
     pub upkeep: Upkeep,
+    pub syncer: Syncer,
     pub counters: Arc<Counters>,
 }
 
@@ -50,6 +52,7 @@ pub struct Counters {
     pub damaged_found: AtomicU64,
     pub damaged_mended: AtomicU64,
     pub malformed_messages: AtomicU64,
+    pub relayed: AtomicU64,
     pub reaped: AtomicU64,
     pub reaped_bytes: AtomicU64,
     pub reap_failures: AtomicU64,
@@ -99,6 +102,7 @@ impl Counters {
             ("damaged_found", "Damaged records found", read(&self.damaged_found)),
             ("damaged_mended", "Damaged records mended", read(&self.damaged_mended)),
             ("malformed_messages", "Messages not understood", read(&self.malformed_messages)),
+            ("relayed", "Requests passed on for clients", read(&self.relayed)),
             ("reaped_inodes", "Files without names that were removed", read(&self.reaped)),
             ("reaped_bytes", "Bytes that came back with them", read(&self.reaped_bytes)),
             ("reap_failures", "Files that could not be removed yet", read(&self.reap_failures)),

@@ -119,6 +119,7 @@ impl Node {
             addresses: RwLock::new(Addresses::default()),
             inbox: inbox.clone(),
             upkeep: config.upkeep,
+            syncer: log::Syncer::default(),
             counters: Arc::default(),
         });
         let homes = homes(&config, &joined);

@@ -8,6 +8,8 @@
 //! We gave up one task per replica: on few cores their wake-ups cost more than they bring. Who runs
 //! the loop is told in [`crate::inbox`].
 
+mod wakes;
+
 use crate::codec::Native;
 use crate::context::Context;
 use crate::inbox::Turns;
@@ -19,8 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
-use types::limits::LOOP_IDLE_MAX;
+use types::limits::{LOOP_IDLE_MAX, LOOP_TEND_INTERVAL};
+
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
+use wakes::Wakes;
 use wire::control::{
     Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState, Role,
 };
@@ -130,8 +134,7 @@ impl Turns for NodeLoop {
 
     fn wait(&self) -> std::time::Duration {
         let now = self.context.world.now();
-        let wake = self.replicas.values().filter_map(|holder| holder.wake(now)).min();
-        wake.map_or(LOOP_IDLE_MAX, |wake| wake.since(now).min(LOOP_IDLE_MAX))
+        self.wakes.first().map_or(LOOP_IDLE_MAX, |wake| wake.since(now).min(LOOP_IDLE_MAX))
     }
 
     fn bytes(event: &NodeEvent) -> usize {
@@ -185,7 +188,11 @@ pub struct NodeLoop {
     /// Partitions that went with their volume, as far as this life of the node heard of it.
     deleted_partitions: BTreeSet<PartitionId>,
     heartbeat: Arc<tokio::sync::Notify>,
+    /// Replicas that something happened to in this turn.
     touched: BTreeSet<ReplicaId>,
+    wakes: Wakes,
+    /// When all replicas are looked after again, whatever happens to them.
+    tend_at: Moment,
 }
 
 impl NodeLoop {
@@ -207,6 +214,8 @@ impl NodeLoop {
             deleted_partitions: BTreeSet::new(),
             heartbeat,
             touched: BTreeSet::new(),
+            wakes: Wakes::default(),
+            tend_at: Moment(0),
         };
         let homes: Vec<Home> = node.homes.values().cloned().collect();
         for home in homes {
@@ -242,6 +251,7 @@ impl NodeLoop {
             holder.set_room(space);
         }
         self.by_partition.insert(holder.partition, holder.id);
+        self.touched.insert(holder.id);
         self.replicas.insert(holder.id, holder);
     }
 
@@ -299,7 +309,10 @@ impl NodeLoop {
             NodeEvent::Scrubbed { replica, page } => {
                 self.with(replica, |holder| holder.scrubbed(page));
             }
-            NodeEvent::Scrub => self.replicas.values_mut().for_each(Holder::look_for_damage),
+            NodeEvent::Scrub => {
+                self.touched.extend(self.replicas.keys());
+                self.replicas.values_mut().for_each(Holder::look_for_damage);
+            }
             NodeEvent::DamageMet { replica } => self.with(replica, Holder::look_for_damage),
             NodeEvent::LogStart { replica, start } => {
                 self.with(replica, |holder| holder.handle(Event::LogStart { start }));
@@ -503,27 +516,43 @@ impl NodeLoop {
 
     fn end_turn(&mut self) {
         let now = self.context.world.now();
-        for replica in std::mem::take(&mut self.touched) {
-            if let Some(holder) = self.replicas.get_mut(&replica) {
-                holder.end_turn();
-            }
-        }
         self.measure(now);
-        self.tick(now);
-        self.give_up_failed();
+        if now >= self.tend_at {
+            self.tend_at = now + LOOP_TEND_INTERVAL;
+            self.touched.extend(self.replicas.keys());
+        }
+        for replica in self.wakes.take_due(now) {
+            self.with(replica, |holder| holder.handle(Event::Tick));
+        }
+        for replica in std::mem::take(&mut self.touched) {
+            self.end_turn_of(replica, now);
+        }
+    }
+
+    /// Lets a replica do what is to be done once in a turn.
+    fn end_turn_of(&mut self, replica: ReplicaId, now: Moment) {
+        let Some(holder) = self.replicas.get_mut(&replica) else {
+            return self.wakes.set(replica, None);
+        };
+        holder.end_turn();
+        holder.tend_room(now);
+        holder.tend(now);
+        let (wake, disk) = (holder.wake(now), holder.disk_id);
+        let (refused, failed) = (holder.take_refused_write(), holder.failed.is_some());
+        self.wakes.set(replica, wake);
+        if let Some(error) = refused
+            && let Some(space) = self.spaces.get_mut(&disk)
+            && space.refused(&error)
+        {
+            self.tell_room(disk);
+        }
+        if failed {
+            self.give_up(replica);
+        }
     }
 
     /// Measures the disks, and tells whoever is concerned when one has room no more, or again.
     fn measure(&mut self, now: Moment) {
-        let refusals = self.replicas.values_mut();
-        let refusals: Vec<(DiskId, String)> =
-            refusals.filter_map(|h| Some((h.disk_id, h.take_refused_write()?))).collect();
-        for (disk, error) in refusals {
-            let Some(space) = self.spaces.get_mut(&disk) else { continue };
-            if space.refused(&error) {
-                self.tell_room(disk);
-            }
-        }
         let disks: Vec<DiskId> = self.spaces.keys().copied().collect();
         for disk in disks {
             let Some(space) = self.spaces.get_mut(&disk) else { continue };
@@ -555,38 +584,24 @@ impl NodeLoop {
         let Some(space) = self.spaces.get(&disk) else { return };
         for holder in self.replicas.values_mut().filter(|holder| holder.disk_id == disk) {
             holder.set_room(space);
+            self.touched.insert(holder.id);
         }
         self.heartbeat.notify_one();
     }
 
     /// A replica that failed takes no further part, so that its leader, or the control plane, sees
     /// that it is gone and has it made anew.
-    fn give_up_failed(&mut self) {
-        let failed = self.replicas.values().filter(|holder| holder.failed.is_some());
-        let failed: Vec<ReplicaId> = failed.map(|holder| holder.id).collect();
-        for replica in failed {
-            let holder = self.replicas.remove(&replica).expect("it was just seen");
-            self.by_partition.remove(&holder.partition);
-            let found = Found { partition: holder.partition, replica };
-            let reason = holder.failed.clone().unwrap_or_default();
-            let was_alone = !holder.has_others_in_sync();
-            let is_damaged = holder.is_damaged;
-            let broken = Broken { found, disk: holder.disk_id, reason, is_damaged, was_alone };
-            self.broken.insert(replica, broken);
-            self.heartbeat.notify_one();
-        }
-    }
-
-    /// Lets time pass for every replica that waits for it.
-    fn tick(&mut self, now: Moment) {
-        for holder in self.replicas.values_mut() {
-            if holder.wake(now).is_some_and(|wake| wake <= now) {
-                holder.handle(Event::Tick);
-                holder.end_turn();
-            }
-            holder.tend_room(now);
-            holder.tend(now);
-        }
+    fn give_up(&mut self, replica: ReplicaId) {
+        let holder = self.replicas.remove(&replica).expect("it was just seen");
+        self.wakes.set(replica, None);
+        self.by_partition.remove(&holder.partition);
+        let found = Found { partition: holder.partition, replica };
+        let reason = holder.failed.clone().unwrap_or_default();
+        let was_alone = !holder.has_others_in_sync();
+        let is_damaged = holder.is_damaged;
+        let broken = Broken { found, disk: holder.disk_id, reason, is_damaged, was_alone };
+        self.broken.insert(replica, broken);
+        self.heartbeat.notify_one();
     }
 
     fn close(&mut self) {

@@ -24,6 +24,10 @@ pub const LOG_SYNC_LITTLE_BYTES: u64 = 64 << 10;
 pub const LOG_AHEAD_BYTES: u64 = 256 << 10;
 const _: () = assert!(LOG_SYNC_LITTLE_BYTES < LOG_AHEAD_BYTES && LOG_AHEAD_BYTES < SEGMENT_BYTES);
 
+/// A log is sent on to the device each time it has grown by so much, without waiting for it: a sync
+/// after much was written then finds most of it done.
+pub const LOG_WRITE_BACK_BYTES: u32 = 4 << 20;
+
 /// Longest name of a directory entry, as on every Linux file system.
 pub const NAME_BYTES_MAX: usize = 255;
 
@@ -287,6 +291,12 @@ pub const EVENTS_PAGE_MAX: usize = 512;
 /// A node's loop looks around at least this often.
 pub const LOOP_IDLE_MAX: Duration = Duration::from_millis(500);
 
+/// Replicas to which nothing happens are looked after this often.
+pub const LOOP_TEND_INTERVAL: Duration = Duration::from_millis(100);
+
+/// As long as a sync takes less than this, those that are wanted together share a thread.
+pub const SYNC_QUICK_MAX: Duration = Duration::from_micros(300);
+
 /// Heartbeats of one node are at least this far apart, however much there is to say.
 pub const HEARTBEAT_SPACING_MIN: Duration = Duration::from_millis(20);
 
@@ -295,6 +305,12 @@ pub const ROUTES_REFRESH_SPACING: Duration = Duration::from_millis(20);
 
 /// While a request is under way, a client looks this often whether somebody else leads by now.
 pub const LEADER_DOUBT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a client that cannot reach a node tries again, while others pass its requests on.
+pub const DETOUR_PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A detour that nobody took for so long is forgotten.
+pub const DETOUR_UNUSED_MAX: Duration = Duration::from_secs(30);
 
 /// A client that waits to hear what becomes of its volume is answered after this time at the latest.
 pub const WATCH_WAIT_MAX: Duration = Duration::from_secs(4);

@@ -21,6 +21,7 @@ pub mod members;
 pub mod metrics;
 pub mod operation;
 pub mod peers;
+pub mod relay;
 pub mod replicate;
 pub mod server;
 pub mod session;

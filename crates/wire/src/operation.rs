@@ -30,6 +30,8 @@ macro_rules! operations {
 operations! {
     /// Is anybody there?
     Ping = 1, "ping";
+    /// A client's request for another node, which the client cannot reach.
+    Relay = 2, "relay";
 
     /// Replication traffic between replicas; one way.
     Replicate = 16, "replicate";

@@ -287,6 +287,18 @@ impl File {
         }
     }
 
+    /// Has the operating system begin to write a range to the device, so that a later [`File::sync`] finds
+    /// less to do; promises nothing. May block for a moment.
+    ///
+    /// # Errors
+    /// What the operating system says, of the call; an error of the device is told by the next sync.
+    pub fn begin_write_back(&self, offset: u64, length: u64) -> io::Result<()> {
+        match &self.kind {
+            FileKind::Real(file) => file.begin_write_back(offset, length),
+            FileKind::Simulated(_) => Ok(()),
+        }
+    }
+
     /// Length in bytes.
     ///
     /// # Errors

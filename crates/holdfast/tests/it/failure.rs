@@ -4,7 +4,7 @@
 //! `HOLDFAST_CAMPAIGN_MINUTES`, and faults are drawn from `HOLDFAST_CAMPAIGN_SEED` until the time
 //! is over: `cargo xtask campaign failure --minutes N --seed S`.
 
-use super::fleet::{Fleet, HOSTS, Part};
+use super::fleet::{CLIENT, Fleet, HOSTS, Part};
 use super::load::Load;
 use std::time::{Duration, Instant};
 use types::limits::FAILOVER_BOUND;
@@ -30,11 +30,12 @@ enum Fault {
 }
 
 /// What CI runs. Every host loses its node, its member or both once.
-const ROUND: [Fault; 8] = [
+const ROUND: [Fault; 9] = [
     Fault::KillNode(0),
     Fault::KillControl(1),
     Fault::Cut(0, 1),
     Fault::Cut(1, 2),
+    Fault::Cut(2, CLIENT),
     Fault::NoControl,
     Fault::KillHost(2),
     Fault::Isolate(0),
@@ -97,7 +98,7 @@ impl Dice {
     fn fault(&mut self) -> Fault {
         let one = self.roll(HOSTS);
         let other = (one + 1 + self.roll(HOSTS - 1)) % HOSTS;
-        match self.roll(12) {
+        match self.roll(13) {
             0..=2 => Fault::KillNode(one),
             3 => Fault::KillControl(one),
             4 => Fault::KillHost(one),
@@ -105,6 +106,7 @@ impl Dice {
             6..=8 => Fault::Cut(one, other),
             9 => Fault::CutOneWay(one, other),
             10 => Fault::NoControl,
+            11 => Fault::Cut(one, CLIENT),
             _ => Fault::KillAll,
         }
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const TOKEN: &str = "a token that is long enough";
 pub(super) const HOSTS: usize = 3;
 /// The machine that mounts counts as one more.
-const CLIENT: usize = HOSTS;
+pub(super) const CLIENT: usize = HOSTS;
 
 /// One process of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

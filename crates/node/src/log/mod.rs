@@ -14,12 +14,14 @@
 mod recover;
 mod segment;
 mod sync;
+mod syncer;
 #[cfg(test)]
 mod tests;
 
 pub use recover::{Recovered, Start};
 pub use segment::Segment;
-pub use sync::SyncJob;
+pub use sync::{SyncJob, WriteBack};
+pub use syncer::Syncer;
 
 use bytes::Bytes;
 use partition::log::record::{self, RECORD_HEADER_BYTES, Record, RecordHeader};
@@ -28,7 +30,10 @@ use partition::replica::Entry;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use sync::Unsynced;
-use types::limits::{CHECKSUM_BLOCK_BYTES, LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, SEGMENT_BYTES};
+use types::limits::{
+    CHECKSUM_BLOCK_BYTES, LOG_AHEAD_BYTES, LOG_SYNC_LITTLE_BYTES, LOG_WRITE_BACK_BYTES,
+    SEGMENT_BYTES,
+};
 use types::{PartitionId, ReplicaId, Sequence};
 use world::{Disk, File};
 
@@ -74,6 +79,8 @@ pub struct Log {
     unsynced: Unsynced,
     /// Bytes of records that came since the last sync began.
     bytes_unsynced: u64,
+    /// What should be on its way to the device.
+    write_back: Vec<WriteBack>,
     /// The last sync was of little.
     synced_little: bool,
 }
@@ -105,6 +112,7 @@ impl Log {
             end,
             unsynced,
             bytes_unsynced: 0,
+            write_back: Vec::new(),
             synced_little: false,
         })
     }
@@ -184,7 +192,18 @@ impl Log {
         self.end = end;
         self.bytes_unsynced += u64::from(segment.length() - before);
         self.unsynced.note(number, segment.file());
+        if segment.length() / LOG_WRITE_BACK_BYTES > before / LOG_WRITE_BACK_BYTES {
+            let upto = segment.length() / LOG_WRITE_BACK_BYTES * LOG_WRITE_BACK_BYTES;
+            let from = before / LOG_WRITE_BACK_BYTES * LOG_WRITE_BACK_BYTES;
+            let (offset, length) = (from.into(), (upto - from).into());
+            self.write_back.push(WriteBack { file: segment.file().clone(), offset, length });
+        }
         Ok(count)
+    }
+
+    /// What was appended of late and should be on its way to the device.
+    pub fn take_write_back(&mut self) -> Vec<WriteBack> {
+        std::mem::take(&mut self.write_back)
     }
 
     fn roll_if_full(&mut self) -> Result<(), Error> {

@@ -43,6 +43,24 @@ pub struct SyncJob {
     pub upto: Sequence,
 }
 
+/// A part of a segment that was written, and that the device may as well begin with.
+#[derive(Debug)]
+pub struct WriteBack {
+    pub(super) file: File,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+impl WriteBack {
+    /// Begins; to be called where blocking is allowed.
+    pub fn run(&self) {
+        if let Err(error) = self.file.begin_write_back(self.offset, self.length) {
+            // It was only for speed; the next sync says what is wrong.
+            tracing::debug!(%error, "the device does not begin to write");
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder panics")
 }

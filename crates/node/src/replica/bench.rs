@@ -3,6 +3,7 @@
 use super::{Holder, Home};
 use crate::context::{Addresses, Context};
 use crate::inbox::Inbox;
+use crate::log::Syncer;
 use crate::upkeep::Upkeep;
 use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock};
@@ -41,6 +42,7 @@ impl Bench {
             addresses: RwLock::new(Addresses::default()),
             inbox: Inbox::new(world.clone()),
             upkeep: Upkeep::default(),
+            syncer: Syncer::default(),
             counters: Arc::default(),
             world,
         });

@@ -86,6 +86,9 @@ impl Holder {
             }
             return Event::AppendFailed { from, failure };
         }
+        for write_back in self.log.take_write_back() {
+            self.context.world.detach_blocking(move || write_back.run());
+        }
         for (entry, at) in entries.iter().zip(locations) {
             let bytes = entry.body.bytes();
             self.checkpointing.note_appended(bytes, self.context.world.now());
@@ -108,9 +111,9 @@ impl Holder {
         let job = self.log.begin_sync();
         let (context, replica) = (self.context.clone(), self.id);
         Counters::add(&context.counters.syncs, 1);
-        self.context.world.detach_blocking(move || {
-            let result = job.run();
-            context.post(NodeEvent::Synced { replica, upto: job.upto, result });
+        let upto = job.upto;
+        self.context.syncer.run(&self.context.world, job, move |result| {
+            context.post(NodeEvent::Synced { replica, upto, result });
         });
     }
 

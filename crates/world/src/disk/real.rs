@@ -152,6 +152,12 @@ impl RealFile {
         Ok(rustix::fs::fdatasync(&self.fd)?)
     }
 
+    pub(super) fn begin_write_back(&self, offset: u64, length: u64) -> io::Result<()> {
+        // The kernel begins to write dirty pages of a range that is said not to be needed.
+        let length = std::num::NonZeroU64::new(length);
+        Ok(rustix::fs::fadvise(&self.fd, offset, length, rustix::fs::Advice::DontNeed)?)
+    }
+
     pub(super) fn len(&self) -> io::Result<u64> {
         let stat = rustix::fs::fstat(&self.fd)?;
         u64::try_from(stat.st_size).map_err(io::Error::other)
