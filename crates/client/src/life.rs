@@ -194,6 +194,7 @@ impl Volume {
             read_only: identity.read_only,
             dirty_bytes: self.dirty_bytes(),
             since: self.inner.opened.0,
+            stands_in_for: identity.stands_in_for.map_or(0, |volume| volume.0),
         }
     }
 
@@ -208,6 +209,9 @@ impl Volume {
             return Err(Error::Deleted);
         }
         if self.inner.given_up.load(Ordering::Acquire) {
+            if let Life::Deleting { purge_at } = self.life() {
+                return Err(Error::Deleting { purge_at });
+            }
             let last = "this client leaves".to_owned();
             return Err(Error::Unavailable { waited: Duration::ZERO, last });
         }

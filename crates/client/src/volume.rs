@@ -30,6 +30,8 @@ pub struct Identity {
     /// Where the volume is mounted; empty for what is no mount.
     pub mount_point: String,
     pub read_only: bool,
+    /// The volume in whose place this one is used, because that was deleted.
+    pub stands_in_for: Option<VolumeId>,
 }
 
 /// How a volume is opened.

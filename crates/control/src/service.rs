@@ -280,7 +280,9 @@ impl ControlService {
         let volume = VolumeId(watch.volume);
         let mut revision = self.core.machine.watch();
         // Once: should the client leave while this waits, it must not come back by that.
-        self.attach(volume, &watch);
+        if let Some(note) = self.attach(volume, &watch) {
+            self.core.propose(note).await?;
+        }
         loop {
             self.check_leads()?;
             let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
@@ -302,15 +304,22 @@ impl ControlService {
         }
     }
 
-    fn attach(&self, volume: VolumeId, watch: &message::Watch) {
+    /// Keeps the list of clients; returns what is to be remembered of a new one.
+    fn attach(&self, volume: VolumeId, watch: &message::Watch) -> Option<Command> {
         let now = self.core.world.now();
         let mut leading = self.core.leading();
-        let (Some(leading), Some(client)) = (leading.as_mut(), &watch.client) else { return };
+        let (Some(leading), Some(client)) = (leading.as_mut(), &watch.client) else { return None };
         if watch.leaving {
             leading.attached.leave(volume, client.id);
-        } else {
-            leading.attached.hear(now, volume, client.clone());
+            return None;
         }
+        let new = leading.attached.hear(now, volume, client.clone());
+        (new && client.stands_in_for != 0).then(|| Command::NoteStandby {
+            volume: VolumeId(client.stands_in_for),
+            standby: volume,
+            client: crate::attached::name(client),
+            at: self.core.world.timestamp(),
+        })
     }
 }
 

@@ -48,7 +48,10 @@ pub(crate) struct Ending {
     /// Always `mount-ended`.
     event: &'static str,
     reason: Reason,
-    exit: u8,
+    /// What the process ends with; `null` when it goes on with a standby.
+    exit: Option<u8>,
+    /// The volume that is mounted in the place of this one.
+    standby: Option<String>,
     pub(crate) volume: String,
     volume_id: u64,
     pub(crate) mount_point: String,
@@ -106,7 +109,8 @@ impl Ending {
         Ending {
             event: "mount-ended",
             reason,
-            exit: reason.exit(left.is_clean()) as u8,
+            exit: Some(reason.exit(left.is_clean()) as u8),
+            standby: None,
             volume: volume_name.to_owned(),
             volume_id: volume.id().0,
             mount_point: path.display().to_string(),
@@ -116,6 +120,21 @@ impl Ending {
             unmounted: left.unmounted.name(),
             error: left.error,
         }
+    }
+
+    /// Whether the place is free for a standby.
+    pub(crate) fn wants_standby(&self) -> bool {
+        self.reason == Reason::VolumeDeleted && self.unmounted != mount::Unmounted::Stuck.name()
+    }
+
+    /// The process goes on with another volume.
+    pub(crate) fn go_on_with(&mut self, standby: &str) {
+        self.standby = Some(standby.to_owned());
+        self.exit = None;
+    }
+
+    pub(crate) fn volume_id(&self) -> types::VolumeId {
+        types::VolumeId(self.volume_id)
     }
 
     /// Prints the line.
@@ -149,13 +168,13 @@ const FILES_SHOWN_MAX: usize = 10;
 impl std::fmt::Display for Ending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Ending { volume, mount_point, .. } = self;
-        write!(
-            f,
-            "mount ended: volume {volume} on {mount_point}: {} (exit {}); {} written back",
-            self.reason.sentence(),
-            self.exit,
-            size::show(self.flushed_bytes)
-        )?;
+        write!(f, "mount ended: volume {volume} on {mount_point}: {}", self.reason.sentence())?;
+        match (&self.exit, &self.standby) {
+            (Some(exit), _) => write!(f, " (exit {exit})")?,
+            (None, Some(standby)) => write!(f, " (goes on with volume {standby})")?,
+            (None, None) => {}
+        }
+        write!(f, "; {} written back", size::show(self.flushed_bytes))?;
         if self.is_clean() {
             write!(f, ", nothing lost")?;
         } else {
@@ -183,7 +202,8 @@ mod tests {
         Ending {
             event: "mount-ended",
             reason,
-            exit: reason.exit(files == 0) as u8,
+            exit: Some(reason.exit(files == 0) as u8),
+            standby: None,
             volume: "v".into(),
             volume_id: 1,
             mount_point: "/mnt".into(),
@@ -208,6 +228,9 @@ mod tests {
              written back, 8 KiB lost of 2 files (inodes 2, 3); the volume was deleted; unmounted: \
              clean"
         );
+        let mut goes_on = ending(Reason::VolumeDeleted, 0);
+        goes_on.go_on_with("spare");
+        assert!(goes_on.to_string().contains("or was (goes on with volume spare); 2 MiB written"));
         let many = ending(Reason::MountLost, 11).to_string();
         assert!(many.contains("10, 11, ...)"), "{many}");
     }

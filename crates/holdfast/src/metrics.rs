@@ -30,34 +30,28 @@ pub struct Registry {
     mounts: Mounts,
 }
 
-/// The mounts of a process.
+/// The mount of a process, if it has one.
 #[derive(Clone, Debug, Default)]
-struct Mounts(Arc<Mutex<Vec<client::Volume>>>);
+struct Mounts(Arc<Mutex<Option<client::Volume>>>);
 
 impl Collector for Mounts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mounts = self.0.lock().expect("no holder panics");
-        if mounts.is_empty() {
-            return Ok(());
-        }
+        let mounted = self.0.lock().expect("no holder panics");
+        let Some(volume) = mounted.as_ref() else { return Ok(()) };
         let help = "How well the volume can be used from here: 1 for the word that applies";
         let mut grades =
             encoder.encode_descriptor("holdfast_mount_health", help, None, MetricType::Gauge)?;
-        for volume in mounts.iter() {
-            let now = volume.health().grade;
-            for grade in client::Grade::ALL {
-                let labels = [("volume", volume.name()), ("grade", grade.name().to_owned())];
-                let value = u64::from(grade == now);
-                ConstGauge::new(value).encode(grades.encode_family(&labels)?)?;
-            }
+        let now = volume.health().grade;
+        for grade in client::Grade::ALL {
+            let labels = [("volume", volume.name()), ("grade", grade.name().to_owned())];
+            let value = u64::from(grade == now);
+            ConstGauge::new(value).encode(grades.encode_family(&labels)?)?;
         }
         for (name, help, value) in MOUNT_GAUGES {
             let name = format!("holdfast_mount_{name}");
             let mut gauge = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
-            for volume in mounts.iter() {
-                let labels = [("volume", volume.name())];
-                ConstGauge::new(value(volume)).encode(gauge.encode_family(&labels)?)?;
-            }
+            let labels = [("volume", volume.name())];
+            ConstGauge::new(value(volume)).encode(gauge.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -112,12 +106,21 @@ impl Registry {
         nodes.insert(node.id(), node.counters().clone());
     }
 
-    /// Enters what is measured of a mounted volume.
+    /// Enters what is measured of the volume that this process mounts; none is forgotten.
     ///
     /// # Panics
     /// When somebody panicked while holding the registry.
-    pub fn add_mount(&self, volume: &client::Volume) {
-        self.mounts.0.lock().expect("no holder panics").push(volume.clone());
+    pub fn set_mount(&self, volume: Option<&client::Volume>) {
+        *self.mounts.0.lock().expect("no holder panics") = volume.cloned();
+    }
+
+    /// The volume that this process mounts.
+    ///
+    /// # Panics
+    /// When somebody panicked while holding the registry.
+    #[must_use]
+    pub fn mount(&self) -> Option<client::Volume> {
+        self.mounts.0.lock().expect("no holder panics").clone()
     }
 
     /// The metrics of a member of the control plane, entered.

@@ -10,27 +10,37 @@
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use client::{Grade, Health, Volume};
+use client::{Grade, Health};
 use control::http::{Answer, HttpServer};
 use futures::FutureExt;
 use holdfast::metrics::{CONTENT_TYPE, Registry};
 use std::sync::Arc;
+use std::time::Duration;
 use world::{Net, World};
 
-/// Answers on `address` until it is dropped.
+/// Answers on `address`, for the mount of `registry`, until it is dropped.
 pub(crate) async fn serve(
     world: &World,
     address: &str,
-    volume: Volume,
     registry: Registry,
 ) -> std::io::Result<HttpServer> {
     let listener = Net::tcp().listen(address).await?;
     let answer: Answer = Arc::new(move |request| {
-        let (volume, registry) = (volume.clone(), registry.clone());
+        let registry = registry.clone();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        async move { respond(&method, &path, &volume.health(), &registry) }.boxed()
+        async move { respond(&method, &path, &health(&registry), &registry) }.boxed()
     });
     HttpServer::start(world, listener, answer)
+}
+
+fn health(registry: &Registry) -> Health {
+    let nothing = || Health {
+        grade: Grade::Permanent,
+        reason: "nothing is mounted".to_owned(),
+        unanswered: Duration::ZERO,
+        control_silent: Duration::ZERO,
+    };
+    registry.mount().map_or_else(nothing, |volume| volume.health())
 }
 
 fn respond(method: &Method, path: &str, health: &Health, registry: &Registry) -> Response<Body> {
@@ -56,7 +66,6 @@ fn word(health: &Health, good: bool) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn each_grade_has_its_two_answers() {

@@ -4,6 +4,7 @@
 
 mod it {
     mod admin;
+    mod alerts;
     mod cluster;
     mod damage;
     mod embedded;

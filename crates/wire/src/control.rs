@@ -564,6 +564,9 @@ pub struct ClientInfo {
     /// When it opened the volume: nanoseconds since 1970, by its own clock.
     #[prost(sint64, tag = "8")]
     pub since: i64,
+    /// The volume in whose place it uses this one, because that was deleted; zero for none.
+    #[prost(uint64, tag = "9")]
+    pub stands_in_for: u64,
 }
 
 /// "I have this volume open; tell me when it is no longer what I believe it is." Answered at once

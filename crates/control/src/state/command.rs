@@ -108,6 +108,13 @@ pub enum Command {
         volume: VolumeId,
         at: Timestamp,
     },
+    /// A client says that it uses another volume in the place of one that was deleted.
+    NoteStandby {
+        volume: VolumeId,
+        standby: VolumeId,
+        client: String,
+        at: Timestamp,
+    },
 }
 
 /// The numbers a node goes by.

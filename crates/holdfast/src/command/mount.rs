@@ -8,6 +8,7 @@ use crate::signals::Signals;
 use crate::{logging, output, probe, span};
 use clap::{Args, ValueEnum};
 use client::{Grade, Identity, OnOutage, Volume};
+use control::http::HttpServer;
 use holdfast::metrics::Registry;
 use mount::{Ended, Mount as Mounted, MountOptions};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,12 @@ pub(crate) struct Mount {
     /// For how long to write back what is buffered when the mount ends
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::parse)]
     deadline: Duration,
+    /// Should the volume be deleted, mount this one in its place, read-only
+    #[arg(long, value_name = "VOLUME")]
+    standby: Option<String>,
+    /// Let the standby be written to
+    #[arg(long, requires = "standby")]
+    standby_writable: bool,
     /// Answer /healthz, /readyz and /metrics on this address, over plain HTTP
     #[arg(long, value_name = "ADDR")]
     health: Option<String>,
@@ -51,6 +58,13 @@ pub(crate) struct Mount {
     json_log: bool,
     #[command(flatten)]
     direct: Direct,
+}
+
+/// One volume to mount.
+struct What {
+    volume: String,
+    read_only: bool,
+    stands_in_for: Option<types::VolumeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,41 +113,87 @@ impl Mount {
         let metrics = Arc::new(wire::Metrics::default());
         let registry = Registry::new(&metrics);
         let client = client::Client::new(world.clone(), wire::Hub::default(), metrics, members);
-        let volume = client.open_volume(&self.volume, self.options()).await.map_err(not_opened)?;
-        registry.add_mount(&volume);
-        let _probe = match &self.health {
-            None => None,
-            Some(address) => {
-                let server = probe::serve(&world, address, volume.clone(), registry).await;
-                let server = server.map_err(|error| {
-                    failed(format!("cannot answer /healthz on {address}: {error}"))
-                })?;
-                output::talk(&format!("health on http://{}", server.address()));
-                Some(server)
+        let mut mounted = self.mount(&client, &self.what(None)).await?;
+        registry.set_mount(Some(mounted.volume()));
+        let _probe = self.probe(&world, &registry).await?;
+        let mut standby = self.standby.as_ref();
+        loop {
+            let reason = tokio::select! {
+                reason = watch(&world, &mounted, self.unreachable_limit) => reason,
+                () = signals.next() => Reason::Unmounted,
+            };
+            let name = mounted.volume().name();
+            let mut ending = Ending::of(mounted, &name, reason, self.deadline, &mut signals).await;
+            let next = standby.take().filter(|_| ending.wants_standby());
+            let Some(next) = next else {
+                self.print(&ending)?;
+                return ending.result();
+            };
+            match self.mount(&client, &self.what(Some((next, &ending)))).await {
+                Ok(instead) => {
+                    ending.go_on_with(next);
+                    self.print(&ending)?;
+                    tracing::error!(deleted = name, standby = next, "a standby is mounted instead");
+                    output::talk(&format!(
+                        "warning: volume {name} was deleted; volume {next} is mounted in its place"
+                    ));
+                    registry.set_mount(Some(instead.volume()));
+                    mounted = instead;
+                }
+                Err(failure) => {
+                    output::talk(&format!("{failure}\nthe standby {next} is not mounted"));
+                    self.print(&ending)?;
+                    return ending.result();
+                }
             }
-        };
-        let options =
-            MountOptions { read_only: self.read_only, source: format!("holdfast:{}", self.volume) };
-        let mounted = Mounted::new(volume, &self.folder, &options);
-        let mounted = mounted.map_err(|error| failed(error.to_string()))?;
-        output::talk(&format!("{} is mounted on {}", self.volume, self.folder.display()));
-        let reason = tokio::select! {
-            reason = watch(&world, &mounted, self.unreachable_limit) => reason,
-            () = signals.next() => Reason::Unmounted,
-        };
-        let ending = Ending::of(mounted, &self.volume, reason, self.deadline, &mut signals).await;
-        ending.print(self.json_log || self.direct.remote.output == Format::Json)?;
-        ending.result()
+        }
     }
 
-    fn options(&self) -> client::Options {
+    fn print(&self, ending: &Ending) -> Result {
+        ending.print(self.json_log || self.direct.remote.output == Format::Json)
+    }
+
+    /// What to mount: the volume that was asked for, or a standby in the place of one that ended.
+    fn what(&self, standby: Option<(&String, &Ending)>) -> What {
+        match standby {
+            None => {
+                What { volume: self.volume.clone(), read_only: self.read_only, stands_in_for: None }
+            }
+            Some((standby, ending)) => What {
+                volume: standby.clone(),
+                read_only: self.read_only || !self.standby_writable,
+                stands_in_for: Some(ending.volume_id()),
+            },
+        }
+    }
+
+    async fn mount(&self, client: &client::Client, what: &What) -> Result<Mounted> {
         let on_outage = match self.on_outage {
             Outage::Wait => OnOutage::Wait,
             Outage::Error => OnOutage::Error { after: self.outage_budget },
         };
-        let identity = identity(&self.folder, self.read_only);
+        let identity = Identity {
+            stands_in_for: what.stands_in_for,
+            ..identity(&self.folder, what.read_only)
+        };
         let name = format!("{}:{}", identity.host, identity.mount_point);
-        client::Options { on_outage, name, identity, ..client::Options::default() }
+        let options = client::Options { on_outage, name, identity, ..Default::default() };
+        let volume = client.open_volume(&what.volume, options).await.map_err(not_opened)?;
+        let options =
+            MountOptions { read_only: what.read_only, source: format!("holdfast:{}", what.volume) };
+        let mounted = Mounted::new(volume, &self.folder, &options);
+        let mounted = mounted.map_err(|error| failed(error.to_string()))?;
+        output::talk(&format!("{} is mounted on {}", what.volume, self.folder.display()));
+        Ok(mounted)
+    }
+
+    async fn probe(&self, world: &World, registry: &Registry) -> Result<Option<HttpServer>> {
+        let Some(address) = &self.health else { return Ok(None) };
+        let server = probe::serve(world, address, registry.clone()).await;
+        let server = server
+            .map_err(|error| failed(format!("cannot answer /healthz on {address}: {error}")))?;
+        output::talk(&format!("health on http://{}", server.address()));
+        Ok(Some(server))
     }
 
     /// Starts a process of its own that serves the mount, and waits until it is there.
@@ -168,7 +228,7 @@ pub(crate) fn identity(folder: &Path, read_only: bool) -> Identity {
     let host = host.nodename().to_string_lossy().into_owned();
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let mount_point = folder.display().to_string();
-    Identity { host, pid: std::process::id(), mount_point, read_only }
+    Identity { host, pid: std::process::id(), mount_point, read_only, stands_in_for: None }
 }
 
 /// Waits until a mount is over by itself, and says why. Logs each turn for the better or worse.

@@ -64,7 +64,10 @@ impl Up {
         // Whatever became of the mount, the cluster serves others.
         let ended = match asked {
             Some(ended) => ended,
-            None => Ok(signals.next().await),
+            None => {
+                signals.next().await;
+                Ok(())
+            }
         };
         output::talk("stopping");
         cluster.stop().await;
@@ -92,6 +95,7 @@ impl Up {
         if asked {
             return Ok(Some(ending.result()));
         }
+        cluster.registry.set_mount(None);
         output::talk(&format!(
             "warning: volume {VOLUME} is not mounted any more; the cluster goes on serving \
              (Ctrl-C stops it)"
@@ -109,6 +113,7 @@ impl Up {
         let options = client::Options { name, identity, ..client::Options::default() };
         let volume = cluster.open_volume(VOLUME, options).await;
         let volume = volume.map_err(|error| failed(&format!("{error:#}")))?;
+        cluster.registry.set_mount(Some(&volume));
         let options = MountOptions { read_only: false, source: format!("holdfast:{VOLUME}") };
         Mount::new(volume, &path, &options).map_err(|error| failed(&error.to_string()))
     }

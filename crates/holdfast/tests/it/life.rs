@@ -125,6 +125,8 @@ mod libc_errno {
     pub(super) const ENODEV: i32 = 19;
     /// The mount is gone by now.
     pub(super) const ENOTCONN: i32 = 107;
+    /// A standby is read-only.
+    pub(super) const EROFS: i32 = 30;
     /// It went while the request was under way.
     pub(super) const ECONNABORTED: i32 = 103;
 }
@@ -258,6 +260,44 @@ fn wait_health(fleet: &Fleet, mount: &Supervised, wanted: &str) {
     }
 }
 
+/// A mount of `v` that would go on with `spare`, in which there is a file.
+fn with_standby(fleet: &Fleet) -> Supervised {
+    create(fleet, "spare");
+    let mut writing = fleet.supervise("spare", "writing", &[]);
+    std::fs::write(writing.folder.join("marker"), "of the standby").unwrap();
+    writing.terminate();
+    assert_eq!(writing.end(ENDED_WITHIN).0, 0);
+    fleet.supervise("v", "standing", &["--standby", "spare"])
+}
+
+/// The standby is there, read-only, and known to be one; what was open before is not.
+fn stands_in(fleet: &Fleet, mount: &mut Supervised, held: std::fs::File) {
+    use std::os::unix::fs::FileExt;
+    let begun = Instant::now();
+    let marker = mount.folder.join("marker");
+    while std::fs::read(&marker).ok().as_deref() != Some(b"of the standby") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no standby: {mount:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let refused = std::fs::write(&marker, "x").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc_errno::EROFS));
+    let gone = held.read_at(&mut [0; 8], 0).unwrap_err();
+    assert_eq!(gone.raw_os_error(), Some(libc_errno::ENODEV), "{gone}");
+    drop(held);
+    let events = fleet.ask(&["events", "--output", "json"]);
+    assert!(events.out.contains("uses volume spare in the place of v"), "{events:?}");
+    let lines = mount.read("out");
+    let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["reason"], &first["exit"]),
+        (&"volume-deleted".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(first["standby"], "spare");
+    mount.terminate();
+    let (code, line) = mount.end(ENDED_WITHIN);
+    assert_eq!((code, &line["volume"]), (0, &"spare".into()), "{line}");
+}
+
 #[test]
 fn life_goes_on_through_troubles_that_are_no_deletion() {
     let folder = tempfile::tempdir().unwrap();
@@ -304,11 +344,14 @@ fn life_goes_on_through_troubles_that_are_no_deletion() {
     let (code, line) = unmounted.end(Duration::from_secs(10));
     assert_eq!((code, &line["unmounted"]), (0, &"already".into()), "{line}");
 
+    let mut standing = with_standby(&fleet);
+    let held = std::fs::File::open(standing.folder.join("file")).unwrap();
     let begun = Instant::now();
     let deleted = fleet.ask(&["volume", "delete", "v", "--yes", "--force", "--grace", "1m"]);
     assert_eq!(deleted.code, 0, "{deleted:?}");
     let (code, _) = mount.end(ENDED_WITHIN);
     assert_eq!(code, 10, "after {:?}", begun.elapsed());
+    stands_in(&fleet, &mut standing, held);
     let again = fleet.ask(&["client", "list", "--output", "json"]);
     assert_eq!(again.json(), serde_json::json!([]), "whoever left is not listed");
 }
