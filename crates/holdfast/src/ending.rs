@@ -90,7 +90,7 @@ impl Ending {
                                   it; another signal gives up and loses it");
                 }
                 () = signals.next() => {
-                    let unmounted = match mount::unmount(&path) {
+                    let unmounted = match mount::tear_down(&path) {
                         Ok(()) => mount::Unmounted::Detached,
                         Err(_) => mount::Unmounted::Already,
                     };

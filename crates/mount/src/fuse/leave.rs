@@ -4,14 +4,14 @@
 //! 1. Whatever would change the volume is refused from now on, with `ENODEV`.
 //! 2. The kernel hands over the pages that programs changed through `mmap`, and everything buffered
 //!    is written back. From then on pages are refused, too: whoever calls `msync` hears of it.
-//! 3. The file system is unmounted; detached when it is in use, so that its place is free at once
-//!    and programs that still hold files meet errors instead of waiting.
+//! 3. The file system is unmounted; torn down when it is in use, so that its place is free at once
+//!    and programs that still hold files meet errors (`ENOTCONN`, `ECONNABORTED`), and never wait.
 //! 4. Whatever still waits for the cluster is told that it is over, and the session ends, with all
 //!    locks.
 //!
 //! What is not written back by then is lost, and [`Left`] says how much and of which files.
 
-use super::{Mount, unmount};
+use super::Mount;
 use client::{Error, Volume};
 use std::collections::BTreeSet;
 use std::io;
@@ -146,14 +146,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }
 
-/// Makes the kernel write the pages that it alone has.
-#[expect(clippy::disallowed_methods, reason = "the kernel is real")]
+/// Makes the kernel write the pages that it alone has. By another process: a thread of this one that
+/// waits for its own mount would keep the process, were it killed meanwhile, half dead for ever, and
+/// with it everybody who uses the mount.
 fn sync_pages(path: PathBuf) -> impl FnOnce() + Send {
+    use std::process::{Command, Stdio};
     move || {
-        let synced = std::fs::File::open(&path)
-            .and_then(|root| rustix::fs::syncfs(&root).map_err(io::Error::from));
-        if let Err(error) = synced {
-            tracing::debug!(path = %path.display(), %error, "the kernel's pages were not synced");
+        let mut sync = Command::new("sync");
+        sync.arg("--file-system").arg(&path);
+        let quiet = sync.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match quiet.status() {
+            Ok(status) if status.success() => {}
+            synced => tracing::debug!(path = %path.display(), ?synced, "pages were not synced"),
         }
     }
 }
@@ -164,15 +168,15 @@ async fn take_away(mount: Mount) -> Unmounted {
     let unmounted = if mount.is_listed() {
         match timeout(FAREWELL, blocking(move || unmount_plainly(&place))).await {
             Ok(unmounted) => unmounted,
-            Err(_) if unmount_lazily(&mount.path).is_ok() => Unmounted::Detached,
+            Err(_) if tear_down(&mount.path).is_ok() => Unmounted::Detached,
             Err(_) => Unmounted::Stuck,
         }
     } else {
         // What is there by now is somebody else's.
         Unmounted::Already
     };
-    // Joining would wait for those who still hold files; dropping would unmount what somebody may
-    // have mounted here since. The process is about to end, or has others to serve.
+    // Its threads end with the connection. Dropping would unmount what somebody may have mounted
+    // here since.
     std::mem::forget(mount.session);
     unmounted
 }
@@ -182,12 +186,19 @@ fn unmount_plainly(path: &Path) -> Unmounted {
     use rustix::mount::UnmountFlags;
     match rustix::mount::unmount(path, UnmountFlags::empty()) {
         Ok(()) => Unmounted::Clean,
-        Err(Errno::BUSY) if unmount(path).is_ok() => Unmounted::Detached,
+        Err(Errno::BUSY) if tear_down(path).is_ok() => Unmounted::Detached,
         Err(Errno::BUSY) => Unmounted::Stuck,
         Err(_) => Unmounted::Already,
     }
 }
 
-fn unmount_lazily(path: &Path) -> io::Result<()> {
-    Ok(rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH)?)
+/// Takes a mount away from under those who use it: they meet errors from now on, whatever they do.
+///
+/// # Errors
+/// What the kernel says.
+pub fn tear_down(path: &Path) -> io::Result<()> {
+    use rustix::mount::UnmountFlags;
+    // Forced, the kernel cuts the connection first. Were it cut by the end of this process instead,
+    // a request on its way would end in EIO, which is the word for damage.
+    Ok(rustix::mount::unmount(path, UnmountFlags::FORCE | UnmountFlags::DETACH)?)
 }

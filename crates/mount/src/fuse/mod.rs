@@ -16,7 +16,7 @@ mod leave;
 mod locks;
 mod shared;
 
-pub use leave::{Left, Unmounted};
+pub use leave::{Left, Unmounted, tear_down};
 
 /// How a mount ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
