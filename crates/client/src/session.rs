@@ -244,6 +244,7 @@ impl Volume {
             number,
             acknowledged_below: oldest,
             caller: Some(caller.clone()),
+            again: false,
             command: Some(command.clone()),
         };
         let outcome = self.submit(&request, uncertain).await?;
@@ -251,6 +252,21 @@ impl Volume {
     }
 
     async fn submit(
+        &self,
+        request: &CommandRequest,
+        uncertain: &mut bool,
+    ) -> Result<Outcome, Error> {
+        match self.submit_once(request, uncertain).await {
+            // That there is no room now says nothing of an attempt that was not answered.
+            Err(Error::NoSpace) if *uncertain => {
+                let again = CommandRequest { again: true, ..request.clone() };
+                self.submit_once(&again, uncertain).await
+            }
+            result => result,
+        }
+    }
+
+    async fn submit_once(
         &self,
         request: &CommandRequest,
         uncertain: &mut bool,

@@ -3,17 +3,19 @@
 use crate::attached::Attached;
 use crate::config::Config;
 use crate::detect::Detector;
+use crate::operation::{self, Act};
 use crate::plan::{self, Inputs};
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
+use crate::raft::store::Store;
 use crate::raft::{QUORUM_SILENCE_MS_MAX, Raft};
 use crate::state::{Command, Node, Outcome, Partition, State};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ServerState};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use types::limits::REQUEST_DEADLINE;
-use types::{Moment, NodeId, PartitionId};
+use types::{Moment, NodeId, OperationId, PartitionId};
 use wire::{Class, Operation, Request};
 use world::World;
 
@@ -29,6 +31,38 @@ pub(crate) struct Leading {
     pub(crate) watch: crate::observe::Watch,
     /// What the last plan could not do.
     pub(crate) residue: Vec<String>,
+    /// What the last plan saw of each operation.
+    pub(crate) rounds: BTreeMap<OperationId, operation::Round>,
+    /// What nodes listed for operations that verify.
+    pub(crate) contents: BTreeMap<OperationId, operation::plan::Contents>,
+    /// Operations whose nodes are being asked.
+    pub(crate) asking: BTreeSet<OperationId>,
+    /// How fast each operation goes.
+    pub(crate) meters: BTreeMap<OperationId, operation::Meter>,
+}
+
+impl Leading {
+    /// Begins to lead, knowing nothing but what is on record.
+    pub(crate) fn new(term: u64, detector: Detector, attached: Attached) -> Leading {
+        Leading {
+            term,
+            detector,
+            attached,
+            watch: crate::observe::Watch::default(),
+            residue: Vec::new(),
+            rounds: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            asking: BTreeSet::new(),
+            meters: BTreeMap::new(),
+        }
+    }
+}
+
+/// The parts of a running member of the group.
+pub(crate) struct Consensus {
+    pub(crate) raft: Raft,
+    pub(crate) machine: Machine,
+    pub(crate) store: Store,
 }
 
 /// What the parts of a member share.
@@ -39,6 +73,7 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
+    pub(crate) store: Store,
     pub(crate) network: Network,
     leading: Mutex<Option<Leading>>,
     /// When the leader was last heard of, on members that follow it.
@@ -69,14 +104,25 @@ impl Core {
     pub(crate) fn new(
         world: World,
         config: Config,
-        raft: Raft,
-        machine: Machine,
+        consensus: Consensus,
         network: Network,
         metrics: crate::metrics::Metrics,
     ) -> Arc<Core> {
         let (leading, heard) = (Mutex::new(None), Mutex::new(None));
         let poke = tokio::sync::Notify::new();
-        Arc::new(Core { world, config, raft, machine, network, leading, heard, poke, metrics })
+        let Consensus { raft, machine, store } = consensus;
+        Arc::new(Core {
+            world,
+            config,
+            raft,
+            machine,
+            store,
+            network,
+            leading,
+            heard,
+            poke,
+            metrics,
+        })
     }
 
     /// What this member knows while it leads; `None` while it does not.
@@ -101,6 +147,10 @@ impl Core {
 
     /// The term in which this member leads now, with a majority behind it; `None` otherwise.
     pub(crate) fn term_led(&self) -> Option<u64> {
+        // Without room it answers nothing, and the figures below are of another time.
+        if self.store.shortage().is_some() {
+            return None;
+        }
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         if metrics.state != ServerState::Leader || metrics.running_state.is_err() {
@@ -165,21 +215,42 @@ impl Core {
         })
     }
 
+    /// Everything a plan is made from.
+    pub(crate) fn inputs<'a>(&'a self, state: &'a State, leading: &'a Leading) -> Inputs<'a> {
+        let random = self.world.random();
+        Inputs {
+            policy: &self.config.policy,
+            state,
+            detector: &leading.detector,
+            now: self.world.now(),
+            date: self.world.timestamp(),
+            sense: operation::Sense { contents: &leading.contents, random },
+        }
+    }
+
     /// Makes a plan from what is known now; `None` when this member does not lead.
     pub(crate) fn plan(&self) -> Option<plan::Plan> {
         let mut leading = self.leading();
         let leading = leading.as_mut()?;
-        let plan = self.machine.read(|state, _| {
-            plan::plan(&Inputs {
-                policy: &self.config.policy,
-                state,
-                detector: &leading.detector,
-                now: self.world.now(),
-                date: self.world.timestamp(),
-            })
-        });
+        let plan = self.machine.read(|state, _| plan::plan(&self.inputs(state, leading)));
         leading.residue.clone_from(&plan.residue);
+        leading.rounds.clone_from(&plan.rounds);
+        self.measure(leading);
         Some(plan)
+    }
+
+    /// Notes how far each operation is, for rates.
+    fn measure(&self, leading: &mut Leading) {
+        let (now, rounds) = (self.world.now(), &leading.rounds);
+        leading.meters.retain(|operation, _| rounds.contains_key(operation));
+        leading.contents.retain(|operation, _| rounds.contains_key(operation));
+        self.machine.read(|state, _| {
+            for (id, round) in rounds {
+                let Some(operation) = state.operations.all.get(id) else { continue };
+                let bytes = operation.progress().bytes_done + round.in_flight;
+                leading.meters.entry(*id).or_default().note(now, bytes);
+            }
+        });
     }
 }
 
@@ -198,7 +269,9 @@ fn concerned(state: &State, command: &Command) -> BTreeSet<NodeId> {
     let holders = |partition: &Partition| partition.holders().map(|m| m.node).collect::<Vec<_>>();
     let one = |id: &PartitionId| state.partitions.get(id).map(holders).unwrap_or_default();
     match command {
-        Command::Configure { partition, .. } => one(partition).into_iter().collect(),
+        Command::Configure { partition, .. } | Command::Operation(Act::Step { partition, .. }) => {
+            one(partition).into_iter().collect()
+        }
         Command::PlacePartitions { volume, .. }
         | Command::DeleteVolume { volume, .. }
         | Command::PurgeVolume { volume, .. }

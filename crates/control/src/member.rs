@@ -2,13 +2,13 @@
 
 use crate::api::Admin;
 use crate::config::Config;
-use crate::core::Core;
+use crate::core::{Consensus, Core};
 use crate::http::HttpServer;
 use crate::metrics::Metrics;
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
 use crate::raft::store::Store;
-use crate::raft::{self, Raft, backend};
+use crate::raft::{self, Raft};
 use crate::service::ControlService;
 use futures::FutureExt;
 use openraft::BasicNode;
@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use types::limits::ROOM_PROBE_INTERVAL;
 use wire::{Hub, Peers, Server, Service};
 use world::{Disk, Net, World};
 
@@ -28,8 +29,6 @@ pub enum StartError {
     Config(String),
     #[error("the disk of the control plane failed: {0}")]
     Store(#[from] raft::store::Error),
-    #[error("cannot open the database of the control plane: {0}")]
-    Open(#[from] redb::DatabaseError),
     #[error("consensus does not start: {0}")]
     Raft(String),
     #[error("cannot listen on {address}: {source}")]
@@ -182,11 +181,9 @@ async fn listen(world: &World, net: &Net, address: &str) -> Result<world::Listen
 
 async fn start_core(embedding: &Embedding, config: Config) -> Result<Arc<Core>, StartError> {
     let world = embedding.world.clone();
-    let disk = embedding.disk.clone();
-    let database = world.blocking(move || backend::open(&disk)).await?;
-    let store = Store::open(world.clone(), database)?;
+    let store = open_store(&world, &embedding.disk).await?;
     let fatal = |error: &dyn std::error::Error| StartError::Raft(error.to_string());
-    let machine = Machine::load(store.clone()).map_err(|error| fatal(&error))?;
+    let machine = Machine::load(store.clone()).await.map_err(|error| fatal(&error))?;
     let peers = Peers::new(world.clone(), embedding.hub.clone(), embedding.wire_metrics.clone());
     let addresses = config.members.iter().map(|(id, address)| (*id, address.wire.clone()));
     let network = Network {
@@ -197,10 +194,28 @@ async fn start_core(embedding: &Embedding, config: Config) -> Result<Arc<Core>, 
         answered: Arc::default(),
     };
     let settings = raft::config(&config.group);
-    let raft = Raft::new(config.id, settings, network.clone(), store, machine.clone())
+    let raft = Raft::new(config.id, settings, network.clone(), store.clone(), machine.clone())
         .await
         .map_err(|error| fatal(&error))?;
-    Ok(Core::new(world, config, raft, machine, network, embedding.metrics.clone()))
+    let consensus = Consensus { raft, machine, store };
+    Ok(Core::new(world, config, consensus, network, embedding.metrics.clone()))
+}
+
+/// Opens the database, as soon as there is room for what opening it writes.
+async fn open_store(world: &World, disk: &Disk) -> Result<Store, raft::store::Error> {
+    let mut told = false;
+    loop {
+        let (again, disk) = (world.clone(), disk.clone());
+        match world.blocking(move || Store::open(again, disk)).await {
+            Err(error) if error.is_no_space() => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "the disk of the control plane is full: waiting for room");
+                }
+                world.sleep(ROOM_PROBE_INTERVAL).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Makes the group on its first start. Every member does so with the same list, and only an empty

@@ -27,6 +27,8 @@ pub struct Metrics {
     conditions: Family<Condition, Gauge>,
     volumes: Family<Volume, Gauge>,
     volume_clients: Family<VolumeName, Gauge>,
+    operations: Family<Operations, Gauge>,
+    operation_work: OperationWork,
 }
 
 /// Labels of what a volume can do.
@@ -39,6 +41,38 @@ struct Volume {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VolumeName {
     volume: String,
+}
+
+/// How far each operation is that has not ended.
+#[derive(Clone, Debug, Default)]
+struct OperationWork {
+    partitions: Family<OperationLabel, Gauge>,
+    partitions_done: Family<OperationLabel, Gauge>,
+    bytes: Family<OperationLabel, Gauge>,
+    bytes_done: Family<OperationLabel, Gauge>,
+    residue: Family<ResidueLabel, Gauge>,
+}
+
+/// Labels of operations by what they do and how far they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operations {
+    kind: String,
+    state: String,
+}
+
+/// Labels of one operation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: u64,
+    kind: String,
+    target: String,
+}
+
+/// Labels of what an operation left over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResidueLabel {
+    operation: u64,
+    reason: String,
 }
 
 /// Labels of a condition on record.
@@ -60,6 +94,47 @@ impl Transition {
     fn of(observation: &Observation) -> Transition {
         let (fact, to) = (observation.key.fact, observation.state);
         Transition { fact: fact.to_string(), to: to.to_string() }
+    }
+}
+
+impl OperationWork {
+    fn register(&self, all: &mut Registry) {
+        let partitions = "Partitions an operation is or was to deal with";
+        all.register("operation_partitions", partitions, self.partitions.clone());
+        let done = "Partitions an operation has dealt with";
+        all.register("operation_partitions_done", done, self.partitions_done.clone());
+        let bytes = "Bytes an operation is or was to deal with";
+        all.register("operation_bytes", bytes, self.bytes.clone());
+        let done = "Bytes an operation has dealt with";
+        all.register("operation_bytes_done", done, self.bytes_done.clone());
+        let residue = "Partitions an operation could not deal with";
+        all.register("operation_residue", residue, self.residue.clone());
+    }
+
+    fn clear(&self) {
+        let all = [&self.partitions, &self.partitions_done, &self.bytes, &self.bytes_done];
+        all.into_iter().for_each(Family::clear);
+        self.residue.clear();
+    }
+
+    fn set(&self, operation: &crate::operation::Operation) {
+        let label = OperationLabel {
+            operation: operation.id.0,
+            kind: operation.kind.to_string(),
+            target: operation.target.to_string(),
+        };
+        let progress = operation.progress();
+        let set = |family: &Family<OperationLabel, Gauge>, value: u64| {
+            family.get_or_create(&label).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.partitions, progress.partitions);
+        set(&self.partitions_done, progress.partitions_done);
+        set(&self.bytes, progress.bytes);
+        set(&self.bytes_done, progress.bytes_done);
+        for (_, _, residue) in operation.residue() {
+            let (operation, reason) = (operation.id.0, residue.reason.to_string());
+            self.residue.get_or_create(&ResidueLabel { operation, reason }).inc();
+        }
     }
 }
 
@@ -114,6 +189,8 @@ impl Metrics {
             "Clients that have the volume open; only of the member that leads",
             metrics.volume_clients.clone(),
         );
+        metrics.operation_work.register(all);
+        all.register("operations", "Operations on record", metrics.operations.clone());
         drop(registry);
         metrics
     }
@@ -140,6 +217,19 @@ impl Metrics {
             let labels = Volume { volume: name.clone(), status: status.clone() };
             self.volumes.get_or_create(&labels).set(1);
             self.volume_clients.get_or_create(&VolumeName { volume: name.clone() }).set(*clients);
+        }
+    }
+
+    /// Sets the gauges of operations to what is on record.
+    pub(crate) fn set_operations(&self, operations: &crate::operation::Operations) {
+        self.operations.clear();
+        self.operation_work.clear();
+        for operation in operations.all.values() {
+            let (kind, state) = (operation.kind.to_string(), operation.state.to_string());
+            self.operations.get_or_create(&Operations { kind, state }).inc();
+            if !operation.state.has_ended() {
+                self.operation_work.set(operation);
+            }
         }
     }
 

@@ -6,7 +6,9 @@
 use crate::attached::Attached;
 use crate::core::{Core, Leading, ProposeError};
 use crate::detect::Detector;
-use crate::observe::{self, Watch};
+use crate::listing;
+use crate::observe;
+use crate::operation::Act;
 use crate::state::{Command, Outcome, Step};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +56,7 @@ async fn lead(core: &Core) -> bool {
     }
     let now = core.world.now();
     let (detector, attached) = (Detector::new(now), Attached::new(now));
-    let watch = Watch::default();
-    *core.leading() = Some(Leading { term, detector, attached, watch, residue: Vec::new() });
+    *core.leading() = Some(Leading::new(term, detector, attached));
     core.metrics.leading.set(1);
     tracing::info!(member = core.config.id, term, "leads the control plane");
     true
@@ -94,9 +95,19 @@ async fn observe(core: &Core) {
     }
 }
 
-async fn reconcile(core: &Core) {
+fn appoints(command: &Command) -> bool {
+    match command {
+        Command::Configure { step, .. } | Command::Operation(Act::Step { step, .. }) => {
+            matches!(step, Step::Appoint { .. })
+        }
+        _ => false,
+    }
+}
+
+async fn reconcile(core: &Arc<Core>) {
     observe(core).await;
     let Some(plan) = core.plan() else { return };
+    listing::ask(core, &plan);
     core.metrics.residue.set(i64::try_from(plan.residue.len()).unwrap_or(i64::MAX));
     if plan.is_empty() {
         return;
@@ -105,7 +116,7 @@ async fn reconcile(core: &Core) {
     tracing::info!("plan:\n{plan}");
     let mut refused = false;
     for command in plan.commands {
-        let appoints = matches!(command, Command::Configure { step: Step::Appoint { .. }, .. });
+        let appoints = appoints(&command);
         match core.propose(command).await {
             Ok(Outcome::Refused(refusal)) => {
                 tracing::warn!(%refusal, "the plan was refused");

@@ -86,15 +86,18 @@ enum Command {
     Client(command::client::Client),
     /// Show the whole cluster at a glance
     Status(command::status::Status),
-    /// Look at the storage nodes
+    /// Look at the storage nodes, and take them out of service
     #[command(subcommand)]
     Node(command::node::Node),
-    /// Look at the disks
+    /// Look at the disks, and take them out of service
     #[command(subcommand)]
     Disk(command::disk::Disk),
     /// Look at the partitions that volumes are made of
     #[command(subcommand)]
     Partition(command::partition::Partition),
+    /// Look at long-running work, and give it orders
+    #[command(subcommand)]
+    Operation(command::operation::Operation),
     /// Show what happened, and go on showing it
     Events(command::events::Events),
     /// Compare all replicas of a volume, and say what differs
@@ -119,6 +122,7 @@ impl Cli {
             Command::Node(node) => node.run(),
             Command::Disk(disk) => disk.run(),
             Command::Partition(partition) => partition.run(),
+            Command::Operation(operation) => operation.run(),
             Command::Events(events) => events.run(),
             Command::Fsck(fsck) => fsck.run(),
             Command::Inspect(inspect) => inspect.run(),

@@ -66,6 +66,19 @@ impl Embedded {
         Ok(Embedded { world, member, nodes, hub, metrics, registry })
     }
 
+    /// Starts the node of a folder, `1` being the first: one that was stopped, or one more.
+    ///
+    /// # Errors
+    /// As for [`Embedded::start`].
+    pub async fn start_node(&mut self, config: &Config, number: u64) -> Result<()> {
+        let folder = config.data.join(format!("node-{number}"));
+        let members = vec![self.member.address().to_string()];
+        let node = start_node(folder, &self.world, &self.hub, &self.metrics, &members).await?;
+        self.registry.add_node(&node);
+        self.nodes.push(node);
+        Ok(())
+    }
+
     /// Creates a file volume when there is none of that name.
     ///
     /// # Errors

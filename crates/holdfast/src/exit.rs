@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     ClusterUnreachable = 12,
     /// A mount ended because the kernel's connection was torn down.
     MountLost = 13,
+    /// An operation that was followed left something over. Its code is 2, as people expect of verdicts.
+    Incomplete = 102,
 }
 
 /// What the help says about exit codes.
@@ -33,6 +35,7 @@ Exit codes:
   0  done
   1  it was tried, and failed
   2  the command line or a configuration file is wrong; nothing was tried
+     (of an operation that was followed: it is incomplete)
   3  what was named does not exist
   4  it contradicts what is there
   5  the cluster cannot be reached, or has no leader at the moment
@@ -46,7 +49,10 @@ How a mount in the foreground ends:
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        match exit {
+            Exit::Incomplete => ExitCode::from(2),
+            exit => ExitCode::from(exit as u8),
+        }
     }
 }
 

@@ -117,7 +117,7 @@ pub(crate) fn confirm(question: &str, word: &str, yes: bool) -> Result {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        let message = "this destroys data and asks first, and nobody is there to answer";
+        let message = "this asks first, and nobody is there to answer";
         return Err(Failure::new(Exit::Usage, message, "add --yes to answer beforehand"));
     }
     talk(&format!("{question}\nType '{word}' to go on:"));

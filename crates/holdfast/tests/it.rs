@@ -20,6 +20,7 @@ mod it {
     mod life;
     mod load;
     mod mounted;
+    mod operations;
     mod programs;
     mod run;
     mod semantics;

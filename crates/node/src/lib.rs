@@ -4,10 +4,12 @@
 //! files, [`heartbeat`] what the control plane hears, [`service`] where requests come in.
 
 pub mod codec;
+pub mod contents;
 pub mod context;
 pub mod heartbeat;
 pub mod inbox;
 pub mod log;
+pub mod notices;
 pub mod replica;
 pub mod run;
 pub mod service;
@@ -277,7 +279,8 @@ fn spaces(config: &Config, joined: &JoinReply) -> Vec<DiskSpace> {
     };
     disks
         .map(|(at, (config, number))| {
-            let (disk, marks) = (config.disk.clone(), config.watermarks);
+            let disk = (config.disk.clone(), config.database.clone());
+            let marks = config.watermarks;
             DiskSpace::new(DiskId(*number), disk, marks, on_record(at))
         })
         .collect()

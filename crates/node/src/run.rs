@@ -8,25 +8,30 @@
 //! We gave up one task per replica: on few cores their wake-ups cost more than they bring. Who runs
 //! the loop is told in [`crate::inbox`].
 
+mod again;
+mod report;
 mod wakes;
 
 use crate::codec::Native;
+use crate::contents;
 use crate::context::Context;
 use crate::inbox::Turns;
+use crate::notices;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use crate::space::DiskSpace;
+use again::Remains;
 use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
+use types::configuration::PartitionKind;
 use types::limits::{LOOP_IDLE_MAX, LOOP_TEND_INTERVAL};
 
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
 use wakes::Wakes;
 use wire::control::{
-    Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState, Role,
+    Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState,
 };
 use wire::{Operation, Request, Responder, Status};
 
@@ -51,7 +56,7 @@ pub enum NodeEvent {
     Checkpointed {
         replica: ReplicaId,
         job: replica::CheckpointJob,
-        result: Result<(), String>,
+        result: Result<(), replica::Trouble>,
     },
     ReadDamaged {
         replica: ReplicaId,
@@ -133,6 +138,10 @@ impl Turns for NodeLoop {
     }
 
     fn wait(&self) -> std::time::Duration {
+        // What was touched at the very end of a turn has its own turn at once.
+        if !self.touched.is_empty() {
+            return std::time::Duration::ZERO;
+        }
         let now = self.context.world.now();
         self.wakes.first().map_or(LOOP_IDLE_MAX, |wake| wake.since(now).min(LOOP_IDLE_MAX))
     }
@@ -171,6 +180,14 @@ struct Broken {
     is_damaged: bool,
     /// No other replica was in sync when it was last well.
     was_alone: bool,
+    /// There was no room to open it, and nothing else is wrong.
+    wants_room: bool,
+}
+
+impl Broken {
+    fn state(&self) -> ReplicaState {
+        if self.wants_room { ReplicaState::Full } else { ReplicaState::Failed }
+    }
 }
 
 /// What the loop owns.
@@ -190,6 +207,11 @@ pub struct NodeLoop {
     heartbeat: Arc<tokio::sync::Notify>,
     /// Replicas that something happened to in this turn.
     touched: BTreeSet<ReplicaId>,
+    notices: notices::Notices,
+    /// What is left of deleted replicas.
+    remains: Vec<Remains>,
+    /// When what had found no room was last tried again.
+    tried_at: Option<Moment>,
     wakes: Wakes,
     /// When all replicas are looked after again, whatever happens to them.
     tend_at: Moment,
@@ -214,6 +236,9 @@ impl NodeLoop {
             deleted_partitions: BTreeSet::new(),
             heartbeat,
             touched: BTreeSet::new(),
+            notices: notices::Notices::default(),
+            remains: Vec::new(),
+            tried_at: None,
             wakes: Wakes::default(),
             tend_at: Moment(0),
         };
@@ -232,15 +257,24 @@ impl NodeLoop {
 
     fn open_replica(&mut self, home: &Home, found: Found) {
         match Holder::open(self.context.clone(), home, found) {
-            Ok(holder) => self.keep(holder),
+            Ok(holder) => {
+                self.broken.remove(&found.replica);
+                self.keep(holder);
+                self.heartbeat.notify_one();
+            }
             Err(error) => {
                 tracing::error!(
                     partition = %found.partition, replica = %found.replica, %error,
                     "a replica cannot be opened"
                 );
                 let (reason, is_damaged) = (error.to_string(), error.is_damage());
-                let was_alone = replica::was_alone(&home.disk, found);
-                let broken = Broken { found, disk: home.disk_id, reason, is_damaged, was_alone };
+                let (was_alone, wants_room) =
+                    (replica::was_alone(&home.disk, found), error.is_no_space());
+                if wants_room {
+                    self.refused(home.disk_id, &reason);
+                }
+                let disk = home.disk_id;
+                let broken = Broken { found, disk, reason, is_damaged, was_alone, wants_room };
                 self.broken.insert(found.replica, broken);
             }
         }
@@ -329,6 +363,10 @@ impl NodeLoop {
     }
 
     fn request(&mut self, request: Request, responder: Responder) {
+        if request.operation == Operation::Contents {
+            let homes = self.homes.values().cloned().collect();
+            return contents::answer(&self.context, homes, &request, responder);
+        }
         let Some(replica) = self.by_partition.get(&request.partition).copied() else {
             return self.refuse(&request, responder);
         };
@@ -381,6 +419,7 @@ impl NodeLoop {
             // Numbers rise: the oldest are long gone from everybody's routes.
             self.deleted_partitions.pop_first();
         }
+        self.notices.take(&assignment.notices);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));
         }
@@ -448,6 +487,9 @@ impl NodeLoop {
             }
             Err(error) => {
                 tracing::error!(partition = %configuration.partition, %error, "cannot make a replica");
+                if error.is_no_space() {
+                    self.refused(member.disk, &error.to_string());
+                }
                 None
             }
         }
@@ -455,63 +497,21 @@ impl NodeLoop {
 
     fn delete(&mut self, replica: ReplicaId) {
         self.deleted.insert(replica);
-        let (found, disk, result) = if let Some(holder) = self.replicas.remove(&replica) {
+        if let Some(holder) = self.replicas.remove(&replica) {
             self.by_partition.remove(&holder.partition);
+            tracing::info!(partition = %holder.partition, %replica, "replica deleted");
+            let (disk, kind) = (holder.disk_id, holder.kind);
             let found = Found { partition: holder.partition, replica };
-            (found, holder.disk_id, holder.destroy())
+            drop(holder);
+            self.remove(Remains { found, disk, kind });
         } else if let Some(Broken { found, disk, .. }) = self.broken.remove(&replica) {
-            let home = &self.homes[&disk];
-            let kinds = [
-                types::configuration::PartitionKind::Data,
-                types::configuration::PartitionKind::Namespace,
-            ];
-            let result = kinds
-                .into_iter()
-                .try_for_each(|kind| replica::destroy(&home.disk, &home.database, found, kind));
-            (found, disk, result)
+            for kind in [PartitionKind::Data, PartitionKind::Namespace] {
+                self.remove(Remains { found, disk, kind });
+            }
         } else {
             return;
-        };
-        match result {
-            Ok(()) => tracing::info!(partition = %found.partition, %replica, "replica deleted"),
-            Err(error) => {
-                tracing::error!(%replica, %error, "a deleted replica could not be removed wholly");
-                // It still takes space, so it is still reported; and told to go again, it tries again.
-                let reason = format!("it is being deleted, and that failed: {error}");
-                let broken = Broken { found, disk, reason, is_damaged: false, was_alone: false };
-                self.broken.insert(replica, broken);
-            }
         }
         self.heartbeat.notify_one();
-    }
-
-    fn report(&self) -> Report {
-        let mut replicas: Vec<ReplicaReport> = self.replicas.values().map(Holder::report).collect();
-        replicas.extend(self.broken.iter().map(|(replica, broken)| ReplicaReport {
-            replica: replica.0,
-            partition: broken.found.partition.0,
-            disk: broken.disk.0,
-            state: ReplicaState::Failed.into(),
-            reason: broken.reason.clone(),
-            ..ReplicaReport::default()
-        }));
-        let report =
-            Report { disks: self.spaces.values().map(DiskSpace::report).collect(), replicas };
-        self.set_gauges(&report);
-        report
-    }
-
-    fn set_gauges(&self, report: &Report) {
-        let counters = &self.context.counters;
-        let count = |wanted: &dyn Fn(&ReplicaReport) -> bool| {
-            report.replicas.iter().filter(|replica| wanted(replica)).count() as u64
-        };
-        let set = |gauge: &AtomicU64, value| gauge.store(value, Ordering::Relaxed);
-        set(&counters.replicas, report.replicas.len() as u64);
-        set(&counters.replicas_leading, count(&|replica| replica.role() == Role::Leader));
-        set(&counters.replicas_unwell, count(&|replica| replica.state() != ReplicaState::Ok));
-        set(&counters.disk_free_bytes, report.disks.iter().map(|disk| disk.free).sum());
-        set(&counters.disk_total_bytes, report.disks.iter().map(|disk| disk.total).sum());
     }
 
     fn end_turn(&mut self) {
@@ -527,6 +527,7 @@ impl NodeLoop {
         for replica in std::mem::take(&mut self.touched) {
             self.end_turn_of(replica, now);
         }
+        self.try_again(now);
     }
 
     /// Lets a replica do what is to be done once in a turn.
@@ -540,11 +541,8 @@ impl NodeLoop {
         let (wake, disk) = (holder.wake(now), holder.disk_id);
         let (refused, failed) = (holder.take_refused_write(), holder.failed.is_some());
         self.wakes.set(replica, wake);
-        if let Some(error) = refused
-            && let Some(space) = self.spaces.get_mut(&disk)
-            && space.refused(&error)
-        {
-            self.tell_room(disk);
+        if let Some(error) = refused {
+            self.refused(disk, &error);
         }
         if failed {
             self.give_up(replica);
@@ -568,6 +566,13 @@ impl NodeLoop {
             if changed {
                 self.tell_room(disk);
             }
+        }
+    }
+
+    /// A write on a disk was refused for want of room.
+    fn refused(&mut self, disk: DiskId, error: &str) {
+        if self.spaces.get_mut(&disk).is_some_and(|space| space.refused(error)) {
+            self.tell_room(disk);
         }
     }
 
@@ -599,7 +604,8 @@ impl NodeLoop {
         let reason = holder.failed.clone().unwrap_or_default();
         let was_alone = !holder.has_others_in_sync();
         let is_damaged = holder.is_damaged;
-        let broken = Broken { found, disk: holder.disk_id, reason, is_damaged, was_alone };
+        let (disk, wants_room) = (holder.disk_id, false);
+        let broken = Broken { found, disk, reason, is_damaged, was_alone, wants_room };
         self.broken.insert(replica, broken);
         self.heartbeat.notify_one();
     }

@@ -14,6 +14,7 @@ use types::limits::{
 use types::{DiskId, Moment};
 use wire::control::{DiskReport, DiskState};
 use world::Disk;
+use world::kv::Database;
 
 /// Name of the probe file, at the root of a disk.
 const PROBE_FILE: &str = "probe";
@@ -30,6 +31,8 @@ pub struct Watermarks {
 pub struct DiskSpace {
     pub id: DiskId,
     disk: Disk,
+    /// The index, which takes its room there too.
+    database: Database,
     chosen: Watermarks,
     gate: Gate,
     /// The last measurement, or why there was none.
@@ -43,10 +46,25 @@ pub struct DiskSpace {
 impl DiskSpace {
     /// Goes on from what is on record.
     #[must_use]
-    pub fn new(id: DiskId, disk: Disk, chosen: Watermarks, on_record: State) -> DiskSpace {
+    pub fn new(
+        id: DiskId,
+        (disk, database): (Disk, Database),
+        chosen: Watermarks,
+        on_record: State,
+    ) -> DiskSpace {
         let gate = Gate::new(on_record);
         let last = Err("it was not measured yet".to_owned());
-        DiskSpace { id, disk, chosen, gate, last, measured: None, probed: None, probing: false }
+        DiskSpace {
+            id,
+            disk,
+            database,
+            chosen,
+            gate,
+            last,
+            measured: None,
+            probed: None,
+            probing: false,
+        }
     }
 
     #[must_use]
@@ -128,6 +146,7 @@ impl DiskSpace {
         self.probing = true;
         Some(ProbeJob {
             disk: self.disk.clone(),
+            database: self.database.clone(),
             reserve: ROOM_BYTES_MIN.min(room.marks.full_bytes),
         })
     }
@@ -196,10 +215,12 @@ impl DiskSpace {
     }
 }
 
-/// A probe write: a file of its own, with room asked for, real bytes, and a sync.
+/// A probe write: a file of its own, with room asked for, real bytes, and a sync. An index that had no
+/// room to write, and has stopped since, must go on as well.
 #[derive(Debug)]
 pub struct ProbeJob {
     disk: Disk,
+    database: Database,
     /// Room to ask for: a quota, or somebody else, may leave less than what is free.
     reserve: u64,
 }
@@ -221,7 +242,8 @@ impl ProbeJob {
             file.sync()
         });
         self.disk.remove_if_present(PROBE_FILE)?;
-        tried
+        tried?;
+        self.database.reopen().map_err(io::Error::other)
     }
 }
 
@@ -240,7 +262,8 @@ mod tests {
     }
 
     fn space(disk: &Disk, on_record: State) -> DiskSpace {
-        DiskSpace::new(DiskId(1), disk.clone(), Watermarks::default(), on_record)
+        let both = (disk.clone(), Database::simulated());
+        DiskSpace::new(DiskId(1), both, Watermarks::default(), on_record)
     }
 
     fn probe(space: &mut DiskSpace, now: Moment) -> bool {
@@ -294,7 +317,8 @@ mod tests {
     fn marks_that_were_chosen_are_kept_to() {
         let disk = Disk::simulated(SimDisk::new("d", 1, 64 * MIB));
         let chosen = Watermarks { reserve: Some(40 * MIB), low: Some(62 * MIB) };
-        let mut space = DiskSpace::new(DiskId(1), disk.clone(), chosen, State::Ok);
+        let mut space =
+            DiskSpace::new(DiskId(1), (disk.clone(), Database::simulated()), chosen, State::Ok);
         fill(&disk, "a", 3);
         space.measure(Moment(1 << 40));
         assert_eq!(space.report().state(), DiskState::Low);

@@ -38,6 +38,14 @@ pub enum Error {
     Damaged { path: String, reason: String },
 }
 
+impl Error {
+    /// Whether there was no room to write it.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if world::disk::is_no_space(source))
+    }
+}
+
 /// What a replica must remember across restarts.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ReplicaState {

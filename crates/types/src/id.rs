@@ -79,6 +79,11 @@ id!(
     "s"
 );
 id!(
+    /// One operation: long-running work that somebody asked for, or that the control plane began.
+    OperationId,
+    "o"
+);
+id!(
     /// One life of a process: drawn at random at every start.
     BootId,
     "b"

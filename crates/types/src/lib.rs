@@ -12,6 +12,7 @@ pub mod id;
 pub mod kv;
 pub mod limits;
 pub mod namespace;
+pub mod operation;
 pub mod position;
 pub mod time;
 pub mod volume;
@@ -19,7 +20,8 @@ pub mod volume;
 pub use configuration::{Configuration, Member};
 pub use error::Kind;
 pub use id::{
-    BootId, ClusterId, DiskId, InodeId, NodeId, PartitionId, ReplicaId, SessionId, VolumeId,
+    BootId, ClusterId, DiskId, InodeId, NodeId, OperationId, PartitionId, ReplicaId, SessionId,
+    VolumeId,
 };
 pub use position::{Epoch, Sequence};
 pub use time::{Moment, Timestamp};

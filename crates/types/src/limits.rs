@@ -408,3 +408,36 @@ pub const MEND_BATCH: usize = 64;
 
 /// An inspection that reads much is given this long.
 pub const INSPECT_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Replicas that operations move at the same time: from or to one disk, from or to one node, altogether.
+pub const MOVES_PER_DISK_MAX: u32 = 4;
+pub const MOVES_PER_NODE_MAX: u32 = 8;
+pub const MOVES_MAX: u32 = 128;
+
+/// A lock on a partition runs out after this long, and is renewed in half of it.
+pub const PARTITION_LOCK_LEASE: Duration = Duration::from_secs(60);
+
+/// A copy whose node is silent, or that fails, is given up after this long, and made elsewhere.
+pub const MOVE_SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// A copy that was given up is tried again after this long, doubled each time, up to the most.
+pub const MOVE_RETRY_DELAY: Duration = Duration::from_secs(1);
+pub const MOVE_RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
+
+/// What is left over, and what has succeeded, is looked at afresh this often.
+pub const OPERATION_RESCAN_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Entries of the history of an operation, and of one of its partitions, that are kept; operations that
+/// ended and are kept; changes of partitions in one command; notices in one assignment.
+pub const OPERATION_HISTORY_MAX: usize = 64;
+pub const ITEM_HISTORY_MAX: usize = 8;
+pub const OPERATIONS_ENDED_MAX: usize = 256;
+pub const NOTES_PER_COMMAND_MAX: usize = 1_000;
+pub const NOTICES_MAX: usize = 256;
+
+/// A node is given this long to list what is on its disks.
+pub const CONTENTS_DEADLINE: Duration = Duration::from_secs(20);
+
+const _: () = assert!(MOVES_PER_DISK_MAX <= MOVES_PER_NODE_MAX && MOVES_PER_NODE_MAX <= MOVES_MAX);
+const _: () = assert!(MOVE_SILENCE_MAX.as_millis() * 2 < PARTITION_LOCK_LEASE.as_millis());
+const _: () = assert!(NODE_SILENCE_MAX.as_millis() < MOVE_SILENCE_MAX.as_millis());

@@ -10,6 +10,7 @@
 //! | join | [`Join`] | [`JoinReply`] | a node, at every start |
 //! | heartbeat | [`Heartbeat`] | [`Assignment`] | a node, every `HEARTBEAT_INTERVAL` |
 //! | assign | [`Assignment`] | [`AssignReply`] | the control plane, of a node; losing one is harmless |
+//! | contents | [`AskContents`] | [`Contents`] | the control plane, of a node |
 //! | change configuration | [`ChangeConfiguration`] | [`ChangeConfigurationReply`] | the leader of a partition |
 //! | routes | [`Routes`] | [`RoutesReply`] | a client |
 //! | watch | [`Watch`] | [`WatchReply`] | a client, as long as it has a volume open |
@@ -375,15 +376,75 @@ pub struct Assignment {
     /// Of the volumes this node has replicas of.
     #[prost(message, repeated, tag = "7")]
     pub capacities: Vec<Capacity>,
+    /// What operations could not do with partitions that are led from here, for the node's log.
+    #[prost(message, repeated, tag = "8")]
+    pub notices: Vec<Notice>,
     /// Partitions of deleted volumes whose replicas go from this node: who asks for one of them is
     /// told that the volume was deleted.
-    #[prost(uint64, repeated, tag = "8")]
+    #[prost(uint64, repeated, tag = "9")]
     pub deleted_partitions: Vec<u64>,
+}
+
+/// A partition that an operation could not deal with, and why.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Notice {
+    #[prost(uint64, tag = "1")]
+    pub operation: u64,
+    #[prost(uint64, tag = "2")]
+    pub partition: u64,
+    /// As in docs/operations.md, for instance `LOCKED`.
+    #[prost(string, tag = "3")]
+    pub reason: String,
+    /// Sentences for people: what is in the way, and what to do.
+    #[prost(string, tag = "4")]
+    pub detail: String,
+    #[prost(string, tag = "5")]
+    pub action: String,
+    /// Since when, in RFC 3339.
+    #[prost(string, tag = "6")]
+    pub since: String,
 }
 
 /// A node has seen an [`Assignment`]; what it did with it, its next heartbeat tells.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct AssignReply {}
+
+// ---------------------------------------------------------------------------------------------
+// Contents: what is on a node's disks
+
+/// Asks a node to read the folders of its disks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub struct AskContents {
+    /// The node this is meant for: an address may have changed hands.
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+}
+
+/// A replica that has a folder on a disk, whether or not the node uses it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub struct FoundReplica {
+    #[prost(uint64, tag = "1")]
+    pub partition: u64,
+    #[prost(uint64, tag = "2")]
+    pub replica: u64,
+    #[prost(uint64, tag = "3")]
+    pub disk: u64,
+}
+
+/// What was found just now.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Contents {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// The life of the node that looked.
+    #[prost(uint64, tag = "2")]
+    pub boot: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub replicas: Vec<FoundReplica>,
+    /// Disks whose folders cannot be read: nothing is to be had from them.
+    #[prost(uint64, repeated, tag = "4")]
+    pub unreadable: Vec<u64>,
+}
 
 // ---------------------------------------------------------------------------------------------
 // Change configuration: compare and set

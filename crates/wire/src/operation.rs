@@ -82,6 +82,8 @@ operations! {
 
     /// Asks a node what one of its replicas holds, for comparison.
     Inspect = 80, "inspect";
+    /// Asks a node which replicas there are in the folders of its disks.
+    Contents = 81, "contents";
 }
 
 /// Each class has sessions of its own, so that bulk traffic never delays a heartbeat.

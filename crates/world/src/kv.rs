@@ -18,6 +18,7 @@ mod conformance;
 pub use real::Budget;
 pub use simulated::Faults;
 
+use crate::disk::sim::SimDisk;
 use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -58,6 +59,27 @@ impl Database {
     #[must_use]
     pub fn simulated() -> Database {
         Database { engine: Engine::Simulated(simulated::Database::default()) }
+    }
+
+    /// One like it that takes its room from a simulated disk.
+    #[must_use]
+    pub fn simulated_on(disk: SimDisk) -> Database {
+        Database { engine: Engine::Simulated(simulated::Database::on(disk)) }
+    }
+
+    /// Opens the database again if a write that found no room has stopped it; otherwise does nothing.
+    /// What was written is there again. Whoever reads waits meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// While it is still read from, and when it cannot be opened.
+    pub fn reopen(&self) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Real(database) => database.reopen(),
+            Engine::Simulated(database) => {
+                database.reopen();
+                Ok(())
+            }
+        }
     }
 
     /// What may be done to a simulated database; `None` for a real one.
@@ -169,7 +191,7 @@ impl types::kv::Kv for Kv {
 
     fn snapshot(&self) -> Arc<dyn Read> {
         let view: Arc<dyn Read> = match &self.handle {
-            Handle::Real(database, space) => Arc::new(database.snapshot(*space)),
+            Handle::Real(database, space) => database.snapshot(*space),
             Handle::Simulated(handle) => Arc::new(handle.snapshot()),
         };
         Arc::new(Scoped { view, prefix: self.prefix.clone() })

@@ -93,6 +93,12 @@ impl ApiError {
         error(StatusCode::CONFLICT, "too-few-nodes", message, action)
     }
 
+    pub(crate) fn would_break(reason: &str) -> ApiError {
+        let action = "add nodes or bring replicas back first; with force it is started all the same, \
+                      goes down to the minimum, and leaves the rest over";
+        error(StatusCode::CONFLICT, "would-break-minimum", reason, action)
+    }
+
     pub(crate) fn in_use(clients: &[String]) -> ApiError {
         let message = format!("clients have it open: {}", clients.join(", "));
         let action = "unmount there first (see: holdfast client list), or force it: they are told, \
@@ -157,6 +163,14 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchPartition { partition } => {
                 ApiError::not_found("partition", &partition.to_string())
             }
+            Refusal::NoSuchOperation { operation } => {
+                ApiError::not_found("operation", &operation.to_string())
+            }
+            Refusal::AtWork { operation, .. } => {
+                let action = format!("look at it: holdfast operation show {operation}");
+                error(StatusCode::CONFLICT, "at-work", message, action)
+            }
+            Refusal::Locked { .. } => conflict("locked", message, "wait until it lets go"),
             Refusal::Breaks { reason } => ApiError::invalid(reason),
         }
     }

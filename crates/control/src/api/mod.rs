@@ -10,6 +10,11 @@
 //! | `GET /v1/nodes`, `/v1/nodes/{id}` | nodes |
 //! | `GET /v1/disks`, `/v1/disks/{id}` | disks |
 //! | `GET /v1/partitions[?volume=V]`, `/v1/partitions/{id}` | partitions |
+//! | `GET /v1/partitions/{id}/locks` | who keeps others from changing a partition |
+//! | `GET /v1/operations[?all=true]`, `/v1/operations/{id}` | long-running work; those that ended too |
+//! | `POST /v1/operations[?dry_run=true]` | starts one, or prints what it would do |
+//! | `POST /v1/operations/{id}/{pause,resume,cancel,retry}` | gives it an order |
+//! | `POST /v1/nodes/{id}/recommission` | takes a node back into service |
 //! | `GET /v1/volumes[?deleted=true]`, `/v1/volumes/{name or id}` | volumes |
 //! | `POST /v1/volumes` | creates one |
 //! | `POST /v1/volumes/{name or id}/expand` | raises its capacity |
@@ -21,8 +26,10 @@
 //! leader does not answer, it answers questions from its own record, with every status *unknown*
 //! and the age of that record, and refuses everything else.
 
+mod cubefs;
 pub mod error;
 mod event;
+pub mod operation;
 mod relay;
 mod view;
 pub mod volume;
@@ -60,9 +67,17 @@ impl Admin {
             .route("/v1/disks/{id}", get(view::disk))
             .route("/v1/partitions", get(view::partitions))
             .route("/v1/partitions/{id}", get(view::partition))
+            .route("/v1/nodes/{id}/recommission", post(operation::recommission))
+            .route("/v1/partitions/{id}/locks", get(operation::locks))
+            .route("/v1/operations", get(operation::list).post(operation::start))
+            .route("/v1/operations/{id}", get(operation::show))
+            .route("/v1/operations/{id}/{order}", post(operation::order))
             .route("/v1/volumes", get(view::volumes).post(volume::create))
             .route("/v1/volumes/{volume}", get(view::volume).delete(volume::delete))
             .route("/v1/volumes/{volume}/expand", post(volume::expand))
+            .route("/dataNode/queryDecommissionProgress", get(cubefs::data_node))
+            .route("/metaNode/queryDecommissionProgress", get(cubefs::meta_node))
+            .route("/disk/queryDecommissionProgress", get(cubefs::disk))
             .route("/v1/volumes/{volume}/undelete", post(volume::undelete))
             .route("/v1/clients", get(view::clients))
             .fallback(|| async { ApiError::no_such_path() })

@@ -83,7 +83,10 @@ pub(super) fn health(core: &Core) -> Response<Body> {
 
 pub(super) async fn metrics(State(core): State<Arc<Core>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    core.machine.read(|state, _| core.metrics.set_conditions(&state.conditions));
+    core.machine.read(|state, _| {
+        core.metrics.set_conditions(&state.conditions);
+        core.metrics.set_operations(&state.operations);
+    });
     core.metrics.set_volumes(&measure_volumes(&core));
     ([(header::CONTENT_TYPE, kind)], core.metrics.text())
 }

@@ -5,6 +5,7 @@
 
 use crate::detect::NodeReport;
 use crate::state::{Partition, State};
+use types::limits::NOTICES_MAX;
 use types::{NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control as message;
 
@@ -31,6 +32,7 @@ pub fn assignment(
         deletes: deletes(state, node, report).into_iter().map(|replica| replica.0).collect(),
         nodes: addresses(state, |_| true),
         capacities: capacities(state, node),
+        notices: notices(state, node),
         deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
     }
 }
@@ -39,6 +41,26 @@ fn deleted_on(state: &State, node: NodeId) -> impl Iterator<Item = PartitionId> 
     let deleted = state.partitions.values().filter(|partition| partition.deleted);
     let here = deleted.filter(move |p| p.holders().any(|member| member.node == node));
     here.map(|partition| partition.configuration.partition).take(DELETES_MAX)
+}
+
+/// What operations could not do with partitions that are led from the node.
+fn notices(state: &State, node: NodeId) -> Vec<message::Notice> {
+    let open = state.operations.all.values().filter(|operation| operation.state.is_at_work());
+    let left = open.flat_map(|operation| operation.residue().map(move |left| (operation.id, left)));
+    let owned = left.filter(|(_, (partition, _, _))| {
+        let leader = state.partitions.get(partition).and_then(|p| p.configuration.leader_member());
+        leader.is_some_and(|leader| leader.node == node)
+    });
+    let notices =
+        owned.take(NOTICES_MAX).map(|(operation, (partition, _, residue))| message::Notice {
+            operation: operation.0,
+            partition: partition.0,
+            reason: residue.reason.code().to_owned(),
+            detail: residue.detail.clone(),
+            action: residue.reason.action().to_owned(),
+            since: residue.since.to_string(),
+        });
+    notices.collect()
 }
 
 /// Addresses of the nodes that `wanted` accepts.

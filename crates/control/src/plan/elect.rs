@@ -16,14 +16,16 @@ use partition::replica::election::{self, Choice, Obstacle};
 use partition::replica::{Failure, Position, RoleName, Status};
 use std::collections::BTreeMap;
 use types::limits::MISSED_LISTENING_MIN;
-use types::{Member, ReplicaId, Sequence};
+use types::{Configuration, Member, ReplicaId, Sequence};
 
 /// Whether a partition has somebody who leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leadership {
     /// Nothing speaks against its leader.
     Settled,
-    /// Its leader is gone; a successor was planned, or none is possible yet.
+    /// A successor was planned, or is taking up its appointment.
+    Turning,
+    /// Its leader is gone, and nobody can take its place yet.
     Open,
 }
 
@@ -35,14 +37,14 @@ pub(super) fn plan(inputs: &Inputs<'_>, partition: &Partition, plan: &mut Plan) 
     }
     match election::choose(configuration, &reports(inputs, partition)) {
         Choice::Keep => return move_to_room(inputs, partition, plan),
-        Choice::Lead(replica) => plan.commands.push(Command::Configure {
-            partition: configuration.partition,
-            expected: configuration.epoch,
-            step: Step::Appoint { replica },
-            at: inputs.date,
-        }),
+        Choice::Lead(replica) => {
+            plan.commands.push(appointment(inputs, configuration, replica));
+            return Leadership::Turning;
+        }
         // It has its appointment and is taking it up: nothing is in the way.
-        Choice::Wait(obstacles) if obstacles.iter().all(|(_, o)| *o == Obstacle::Appointed) => {}
+        Choice::Wait(obstacles) if obstacles.iter().all(|(_, o)| *o == Obstacle::Appointed) => {
+            return Leadership::Turning;
+        }
         Choice::Wait(obstacles) => {
             let id = configuration.partition;
             plan.residue.push(format!("{id:?} has no leader: {}", waits(partition, &obstacles)));
@@ -70,13 +72,13 @@ fn move_to_room(inputs: &Inputs<'_>, partition: &Partition, plan: &mut Plan) -> 
     let Some(member) = in_sync.filter(able).min_by_key(|member| member.replica) else {
         return Leadership::Settled;
     };
-    plan.commands.push(Command::Configure {
-        partition: configuration.partition,
-        expected: configuration.epoch,
-        step: Step::Appoint { replica: member.replica },
-        at: inputs.date,
-    });
-    Leadership::Open
+    plan.commands.push(appointment(inputs, configuration, member.replica));
+    Leadership::Turning
+}
+
+fn appointment(inputs: &Inputs<'_>, now: &Configuration, replica: ReplicaId) -> Command {
+    let (partition, expected, at) = (now.partition, now.epoch, inputs.date);
+    Command::Configure { partition, expected, step: Step::Appoint { replica }, at }
 }
 
 /// Whether the node of a member says just now that its disk takes writes.

@@ -1,6 +1,7 @@
 //! Brings a partition back to as many replicas as its volume asks for.
 //!
-//! In this order, one step at a time: give up on a member that is lost; give up for good on spares
+//! In this order, one step at a time: give up on a member that is lost; let go of one too many (the copy of
+//! an operation that was cancelled); give up for good on spares
 //! that nobody needs or that are of no use; take a spare back; make a new replica. A spare that may
 //! come back is kept until its replacement is in sync: it may be the copy that comes back first.
 
@@ -8,14 +9,22 @@ use super::place::Load;
 use super::{Inputs, Plan};
 use crate::detect::ReplicaState;
 use crate::state::{Command, Partition, Spare, Step};
+use std::collections::BTreeSet;
 use std::time::Duration;
-use types::Member;
+use types::{Member, PartitionId};
 
 /// Plans the next step, if there is one.
-pub(super) fn plan(inputs: &Inputs<'_>, partition: &Partition, load: &mut Load, plan: &mut Plan) {
+pub(super) fn plan(
+    inputs: &Inputs<'_>,
+    partition: &Partition,
+    claimed: &BTreeSet<PartitionId>,
+    load: &mut Load,
+    plan: &mut Plan,
+) {
     let Some(volume) = inputs.state.volumes.get(&partition.configuration.volume) else { return };
     let wanted = usize::from(volume.replicas);
     let step = suspend(inputs, partition)
+        .or_else(|| trim(inputs, partition, claimed, wanted))
         .or_else(|| discard(inputs, partition, wanted))
         .or_else(|| readmit(inputs, partition, wanted))
         .or_else(|| add(inputs, partition, wanted, load, plan));
@@ -42,6 +51,31 @@ fn suspend(inputs: &Inputs<'_>, partition: &Partition) -> Option<Step> {
     };
     let mut given_up = configuration.members.iter().filter(follows).filter(lost);
     given_up.next().map(|member| Step::Suspend { replica: member.replica })
+}
+
+/// Lets go of a member too many, unless an operation is at work with it. One that catches up goes first, then
+/// the newest; the leader stays, and so does who is on a place in service rather than on one that is not.
+fn trim(
+    inputs: &Inputs<'_>,
+    partition: &Partition,
+    claimed: &BTreeSet<PartitionId>,
+    wanted: usize,
+) -> Option<Step> {
+    let configuration = &partition.configuration;
+    if configuration.members.len() <= wanted || claimed.contains(&configuration.partition) {
+        return None;
+    }
+    let follows = |member: &&Member| configuration.leader != Some(member.replica);
+    // Who is in sync goes only while more than enough are.
+    let spared = |member: &&Member| {
+        !configuration.in_sync.contains(&member.replica) || configuration.in_sync.len() > wanted
+    };
+    let rank = |member: &&Member| {
+        let excused = inputs.state.operations.is_leaving(member);
+        (configuration.catching_up.contains(&member.replica), excused, member.replica)
+    };
+    let surplus = configuration.members.iter().filter(follows).filter(spared).max_by_key(rank)?;
+    Some(Step::Suspend { replica: surplus.replica })
 }
 
 /// Its node was silent for so long that nobody waits for it any more.
@@ -91,7 +125,8 @@ fn readmit(inputs: &Inputs<'_>, partition: &Partition, wanted: usize) -> Option<
     let back = |spare: &&Spare| {
         let well = inputs.replica(&spare.member).is_some_and(|report| report.is_usable());
         let free = partition.configuration.member_on(spare.member.node).is_none();
-        well && free && time_out(inputs, spare) >= inputs.policy.readmit_after
+        let stays = !inputs.state.operations.is_leaving(&spare.member);
+        well && free && stays && time_out(inputs, spare) >= inputs.policy.readmit_after
     };
     partition.spare.values().find(back).map(|s| Step::Readmit { replica: s.member.replica })
 }
@@ -105,7 +140,10 @@ fn add(
     plan: &mut Plan,
 ) -> Option<Step> {
     // A silent one was waited for before it became a spare; a broken one may mend.
-    let may_come_back = |spare: &&Spare| inputs.fresh(spare.member.node).is_some();
+    let may_come_back = |spare: &&Spare| {
+        let stays = !inputs.state.operations.is_leaving(&spare.member);
+        stays && inputs.fresh(spare.member.node).is_some()
+    };
     let expected = partition.spare.values().filter(may_come_back).count();
     if partition.configuration.members.len() + expected >= wanted {
         return None;

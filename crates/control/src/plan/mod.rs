@@ -10,6 +10,7 @@
 //! | [`place`] | where the partitions of a new volume go, and where a new replica goes |
 //! | [`elect`] | who leads a partition whose leader is gone |
 //! | [`mend`] | which replicas come back, are made anew, are given up |
+//! | [`crate::operation`] | the next steps of decommissions, drains and the like |
 //! | [`account`] | which replicas were seen to exist, and which are gone for good |
 
 pub mod account;
@@ -19,16 +20,19 @@ pub mod mend;
 pub mod place;
 
 #[cfg(test)]
-mod property;
+pub(crate) mod property;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::detect::{Detector, DiskState, NodeReport, ReplicaReport};
+use crate::operation;
 use crate::state::{Command, Node, Partition, State, VolumeState};
+use elect::Leadership;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use types::condition::{Key, State as Condition};
-use types::{DiskId, Member, Moment, NodeId, Timestamp};
+use types::{DiskId, Member, Moment, NodeId, OperationId, Timestamp};
 
 /// What the planner is told to do by people. Times are how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub struct Inputs<'a> {
     pub now: Moment,
     /// The date, for what is measured across members: how long ago a spare was set aside.
     pub date: Timestamp,
+    /// What operations go by.
+    pub sense: operation::Sense<'a>,
 }
 
 impl<'a> Inputs<'a> {
@@ -100,11 +106,12 @@ impl<'a> Inputs<'a> {
         let report = self.fresh(node.id).and_then(|report| report.disks.get(&disk));
         report.is_some_and(|disk| {
             disk.state == DiskState::Ok && disk.free >= self.policy.disk_free_min
-        }) && self
-            .state
-            .conditions
-            .state(Key::space(disk))
-            .is_none_or(|state| state == Condition::Ok)
+        }) && self.state.operations.duty(node.id, disk).is_none()
+            && self
+                .state
+                .conditions
+                .state(Key::space(disk))
+                .is_none_or(|state| state == Condition::Ok)
     }
 
     /// The partitions that are not being deleted, whose volume is not either.
@@ -119,6 +126,8 @@ pub struct Plan {
     pub commands: Vec<Command>,
     /// What should be done and cannot, one sentence each, in a fixed order.
     pub residue: Vec<String>,
+    /// What was seen of each operation; shown, and not carried out.
+    pub rounds: BTreeMap<OperationId, operation::Round>,
 }
 
 impl Plan {
@@ -135,11 +144,17 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let mut plan = Plan::default();
     account::plan(inputs, &mut plan);
     let mut load = place::Load::of(inputs.state);
+    let claimed = inputs.state.operations.claimed();
+    let mut unsettled = BTreeMap::new();
     for partition in inputs.live_partitions() {
-        if elect::plan(inputs, partition, &mut plan) == elect::Leadership::Settled {
-            mend::plan(inputs, partition, &mut load, &mut plan);
+        match elect::plan(inputs, partition, &mut plan) {
+            Leadership::Settled => mend::plan(inputs, partition, &claimed, &mut load, &mut plan),
+            leadership => {
+                unsettled.insert(partition.configuration.partition, leadership);
+            }
         }
     }
+    operation::plan::plan(inputs, unsettled, &mut plan);
     for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Deleting) {
         if volume.purge_at.is_none_or(|until| until <= inputs.date) {
             plan.commands.push(Command::PurgeVolume { volume: volume.id, at: inputs.date });
@@ -176,6 +191,7 @@ fn write_command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
             }
             Ok(())
         }
+        Command::Operation(act) => writeln!(f, "{act}"),
         Command::Confirm { made } => writeln!(f, "= made: {made:?}"),
         Command::Forget { gone, .. } => writeln!(f, "- gone: {gone:?}"),
         Command::PurgeVolume { volume, .. } => writeln!(f, "- {volume:?}: its grace is over"),

@@ -2,6 +2,7 @@
 
 use super::tests::Bench;
 use super::*;
+use crate::operation::Act;
 use crate::state::{Outcome, Step};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use wire::control::{ReplicaState, Role};
 
 /// Something that happens to a cluster. Numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Beat(u8),
     Silence(u8),
     Return(u8),
@@ -31,7 +32,7 @@ enum Happening {
     Failover,
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+pub(crate) fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     prop_oneof![
         4 => (1..8u8).prop_map(Beat),
@@ -51,7 +52,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-fn pick<T: Clone>(all: impl Iterator<Item = T>, index: u8) -> Option<T> {
+pub(crate) fn pick<T: Clone>(all: impl Iterator<Item = T>, index: u8) -> Option<T> {
     let all: Vec<T> = all.collect();
     (!all.is_empty()).then(|| all[usize::from(index) % all.len()].clone())
 }
@@ -61,7 +62,7 @@ impl Bench {
         pick(self.state.nodes.keys().copied(), index).expect("there are nodes")
     }
 
-    fn happen(&mut self, happening: &Happening) {
+    pub(crate) fn happen(&mut self, happening: &Happening) {
         match *happening {
             Happening::Beat(times) => self.beat(usize::from(times)),
             Happening::Silence(n) => {
@@ -151,15 +152,26 @@ impl Bench {
         }
     }
 
-    fn check_plan(&self, plan: &Plan) {
+    pub(crate) fn check_plan(&self, plan: &Plan) {
         let mut touched = std::collections::BTreeSet::new();
         for command in &plan.commands {
-            let Command::Configure { partition, expected, step, .. } = command else { continue };
+            let (partition, expected, step, by_operation) = match command {
+                Command::Configure { partition, expected, step, .. } => {
+                    (partition, expected, step, false)
+                }
+                Command::Operation(Act::Step { partition, expected, step, .. }) => {
+                    (partition, expected, step, true)
+                }
+                _ => continue,
+            };
             assert!(touched.insert(*partition), "one step at a time");
             let record = &self.state.partitions[partition];
             assert_eq!(*expected, record.configuration.epoch);
             assert!(!record.deleted);
             match step {
+                Step::Appoint { replica } if by_operation => {
+                    assert!(record.configuration.in_sync.contains(replica));
+                }
                 Step::Appoint { replica } => self.check_appointment(*partition, *replica),
                 Step::Remove { .. } | Step::Promote { .. } => {
                     panic!("only a leader removes and promotes")

@@ -9,23 +9,25 @@ use wire::control::{self as message, ReplicaState, Role};
 
 /// Nodes that do whatever they are told, a clock that stands still unless it is moved, and the
 /// state that plans are carried out on at once.
-pub(super) struct Bench {
-    pub(super) policy: Policy,
-    pub(super) state: State,
-    pub(super) detector: Detector,
-    pub(super) now: Moment,
-    pub(super) sequence: u64,
+pub(crate) struct Bench {
+    pub(crate) policy: Policy,
+    pub(crate) state: State,
+    pub(crate) detector: Detector,
+    pub(crate) now: Moment,
+    pub(crate) sequence: u64,
     /// What each node holds, by its own word.
-    pub(super) held: BTreeMap<NodeId, BTreeMap<ReplicaId, message::ReplicaReport>>,
+    pub(crate) held: BTreeMap<NodeId, BTreeMap<ReplicaId, message::ReplicaReport>>,
     /// Nodes that say nothing.
-    pub(super) silent: BTreeSet<NodeId>,
+    pub(crate) silent: BTreeSet<NodeId>,
     /// What the disks say.
-    pub(super) disk_state: BTreeMap<DiskId, DiskState>,
+    pub(crate) disk_state: BTreeMap<DiskId, DiskState>,
+    /// What nodes listed, for operations that asked them.
+    pub(crate) contents: BTreeMap<types::OperationId, crate::operation::plan::Contents>,
 }
 
 impl Bench {
     /// `zones` names the zone of each node; every node has one disk of its number.
-    pub(super) fn new(zones: &[&str]) -> Bench {
+    pub(crate) fn new(zones: &[&str]) -> Bench {
         let now = Moment(1 << 40);
         let mut bench = Bench {
             policy: Policy::default(),
@@ -36,6 +38,7 @@ impl Bench {
             held: BTreeMap::new(),
             silent: BTreeSet::new(),
             disk_state: BTreeMap::new(),
+            contents: BTreeMap::new(),
         };
         bench.state.apply(&Command::Initialize { cluster: ClusterId(1) });
         for (index, zone) in (1..).zip(zones) {
@@ -45,7 +48,7 @@ impl Bench {
         bench
     }
 
-    pub(super) fn join(&mut self, identity: u64, zone: &str) {
+    pub(crate) fn join(&mut self, identity: u64, zone: &str) {
         let disk = DiskOffer { identity: identity + 100, label: "/disk".into(), capacity: 1 << 40 };
         self.state.apply(&Command::Join {
             identity,
@@ -57,11 +60,11 @@ impl Bench {
         });
     }
 
-    pub(super) fn date(&self) -> Timestamp {
+    pub(crate) fn date(&self) -> Timestamp {
         Timestamp(i64::try_from(self.now.0).unwrap())
     }
 
-    pub(super) fn create(&mut self, name: &str, replicas: u8, data_partitions: u16) -> Outcome {
+    pub(crate) fn create(&mut self, name: &str, replicas: u8, data_partitions: u16) -> Outcome {
         let spec = VolumeSpec {
             name: name.into(),
             kind: VolumeKind::File,
@@ -75,7 +78,7 @@ impl Bench {
     }
 
     /// Every node that speaks reports, and does what it is told, so many times.
-    pub(super) fn beat(&mut self, times: usize) {
+    pub(crate) fn beat(&mut self, times: usize) {
         for _ in 0..times {
             self.now = self.now + HEARTBEAT_INTERVAL;
             self.sequence += 1;
@@ -113,22 +116,23 @@ impl Bench {
         obey(held, node.id, &assignment);
     }
 
-    pub(super) fn inputs(&self) -> Inputs<'_> {
+    pub(crate) fn inputs(&self) -> Inputs<'_> {
         Inputs {
             policy: &self.policy,
             state: &self.state,
             detector: &self.detector,
             now: self.now,
             date: self.date(),
+            sense: crate::operation::Sense { contents: &self.contents, random: self.now.0 },
         }
     }
 
-    pub(super) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         plan(&self.inputs())
     }
 
     /// Carries out a plan; nothing in it may be refused.
-    pub(super) fn carry_out(&mut self, plan: &Plan) {
+    pub(crate) fn carry_out(&mut self, plan: &Plan) {
         for command in &plan.commands {
             let outcome = self.state.apply(command);
             assert!(!matches!(outcome, Outcome::Refused(_)), "{command:?}: {outcome:?}");
@@ -137,7 +141,7 @@ impl Bench {
     }
 
     /// Plans, carries out and lets the nodes follow, so many times.
-    pub(super) fn settle(&mut self, rounds: usize) {
+    pub(crate) fn settle(&mut self, rounds: usize) {
         for _ in 0..rounds {
             let plan = self.plan();
             self.carry_out(&plan);
@@ -146,7 +150,7 @@ impl Bench {
     }
 
     /// Three nodes and a volume of three replicas, settled.
-    pub(super) fn with_volume(zones: &[&str]) -> Bench {
+    pub(crate) fn with_volume(zones: &[&str]) -> Bench {
         let mut bench = Bench::new(zones);
         bench.create("main", 3, 1);
         bench.settle(3);
@@ -154,7 +158,7 @@ impl Bench {
         bench
     }
 
-    pub(super) fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
     }
 

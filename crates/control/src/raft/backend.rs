@@ -5,6 +5,9 @@
 
 use redb::{Database, DatabaseError, StorageBackend};
 use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use world::disk::is_no_space;
 use world::{Disk, File};
 
 /// Name of the file that holds a member's log, vote and snapshot.
@@ -13,25 +16,40 @@ pub const FILE: &str = "raft.redb";
 /// Memory for pages of the file. Bytes.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// Opens the database of a member, making it when there is none.
+/// Opens the database of a member, making it when there is none. `refused` is set as soon as the file
+/// refuses something for want of room.
 ///
 /// # Errors
 /// When the file cannot be opened or is not a database.
-pub fn open(disk: &Disk) -> Result<Database, DatabaseError> {
+pub fn open(disk: &Disk, refused: &Arc<AtomicBool>) -> Result<Database, DatabaseError> {
     let file = match disk.open(FILE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = disk.create(FILE)?;
+            let file = disk.create(FILE).inspect_err(|error| {
+                refused.fetch_or(is_no_space(error), Ordering::AcqRel);
+            })?;
             disk.sync_folder(".")?;
             file
         }
         opened => opened?,
     };
-    Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend { file })
+    let backend = Backend { file, refused: refused.clone() };
+    Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)
 }
 
 #[derive(Debug)]
 struct Backend {
     file: File,
+    refused: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            if is_no_space(error) {
+                self.refused.store(true, Ordering::Release);
+            }
+        })
+    }
 }
 
 impl StorageBackend for Backend {
@@ -51,14 +69,14 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)
+        self.note(self.file.set_len(length))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync()
+        self.note(self.file.sync())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, &mut [IoSlice::new(data)])
+        self.note(self.file.write_at(offset, &mut [IoSlice::new(data)]))
     }
 }

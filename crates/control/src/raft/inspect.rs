@@ -17,7 +17,7 @@ pub fn inspect(world: World, content: Vec<u8>) -> Result<serde_json::Value, Erro
     // What is looked at may be damaged, and then an error is wanted and not a panic.
     builder.set_check_integrity_on_open(true);
     let database = builder.create_with_backend(copy)?;
-    Store::open(world, database)?.inspect()
+    Store::of(world, database)?.inspect()
 }
 
 /// A file in memory.

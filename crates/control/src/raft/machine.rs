@@ -36,9 +36,11 @@ impl Machine {
     ///
     /// # Errors
     /// When the snapshot cannot be read or is damaged.
-    pub fn load(store: Store) -> Result<Machine, StorageError> {
+    pub async fn load(store: Store) -> Result<Machine, StorageError> {
         let mut applied = Applied::default();
-        if let Some((meta, data)) = store.snapshot().map_err(snapshot_failed(ErrorVerb::Read))? {
+        if let Some((meta, data)) =
+            store.snapshot().await.map_err(snapshot_failed(ErrorVerb::Read))?
+        {
             applied = Applied::of(&meta, &data)?;
         }
         let revision = Arc::new(watch::Sender::new(applied.revision()));
@@ -145,7 +147,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
-        let kept = self.store.snapshot().map_err(snapshot_failed(ErrorVerb::Read))?;
+        let kept = self.store.snapshot().await.map_err(snapshot_failed(ErrorVerb::Read))?;
         Ok(kept.map(|(meta, data)| Snapshot { meta, snapshot: Box::new(Cursor::new(data)) }))
     }
 }

@@ -5,6 +5,7 @@
 //! | [`store`] | the log, the vote and the snapshot, on disk |
 //! | [`machine`] | the replicated state that committed entries are applied to |
 //! | [`network`] | calls to the other members |
+//! | `keeper` | that database, opened again when a full disk has room again |
 //! | [`backend`] | redb's file, on a disk of the [`world`] |
 //!
 //! What it promises: a command that was answered is on the disks of a majority. What it leaves out:
@@ -15,9 +16,12 @@
 
 pub mod backend;
 pub mod inspect;
+mod keeper;
 pub mod machine;
 pub mod network;
 pub mod store;
+
+pub use keeper::Shortage;
 
 use crate::state::{Command, Outcome};
 use openraft::{BasicNode, Config, SnapshotPolicy};

@@ -8,8 +8,9 @@
 //!
 //! What it promises: a vote and appended entries are on disk when the call returns (the callback is
 //! called). What it leaves out: the last committed id is written without waiting for the disk; if it
-//! is lost, a restarted member learns it from the leader.
+//! is lost, a restarted member learns it from the leader. A full disk is no failure: see `keeper`.
 
+use super::keeper::{Keeper, Shortage};
 use super::{Entry, LogId, SnapshotMeta, StorageError, TypeConfig, Vote};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader};
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
-use world::World;
+use world::{Disk, World};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
@@ -46,6 +47,16 @@ pub enum Error {
     Malformed(#[from] serde_json::Error),
     #[error("the database of the control plane has format {found}, and this program knows {known}")]
     Format { found: u32, known: u32 },
+    #[error("the database of the control plane is being opened again")]
+    Closed,
+}
+
+impl Error {
+    /// Whether there was no room to write it.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Error::Database(redb::Error::Io(error)) if world::disk::is_no_space(error))
+    }
 }
 
 macro_rules! from_redb {
@@ -63,8 +74,7 @@ from_redb!(StorageError, TableError, TransactionError, CommitError, DatabaseErro
 /// The database of one member; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    world: World,
-    database: Arc<Database>,
+    keeper: Arc<Keeper>,
 }
 
 impl Debug for Store {
@@ -74,34 +84,31 @@ impl Debug for Store {
 }
 
 impl Store {
-    /// Takes the database, making its tables when it is new.
+    /// Opens the database on a disk, making it when there is none.
     ///
     /// # Errors
     /// When it cannot be read or written, or has a format this program does not know.
-    pub fn open(world: World, database: Database) -> Result<Store, Error> {
-        let transaction = database.begin_write()?;
-        {
-            let mut meta = transaction.open_table(META)?;
-            let found = match meta.get(FORMAT)? {
-                Some(found) => serde_json::from_slice(found.value())?,
-                None => 0,
-            };
-            if found == 0 {
-                meta.insert(FORMAT, serde_json::to_vec(&FORMAT_VERSION)?.as_slice())?;
-            } else if found != FORMAT_VERSION {
-                return Err(Error::Format { found, known: FORMAT_VERSION });
-            }
-            transaction.open_table(LOG)?;
-            transaction.open_table(DATA)?;
-        }
-        transaction.commit()?;
-        Ok(Store { world, database: Arc::new(database) })
+    pub fn open(world: World, disk: Disk) -> Result<Store, Error> {
+        Store::begin(Keeper::on(world, disk)?)
     }
 
-    fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let meta = self.database.begin_read()?.open_table(META)?;
-        let Some(value) = meta.get(key)? else { return Ok(None) };
-        Ok(serde_json::from_slice(value.value())?)
+    /// Takes a database that is open, to look at it.
+    ///
+    /// # Errors
+    /// As for [`Store::open`].
+    pub fn of(world: World, database: Database) -> Result<Store, Error> {
+        Store::begin(Keeper::of(world, database))
+    }
+
+    fn begin(keeper: Keeper) -> Result<Store, Error> {
+        keeper.try_now(make_tables)?;
+        Ok(Store { keeper: Arc::new(keeper) })
+    }
+
+    /// Since when the disk has no room, and what was refused; `None` while it has.
+    #[must_use]
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.keeper.shortage()
     }
 
     async fn put<T: Serialize>(
@@ -118,21 +125,20 @@ impl Store {
         .await
     }
 
-    /// Runs one transaction where it may wait for the disk.
+    /// Runs one transaction where it may wait for the disk, and for room on it.
     async fn write(
         &self,
         durability: Durability,
-        work: impl FnOnce(&redb::WriteTransaction) -> Result<(), Error> + Send + 'static,
+        work: impl Fn(&redb::WriteTransaction) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        let database = self.database.clone();
-        let work = move || {
+        let transact = move |database: &Database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(durability).map_err(redb::Error::from)?;
             work(&transaction)?;
             transaction.commit()?;
             Ok(())
         };
-        self.world.blocking(work).await
+        self.keeper.write(transact).await
     }
 
     /// Keeps a snapshot in place of the one before.
@@ -151,35 +157,12 @@ impl Store {
     }
 
     /// The snapshot that is kept, if there is one.
-    pub(super) fn snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, Error> {
-        let Some(meta) = self.get(SNAPSHOT)? else { return Ok(None) };
-        let data = self.database.begin_read()?.open_table(DATA)?;
-        Ok(data.get(SNAPSHOT)?.map(|data| (meta, data.value().to_vec())))
+    pub(super) async fn snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, Error> {
+        self.keeper.read(snapshot).await
     }
 
-    fn entries(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> Result<Vec<Entry>, Error> {
-        let log = self.database.begin_read()?.open_table(LOG)?;
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for item in log.range(range)? {
-            let (_, value) = item?;
-            bytes += value.value().len();
-            if bytes > bytes_max && !entries.is_empty() {
-                break;
-            }
-            entries.push(serde_json::from_slice(value.value())?);
-        }
-        Ok(entries)
-    }
-
-    fn log_state(&self) -> Result<LogState<TypeConfig>, Error> {
-        let last_purged_log_id: Option<LogId> = self.get(PURGED)?;
-        let log = self.database.begin_read()?.open_table(LOG)?;
-        let last = match log.last()? {
-            Some((_, value)) => Some(serde_json::from_slice::<Entry>(value.value())?.log_id),
-            None => last_purged_log_id,
-        };
-        Ok(LogState { last_purged_log_id, last_log_id: last })
+    async fn read_value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.keeper.read(|database| get(database, key)).await
     }
 
     /// Everything in the database, as JSON, for people who look at it.
@@ -187,19 +170,84 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn inspect(&self) -> Result<serde_json::Value, Error> {
-        let state: Option<serde_json::Value> = match self.snapshot()? {
-            Some((_, data)) => Some(serde_json::from_slice(&data)?),
-            None => None,
-        };
-        Ok(serde_json::json!({
-            "format": self.get::<u32>(FORMAT)?,
-            "vote": self.get::<Vote>(VOTE)?,
-            "committed": self.get::<Option<LogId>>(COMMITTED)?.flatten(),
-            "purged": self.get::<LogId>(PURGED)?,
-            "snapshot": { "meta": self.get::<SnapshotMeta>(SNAPSHOT)?, "state": state },
-            "log": self.entries(.., usize::MAX)?,
-        }))
+        self.keeper.try_now(inspect)
     }
+}
+
+fn make_tables(database: &Database) -> Result<(), Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        let found = match meta.get(FORMAT)? {
+            Some(found) => serde_json::from_slice(found.value())?,
+            None => 0,
+        };
+        if found == 0 {
+            meta.insert(FORMAT, serde_json::to_vec(&FORMAT_VERSION)?.as_slice())?;
+        } else if found != FORMAT_VERSION {
+            return Err(Error::Format { found, known: FORMAT_VERSION });
+        }
+        transaction.open_table(LOG)?;
+        transaction.open_table(DATA)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn get<T: DeserializeOwned>(database: &Database, key: &str) -> Result<Option<T>, Error> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let Some(value) = meta.get(key)? else { return Ok(None) };
+    Ok(serde_json::from_slice(value.value())?)
+}
+
+fn snapshot(database: &Database) -> Result<Option<(SnapshotMeta, Vec<u8>)>, Error> {
+    let Some(meta) = get(database, SNAPSHOT)? else { return Ok(None) };
+    let data = database.begin_read()?.open_table(DATA)?;
+    Ok(data.get(SNAPSHOT)?.map(|data| (meta, data.value().to_vec())))
+}
+
+fn entries(
+    database: &Database,
+    range: impl RangeBounds<u64>,
+    bytes_max: usize,
+) -> Result<Vec<Entry>, Error> {
+    let log = database.begin_read()?.open_table(LOG)?;
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    for item in log.range(range)? {
+        let (_, value) = item?;
+        bytes += value.value().len();
+        if bytes > bytes_max && !entries.is_empty() {
+            break;
+        }
+        entries.push(serde_json::from_slice(value.value())?);
+    }
+    Ok(entries)
+}
+
+fn log_state(database: &Database) -> Result<LogState<TypeConfig>, Error> {
+    let last_purged_log_id: Option<LogId> = get(database, PURGED)?;
+    let log = database.begin_read()?.open_table(LOG)?;
+    let last = match log.last()? {
+        Some((_, value)) => Some(serde_json::from_slice::<Entry>(value.value())?.log_id),
+        None => last_purged_log_id,
+    };
+    Ok(LogState { last_purged_log_id, last_log_id: last })
+}
+
+fn inspect(database: &Database) -> Result<serde_json::Value, Error> {
+    let state: Option<serde_json::Value> = match snapshot(database)? {
+        Some((_, data)) => Some(serde_json::from_slice(&data)?),
+        None => None,
+    };
+    Ok(serde_json::json!({
+        "format": get::<u32>(database, FORMAT)?,
+        "vote": get::<Vote>(database, VOTE)?,
+        "committed": get::<Option<LogId>>(database, COMMITTED)?.flatten(),
+        "purged": get::<LogId>(database, PURGED)?,
+        "snapshot": { "meta": get::<SnapshotMeta>(database, SNAPSHOT)?, "state": state },
+        "log": entries(database, .., usize::MAX)?,
+    }))
 }
 
 fn failed(subject: ErrorSubject<u64>, verb: ErrorVerb) -> impl FnOnce(Error) -> StorageError {
@@ -231,7 +279,8 @@ impl RaftLogReader<TypeConfig> for Store {
         range: RB,
     ) -> Result<Vec<Entry>, StorageError> {
         let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
-        self.entries(bounds, usize::MAX).map_err(log_failed)
+        let read = self.keeper.read(|database| entries(database, bounds, usize::MAX));
+        read.await.map_err(log_failed)
     }
 
     async fn limited_get_log_entries(
@@ -240,7 +289,8 @@ impl RaftLogReader<TypeConfig> for Store {
         end: u64,
     ) -> Result<Vec<Entry>, StorageError> {
         let range = (Bound::Included(start), Bound::Excluded(end));
-        self.entries(range, BATCH_BYTES_MAX).map_err(log_failed)
+        let read = self.keeper.read(|database| entries(database, range, BATCH_BYTES_MAX));
+        read.await.map_err(log_failed)
     }
 }
 
@@ -248,7 +298,7 @@ impl RaftLogStorage<TypeConfig> for Store {
     type LogReader = Store;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
-        self.log_state().map_err(log_failed)
+        self.keeper.read(log_state).await.map_err(log_failed)
     }
 
     async fn get_log_reader(&mut self) -> Store {
@@ -261,7 +311,7 @@ impl RaftLogStorage<TypeConfig> for Store {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        self.get(VOTE).map_err(failed(ErrorSubject::Vote, ErrorVerb::Read))
+        self.read_value(VOTE).await.map_err(failed(ErrorSubject::Vote, ErrorVerb::Read))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
@@ -270,7 +320,7 @@ impl RaftLogStorage<TypeConfig> for Store {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
-        let read = self.get::<Option<LogId>>(COMMITTED).map(Option::flatten);
+        let read = self.read_value::<Option<LogId>>(COMMITTED).await.map(Option::flatten);
         read.map_err(failed(ErrorSubject::Store, ErrorVerb::Read))
     }
 

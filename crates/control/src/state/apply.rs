@@ -43,6 +43,7 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
         Command::Confirm { made } => Ok(confirm(state, made)),
         Command::Observe { observations } => Ok(conditions::observe(state, observations)),
         Command::Forget { gone, at } => Ok(forget(state, gone, *at)),
+        Command::Operation(act) => crate::operation::apply::apply(state, act),
     }
 }
 
@@ -344,7 +345,7 @@ fn place(state: &mut State, volume: &Volume, placement: &Placement) -> Result<Pa
     })
 }
 
-fn configure_partition(
+pub(crate) fn configure_partition(
     state: &mut State,
     partition: PartitionId,
     expected: Epoch,

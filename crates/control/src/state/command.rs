@@ -5,12 +5,13 @@
 
 use super::configure::Step;
 use super::record::Volume;
+use crate::operation::Act;
 use serde::{Deserialize, Serialize};
 use types::condition::{Observation, State as Condition};
 use types::volume::{Durability, VolumeKind};
 use types::{
-    BootId, ClusterId, Configuration, DiskId, Epoch, NodeId, PartitionId, ReplicaId, Timestamp,
-    VolumeId, configuration::PartitionKind,
+    BootId, ClusterId, Configuration, DiskId, Epoch, NodeId, OperationId, PartitionId, ReplicaId,
+    Timestamp, VolumeId, configuration::PartitionKind,
 };
 
 /// A disk as its node offers it.
@@ -115,6 +116,8 @@ pub enum Command {
         client: String,
         at: Timestamp,
     },
+    /// One change of what is on record of operations.
+    Operation(Act),
 }
 
 /// The numbers a node goes by.
@@ -141,6 +144,7 @@ pub enum Outcome {
     Configuration(Box<Configuration>),
     /// Nothing happened.
     Refused(Refusal),
+    Operation(OperationId),
 }
 
 /// Why a command did nothing.
@@ -163,6 +167,12 @@ pub enum Refusal {
     NoSuchPartition { partition: PartitionId },
     #[error("the configuration changed meanwhile: it is at epoch {}", .current.epoch)]
     Conflict { current: Box<Configuration> },
+    #[error("there is no operation {operation}")]
+    NoSuchOperation { operation: OperationId },
+    #[error("operation {operation} is at work on that already: {what}")]
+    AtWork { operation: OperationId, what: String },
+    #[error("partition {partition} is locked by operation {by}")]
+    Locked { partition: PartitionId, by: OperationId },
     /// The change, or what it asks for, would break a promise.
     #[error("{reason}")]
     Breaks { reason: String },

@@ -16,7 +16,7 @@ pub struct Event {
     /// Its place; rises by one from event to event.
     pub cursor: u64,
     pub at: Timestamp,
-    /// What kind: `condition`, `configuration`, `node`, `volume`.
+    /// What kind: `condition`, `configuration`, `node`, `operation`, `volume`.
     pub kind: String,
     /// What it is about, for instance `disk/3/space`.
     pub subject: String,
@@ -28,7 +28,7 @@ pub struct Event {
 }
 
 impl Event {
-    pub(super) fn of(
+    pub(crate) fn of(
         kind: &str,
         subject: String,
         to: &str,
@@ -73,7 +73,7 @@ pub struct TooOld {
 
 impl Events {
     /// Adds one; its cursor is given here.
-    pub(super) fn push(&mut self, event: Event) {
+    pub(crate) fn push(&mut self, event: Event) {
         self.last += 1;
         self.kept.push_back(Event { cursor: self.last, ..event });
         if self.kept.len() > EVENTS_KEPT_MAX {

@@ -20,7 +20,7 @@ pub mod event;
 pub mod record;
 
 mod apply;
-pub(crate) use apply::check_spec;
+pub(crate) use apply::{check_spec, configure_partition};
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +30,7 @@ pub use configure::Step;
 pub use event::{Event, Events};
 pub use record::{Disk, Node, Partition, Spare, Volume, VolumeState};
 
+use crate::operation::Operations;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{ClusterId, DiskId, NodeId, PartitionId, ReplicaId, VolumeId};
@@ -73,6 +74,9 @@ pub struct State {
     /// The last things that happened.
     #[serde(default)]
     pub events: Events,
+    /// Long-running work, locks, and who is out of service.
+    #[serde(default)]
+    pub operations: Operations,
 }
 
 impl Default for State {
@@ -87,6 +91,7 @@ impl Default for State {
             partitions: BTreeMap::new(),
             conditions: Conditions::default(),
             events: Events::default(),
+            operations: Operations::default(),
         }
     }
 }
@@ -148,6 +153,7 @@ impl State {
     /// # Errors
     /// A sentence that names the broken promise and where.
     pub fn check(&self) -> Result<(), String> {
+        self.operations.check()?;
         let mut seen = BTreeSet::new();
         for (id, partition) in &self.partitions {
             partition.check().map_err(|broken| format!("partition {id}: {broken}"))?;

@@ -9,6 +9,7 @@
 pub mod client;
 pub mod condition;
 pub mod node;
+pub mod operation;
 pub mod partition;
 pub mod volume;
 
@@ -18,6 +19,7 @@ mod tests;
 pub use client::{ClientView, ClientsView};
 pub use condition::ConditionView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
+pub use operation::{LockView, OperationView, PlanView, ResidueView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
 pub use volume::{VolumeStatus, VolumeView};
 

@@ -51,6 +51,9 @@ pub struct NodeView {
     pub replicas: usize,
     /// Partitions it leads, by the record.
     pub leads: usize,
+    /// `in-service`, `drained` (keeps what it has, gets nothing new), `leaving` or `left`.
+    #[serde(default)]
+    pub duty: String,
     /// Everything that is known of it and of its disks.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
@@ -72,6 +75,9 @@ pub struct DiskView {
     pub age_ms: Option<u64>,
     /// Replicas on record there, those to be deleted too.
     pub replicas: usize,
+    /// As for a node; `in-service` says nothing of its node.
+    #[serde(default)]
+    pub duty: String,
     /// Everything that is known of it, and whether its node is there.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
@@ -105,6 +111,7 @@ pub fn node(sight: &Sight<'_>, node: &Node) -> NodeView {
         disks: sight.state.disks.values().filter(here).map(|disk| disk.id.0).collect(),
         replicas: members().filter(|member| member.node == node.id).count(),
         leads: sight.state.partitions.values().filter(leads).count(),
+        duty: super::operation::duty(sight.state, sight.state.operations.nodes.get(&node.id)),
         conditions: condition::of_node(sight, node),
     }
 }
@@ -124,6 +131,7 @@ pub fn disk(sight: &Sight<'_>, disk: &Disk) -> DiskView {
         free_bytes: fresh.map(|disk| disk.free),
         age_ms: report.map(|(_, age)| millis(age)),
         replicas: replicas_on(sight, disk.id),
+        duty: super::operation::duty(sight.state, sight.state.operations.disks.get(&disk.id)),
         conditions: condition::of_disk(sight, disk.id, disk.node),
     }
 }

@@ -1,7 +1,6 @@
 //! The log and the state machine, under openraft's own suite.
 
 use control::raft::TypeConfig;
-use control::raft::backend;
 use control::raft::machine::Machine;
 use control::raft::store::Store;
 use openraft::StorageError;
@@ -15,8 +14,8 @@ impl StoreBuilder<TypeConfig, Store, Machine, tempfile::TempDir> for Builder {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::real(folder.path()).unwrap();
         let world = World::real(Net::tcp());
-        let store = Store::open(world, backend::open(&disk).unwrap()).unwrap();
-        let machine = Machine::load(store.clone())?;
+        let store = Store::open(world, disk).unwrap();
+        let machine = Machine::load(store.clone()).await?;
         Ok((folder, store, machine))
     }
 }

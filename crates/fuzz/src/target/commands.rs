@@ -116,6 +116,7 @@ fn namespace_seeds() -> Vec<Vec<u8>> {
     let mut made = vec![1_u64];
     for (number, step) in steps().into_iter().enumerate() {
         let request = Request {
+            again: false,
             session: opened.session,
             number: number as u64 + 1,
             caller: Some(Caller { uid: 0, gid: 0, groups: vec![5] }),

@@ -1,6 +1,7 @@
 //! `holdfast disk`
 
 use super::conditions;
+use super::operation::Begin;
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
@@ -8,6 +9,7 @@ use crate::output::{self, Format, age, or_dash};
 use crate::size;
 use clap::{Args, Subcommand};
 use control::view::{DiskView, Item, List as ListOf};
+use types::operation::OperationKind;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Disk {
@@ -15,6 +17,8 @@ pub(crate) enum Disk {
     List(List),
     /// Show one disk
     Show(Show),
+    /// Move everything away from a disk, for good, and prove that nothing is left
+    Decommission(Decommission),
 }
 
 #[derive(Debug, Args)]
@@ -31,11 +35,23 @@ pub(crate) struct Show {
     remote: Remote,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Decommission {
+    /// Id of the disk
+    disk: u64,
+    #[command(flatten)]
+    begin: Begin,
+}
+
 impl Disk {
     pub(crate) fn run(self) -> Result {
         match self {
             Disk::List(command) => command.run(),
             Disk::Show(command) => command.run(),
+            Disk::Decommission(command) => {
+                let target = format!("disk/{}", command.disk);
+                command.begin.run(OperationKind::Decommission, &target)
+            }
         }
     }
 }
@@ -68,6 +84,7 @@ impl Show {
         let rows = [
             ("id", disk.id.to_string()),
             ("status", disk.status.to_string()),
+            ("duty", disk.duty.clone()),
             ("reason", disk.reason.clone()),
             ("last report", age(disk.age_ms)),
             ("node", disk.node.to_string()),

@@ -1,12 +1,15 @@
 //! `holdfast node`
 
 use super::conditions;
+use super::operation::{self, Begin, who};
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
 use crate::output::{self, Format, age};
 use clap::{Args, Subcommand};
-use control::view::{Item, List as ListOf, NodeView};
+use control::api::operation::By;
+use control::view::{Item, List as ListOf, NodeView, OperationView};
+use types::operation::OperationKind;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
@@ -14,6 +17,12 @@ pub(crate) enum Node {
     List(List),
     /// Show one storage node
     Show(Show),
+    /// Move everything away from a node, for good, and prove that nothing is left
+    Decommission(Decommission),
+    /// Move leaders away from a node, and keep new replicas away, until it is recommissioned
+    Drain(Drain),
+    /// Take a node back into service
+    Recommission(Recommission),
 }
 
 #[derive(Debug, Args)]
@@ -30,11 +39,53 @@ pub(crate) struct Show {
     remote: Remote,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Decommission {
+    /// Id of the node
+    node: u64,
+    #[command(flatten)]
+    begin: Begin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// Id of the node
+    node: u64,
+    #[command(flatten)]
+    begin: Begin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recommission {
+    /// Id of the node
+    node: u64,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Recommission {
+    fn run(self) -> Result {
+        let path = format!("/v1/nodes/{}/recommission", self.node);
+        let Item { item, .. } =
+            self.remote.client()?.post::<Item<OperationView>>(&path, &By { by: who() })?;
+        operation::show(self.remote.output, &item)
+    }
+}
+
 impl Node {
     pub(crate) fn run(self) -> Result {
         match self {
             Node::List(command) => command.run(),
             Node::Show(command) => command.run(),
+            Node::Decommission(command) => {
+                let target = format!("node/{}", command.node);
+                command.begin.run(OperationKind::Decommission, &target)
+            }
+            Node::Drain(command) => {
+                let target = format!("node/{}", command.node);
+                command.begin.run(OperationKind::Drain, &target)
+            }
+            Node::Recommission(command) => command.run(),
         }
     }
 }
@@ -43,11 +94,13 @@ impl List {
     fn run(self) -> Result {
         let list: ListOf<NodeView> = self.remote.client()?.get("/v1/nodes")?;
         output::mention_age(&list.view);
-        let columns = ["id", "status", "age", "address", "zone", "disks", "replicas", "leads"];
+        let columns =
+            ["id", "status", "duty", "age", "address", "zone", "disks", "replicas", "leads"];
         output::list(self.remote.output, &list.items, &columns, |node| {
             vec![
                 node.id.to_string(),
                 node.status.to_string(),
+                node.duty.clone(),
                 age(node.age_ms),
                 node.address.clone(),
                 zone(node),
@@ -72,6 +125,7 @@ impl Show {
         let rows = [
             ("id", node.id.to_string()),
             ("status", node.status.to_string()),
+            ("duty", node.duty.clone()),
             ("last report", age(node.age_ms)),
             ("address", node.address.clone()),
             ("zone", zone(&node)),

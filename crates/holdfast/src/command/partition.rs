@@ -7,7 +7,7 @@ use crate::exit::Result;
 use crate::output::{self, Format, age, or_dash};
 use crate::size;
 use clap::{Args, Subcommand};
-use control::view::{Item, List as ListOf, PartitionView};
+use control::view::{Item, List as ListOf, LockView, PartitionView};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Partition {
@@ -15,6 +15,8 @@ pub(crate) enum Partition {
     List(List),
     /// Show one partition and its replicas
     Show(Show),
+    /// Show which operations keep others from changing a partition
+    Locks(Locks),
 }
 
 #[derive(Debug, Args)]
@@ -34,11 +36,34 @@ pub(crate) struct Show {
     remote: Remote,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Locks {
+    /// Id of the partition
+    partition: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Locks {
+    fn run(self) -> Result {
+        let path = format!("/v1/partitions/{}/locks", segment(&self.partition));
+        let list: ListOf<LockView> = self.remote.client()?.get(&path)?;
+        output::mention_age(&list.view);
+        let columns = ["kind", "operation", "what", "since", "expires"];
+        output::list(self.remote.output, &list.items, &columns, |lock| {
+            let LockView { kind, operation, what, since, expires } = lock;
+            let operation = operation.to_string();
+            vec![kind.clone(), operation, what.clone(), since.clone(), expires.clone()]
+        })
+    }
+}
+
 impl Partition {
     pub(crate) fn run(self) -> Result {
         match self {
             Partition::List(command) => command.run(),
             Partition::Show(command) => command.run(),
+            Partition::Locks(command) => command.run(),
         }
     }
 }

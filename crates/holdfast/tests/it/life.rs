@@ -163,7 +163,8 @@ fn delete_all(fleet: &mut Fleet, rows: &[Row], deletion: Deletion, fault: Fault)
     deleted
 }
 
-fn status(fleet: &Fleet, volume: &str) -> String {
+/// A volume that is gone for good is not found by its name.
+fn status_by_name(fleet: &Fleet, volume: &str) -> String {
     let shown = fleet.ask(&["volume", "show", volume, "--output", "json"]);
     let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap_or_default();
     shown["status"].as_str().unwrap_or_default().to_owned()
@@ -175,12 +176,17 @@ fn round(fleet: &mut Fleet, number: usize, deletion: Deletion, fault: Fault) {
         ALL.iter().map(|workload| Row::begin(fleet, number, *workload)).collect();
     std::thread::sleep(Duration::from_millis(500));
     let within = if fault == Fault::None { ENDED_WITHIN } else { ENDED_WITHIN_DESPITE_FAULT };
+    let graced = deletion == Deletion::Graced;
+    let obstacle = if graced { Obstacle::in_the_way_of(fleet, &rows[0]) } else { None };
     let deleted = delete_all(fleet, &rows, deletion, fault);
     for (row, at) in rows.iter_mut().zip(deleted) {
         row.end(deletion, at, within);
     }
+    if let Some(obstacle) = obstacle {
+        obstacle.keeps_it_on_record(fleet, &rows[0]);
+    }
     for row in rows.iter().filter(|_| deletion == Deletion::TakenBack) {
-        assert_eq!(status(fleet, &row.volume), "deleting");
+        assert_eq!(status_by_name(fleet, &row.volume), "deleting");
         let back = fleet.ask(&["volume", "undelete", &row.volume]);
         assert_eq!(back.code, 0, "{back:?}");
         let mut again = fleet.supervise(&row.volume, &format!("again-{}", row.volume), &[]);
@@ -192,6 +198,54 @@ fn round(fleet: &mut Fleet, number: usize, deletion: Deletion, fault: Fault) {
     fleet.restart_all();
     if deletion != Deletion::TakenBack {
         wait_purged(fleet);
+    }
+}
+
+/// A replica that cannot be removed from its disk.
+struct Obstacle {
+    folder: std::path::PathBuf,
+}
+
+impl Obstacle {
+    fn in_the_way_of(fleet: &Fleet, row: &Row) -> Option<Obstacle> {
+        let words = ["partition", "list", "--volume", &row.volume, "--output", "json"];
+        let partitions = fleet.ask(&words).json();
+        let prefix = format!("{}-", partitions[0]["id"]);
+        let replicas = std::fs::read_dir(fleet.disk(0).join("disk/replicas")).unwrap();
+        let mut folders = replicas.map(|entry| entry.unwrap().path());
+        let named = |path: &std::path::PathBuf| {
+            path.file_name().unwrap().to_string_lossy().starts_with(&prefix)
+        };
+        let folder = folders.find(named).expect("every host has a replica of each");
+        let obstacle = Obstacle { folder };
+        if obstacle.chattr("+i") {
+            return Some(obstacle);
+        }
+        say("SKIPPED: chattr does not work here; no replica resists its deletion");
+        None
+    }
+
+    fn chattr(&self, mode: &str) -> bool {
+        let done = std::process::Command::new("chattr").arg(mode).arg(&self.folder).output();
+        done.is_ok_and(|done| done.status.success())
+    }
+
+    /// The volume is not called deleted while something of it takes space.
+    fn keeps_it_on_record(self, fleet: &Fleet, row: &Row) {
+        let begun = Instant::now();
+        while status_by_name(fleet, &row.volume) != "purging" {
+            assert!(begun.elapsed() < Duration::from_secs(20), "its grace is over");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(status_by_name(fleet, &row.volume), "purging");
+        assert!(self.folder.exists());
+    }
+}
+
+impl Drop for Obstacle {
+    fn drop(&mut self) {
+        self.chattr("-i");
     }
 }
 

@@ -53,6 +53,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether there was no room to write something.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Error::NoSpace(_) => true,
+            Error::Io(error) => world::disk::is_no_space(error),
+            _ => false,
+        }
+    }
+
     fn from_write(error: io::Error) -> Error {
         if world::disk::is_no_space(&error) { Error::NoSpace(error) } else { Error::Io(error) }
     }

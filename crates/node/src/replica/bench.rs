@@ -61,6 +61,14 @@ impl Bench {
             .expect("nothing fails")
     }
 
+    /// Takes a replica off the disk.
+    pub(super) fn remove(&self, holder: Holder) {
+        let found = super::Found { partition: holder.partition, replica: holder.id };
+        let kind = holder.kind;
+        drop(holder);
+        super::destroy(&self.home.disk, &self.home.database, found, kind).expect("nothing fails");
+    }
+
     pub(super) fn configuration(kind: PartitionKind) -> Configuration {
         Configuration {
             partition: PartitionId(1),

@@ -4,20 +4,25 @@
 //! idle -- enough changed --> flushing: sync the log, write the index, write the checkpoint file
 //!   ^                            |
 //!   +--------- done -------------+      (failed: the replica is given up)
+//!   ^                            |
+//!   '--- try again in a while ---+      (no room: nothing is lost, the changes stay in memory)
 //! ```
 //!
 //! The order matters: the index must never know more than the durable log, and the checkpoint file
 //! must never claim more than the durable index. Then what nobody needs goes: see `reclaim`.
 
 use super::Holder;
+use super::Trouble;
 use super::reclaim::{self, Unused};
 use crate::context::Counters;
 use crate::log::SyncJob;
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
+use partition::extent::Extent;
 use partition::kv::FlushJob;
 use partition::log::Location;
 use std::time::Duration;
+use types::limits::ROOM_PROBE_INTERVAL;
 use types::{Epoch, Moment, Sequence};
 use world::Disk;
 
@@ -35,6 +40,10 @@ pub(super) struct Checkpointing {
     /// The last one that is durable.
     durable: Checkpoint,
     synced: Sequence,
+    /// The last one found no room; not to be tried before.
+    retry_at: Option<Moment>,
+    /// Dead runs that the ones which found no room would have given back.
+    dead: Vec<Extent>,
 }
 
 /// A checkpoint on its way to the disk.
@@ -52,10 +61,11 @@ pub struct CheckpointJob {
 
 impl CheckpointJob {
     /// Makes it durable: log, index and checkpoint file, in this order.
-    pub(super) fn run(&self) -> Result<(), String> {
-        self.sync.run().map_err(|error| error.to_string())?;
-        self.flush.run().map_err(|error| error.to_string())?;
-        store::write(&self.disk, &self.file, &self.checkpoint).map_err(|error| error.to_string())
+    pub(super) fn run(&self) -> Result<(), Trouble> {
+        // What a sync could not bring to the disk may be gone, whatever the reason.
+        self.sync.run().map_err(|error| Trouble { no_space: false, ..error.into() })?;
+        self.flush.run()?;
+        Ok(store::write(&self.disk, &self.file, &self.checkpoint)?)
     }
 }
 
@@ -70,7 +80,16 @@ impl Checkpointing {
             applied: (Sequence(durable.sequence), Epoch(durable.epoch), place),
             durable: durable.clone(),
             synced: Sequence(durable.synced),
+            retry_at: None,
+            dead: Vec::new(),
         }
+    }
+
+    /// One found no room: there will be another, and what this one would have done is left to it.
+    fn found_no_room(&mut self, unused: Unused, now: Moment) {
+        self.changed_at.get_or_insert(now);
+        self.retry_at = Some(now + ROOM_PROBE_INTERVAL);
+        self.dead.extend(unused.into_runs());
     }
 
     pub(super) fn note_appended(&mut self, bytes: usize, now: Moment) {
@@ -96,7 +115,12 @@ impl Checkpointing {
         if self.flushing {
             return None;
         }
-        self.changed_at.map(|changed_at| changed_at + interval)
+        let due = self.changed_at.map(|changed_at| changed_at + interval);
+        self.retry_at.or(due)
+    }
+
+    fn rests(&self, now: Moment) -> bool {
+        self.flushing || self.retry_at.is_some_and(|at| now < at)
     }
 }
 
@@ -107,10 +131,10 @@ pub(super) fn path(folder: &str, generation: u32) -> String {
 
 impl Holder {
     pub(super) fn checkpoint_if_due(&mut self) {
-        if self.checkpointing.flushing || self.failed.is_some() {
+        let now = self.context.world.now();
+        if self.checkpointing.rests(now) || self.failed.is_some() {
             return;
         }
-        let now = self.context.world.now();
         let upkeep = &self.context.upkeep;
         let due_at = self.checkpointing.due_at(upkeep.checkpoint_interval);
         let due = self.checkpointing.log_bytes >= upkeep.checkpoint_log_bytes
@@ -161,7 +185,8 @@ impl Holder {
         let segment = at.map_or(0, |at| at.segment);
         let oldest_kept =
             reclaim::oldest_kept(&self.log, segment, self.context.upkeep.log_kept_bytes);
-        let unused = Unused::list(&mut self.machine, &self.log, oldest_kept);
+        let mut unused = Unused::list(&mut self.machine, &self.log, oldest_kept);
+        unused.add_runs(std::mem::take(&mut self.checkpointing.dead));
         let checkpoint = Checkpoint {
             sequence: sequence.0,
             epoch: epoch.0,
@@ -174,12 +199,13 @@ impl Holder {
         };
         self.checkpointing.log_bytes = 0;
         self.checkpointing.changed_at = None;
+        self.checkpointing.retry_at = None;
         self.compaction.checkpoint_begun();
         Some((checkpoint, self.kv.freeze(), unused))
     }
 
     /// A checkpoint has ended.
-    pub fn checkpointed(&mut self, job: CheckpointJob, result: Result<(), String>) {
+    pub fn checkpointed(&mut self, job: CheckpointJob, result: Result<(), Trouble>) {
         if job.generation != self.stored.generation {
             return self.sweep(job.generation);
         }
@@ -190,20 +216,37 @@ impl Holder {
                 self.compaction.checkpoint_durable();
                 self.checkpointing.durable = job.checkpoint;
                 self.reclaim(job.unused);
+                self.sweep_left();
             }
-            Err(reason) => self.fail(format!("a checkpoint failed: {reason}")),
+            Err(trouble) if trouble.no_space => {
+                tracing::warn!(partition = %self.partition, %trouble, "no room for a checkpoint");
+                let now = self.context.world.now();
+                self.checkpointing.found_no_room(job.unused, now);
+                self.note_refused(&trouble);
+            }
+            Err(trouble) => self.fail(format!("a checkpoint failed: {trouble}")),
         }
     }
 
     /// A checkpoint was overtaken by a snapshot: it wrote to an index that had been replaced. What it
     /// left behind goes.
-    fn sweep(&self, generation: u32) {
+    pub(super) fn sweep(&mut self, generation: u32) {
         let file = path(&self.folder, generation);
-        let removed = self.remove_generation(generation).map_err(|error| error.to_string());
-        let removed = removed
-            .and_then(|()| self.disk.remove_if_present(&file).map_err(|error| error.to_string()));
-        if let Err(error) = removed {
-            tracing::warn!(partition = %self.partition, generation, error, "an old index is left");
+        let removed = self.disk.remove_if_present(&file).map_err(Trouble::from);
+        let removed = removed.and_then(|()| Ok(self.remove_generation(generation)?));
+        if let Err(trouble) = removed {
+            tracing::warn!(partition = %self.partition, generation, %trouble, "an old index is left");
+            self.note_refused(&trouble);
+            self.snapshots.leave(generation);
+        }
+    }
+
+    /// Takes away what could not be taken away before.
+    fn sweep_left(&mut self) {
+        for generation in self.snapshots.take_left() {
+            if generation < self.stored.generation {
+                self.sweep(generation);
+            }
         }
     }
 
@@ -225,5 +268,76 @@ impl Holder {
                 tracing::warn!(partition = %self.partition, %error, "cannot note a clean stop");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+    use types::configuration::PartitionKind;
+    use world::disk::sim::Faults;
+
+    /// The disk had no room for a checkpoint for a moment, and the replica was given up for that.
+    #[tokio::test]
+    async fn a_checkpoint_that_found_no_room_is_made_when_there_is_some() {
+        let bench = Bench::new();
+        for kind in [PartitionKind::Namespace, PartitionKind::Data] {
+            let mut holder = bench.create(kind);
+            let no_room = Faults { no_space: 1.0, ..Faults::default() };
+            bench.sim.set_faults(no_room);
+            let job = holder.start_checkpoint().unwrap();
+            let done = job.run();
+            assert!(done.as_ref().is_err_and(|trouble| trouble.no_space), "{done:?}");
+            holder.checkpointed(job, done);
+            assert_eq!(holder.failed, None);
+            assert!(holder.take_refused_write().is_some(), "the node is told");
+            let now = bench.context.world.now();
+            assert!(holder.checkpointing.rests(now), "not at once");
+            let due = holder.wake(now).expect("there will be another");
+            assert!(due > now && due <= now + 2 * ROOM_PROBE_INTERVAL);
+            bench.sim.set_faults(Faults::default());
+            let job = holder.start_checkpoint().unwrap();
+            let done = job.run();
+            assert_eq!(done, Ok(()));
+            holder.checkpointed(job, done);
+            assert_eq!(holder.failed, None);
+            bench.remove(holder);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_epoch_that_found_no_room_is_no_reason_to_give_up() {
+        use partition::replica::Failure;
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Data);
+        bench.sim.set_faults(Faults { no_space: 1.0, ..Faults::default() });
+        holder.configure(Bench::configuration(PartitionKind::Data));
+        let status = |holder: &Holder| holder.engine.status(bench.context.world.now());
+        assert_eq!(status(&holder).failure, Some(Failure::NoSpace));
+        bench.sim.set_faults(Faults::default());
+        holder.handle(partition::replica::Event::SpaceFreed);
+        assert_eq!((status(&holder).failure, status(&holder).epoch), (None, Epoch(1)));
+        assert!(holder.leads());
+    }
+
+    /// Messages that came early were taken up in one step: when the first of several appends found no
+    /// room, the second one panicked. Found by the simulated cluster.
+    #[tokio::test]
+    async fn an_append_after_one_that_failed_is_left_out() {
+        use partition::replica::{Effect, Entry, EntryBody, Event};
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Namespace);
+        let body = || EntryBody { kind: 1, key: bytes::Bytes::new(), payload: vec![7; 99].into() };
+        let append = |sequence| {
+            let entry = Entry { epoch: Epoch(1), sequence: Sequence(sequence), body: body() };
+            Effect::Append { entries: [entry].into() }
+        };
+        bench.sim.set_faults(Faults { no_space: 1.0, ..Faults::default() });
+        let mut events = std::collections::VecDeque::new();
+        holder.perform(append(1), &mut events);
+        holder.perform(append(2), &mut events);
+        let failed = matches!(events.make_contiguous(), [Event::AppendFailed { from, .. }] if *from == Sequence(1));
+        assert!(failed, "{events:?}");
     }
 }

@@ -178,6 +178,7 @@ impl Holder {
             Ok(locations) => locations,
             Err(error) => {
                 tracing::warn!(partition = %self.partition, %error, "cannot copy records");
+                self.note_refused(&error.into());
                 return false;
             }
         };

@@ -1,6 +1,6 @@
 //! Carrying out what the engine decided.
 
-use super::{Holder, Unapplied, Waiter, machine, status_of};
+use super::{Holder, Trouble, Unapplied, Waiter, machine, status_of};
 use crate::codec::{self, Native};
 use crate::context::Counters;
 use crate::log;
@@ -22,6 +22,9 @@ impl Holder {
             Effect::Persist { epoch, configuration } => {
                 events.push_back(self.persist(epoch, configuration));
             }
+            // What follows an append that failed has nothing to follow; the engine is about to learn.
+            Effect::Append { .. }
+                if events.iter().any(|event| matches!(event, Event::AppendFailed { .. })) => {}
             Effect::Append { entries } => events.push_back(self.append(&entries)),
             Effect::Sync { .. } => self.start_sync(),
             Effect::Truncate { after } => self.truncate(after),
@@ -54,7 +57,10 @@ impl Holder {
             Ok(()) => Event::EpochPersisted { epoch },
             Err(error) => {
                 tracing::warn!(partition = %self.partition, %error, "cannot persist an epoch");
-                Event::PersistFailed { epoch }
+                let trouble = Trouble::from(error);
+                self.note_refused(&trouble);
+                let failure = if trouble.no_space { Failure::NoSpace } else { Failure::Io };
+                Event::PersistFailed { epoch, failure }
             }
         }
     }
@@ -76,14 +82,10 @@ impl Holder {
         let from = entries.first().map_or(self.log.end().next(), |entry| entry.sequence);
         let mut locations = Vec::with_capacity(entries.len());
         if let Err(error) = self.log.append(entries, &mut locations) {
-            let failure = match error {
-                log::Error::NoSpace(_) => Failure::NoSpace,
-                _ => Failure::Io,
-            };
             tracing::warn!(partition = %self.partition, replica = %self.id, %error, "append failed");
-            if failure == Failure::NoSpace {
-                self.refused_write = Some(error.to_string());
-            }
+            let trouble = Trouble::from(error);
+            self.note_refused(&trouble);
+            let failure = if trouble.no_space { Failure::NoSpace } else { Failure::Io };
             return Event::AppendFailed { from, failure };
         }
         for write_back in self.log.take_write_back() {

@@ -50,6 +50,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether there was no room to write something.
+    pub(super) fn is_no_space(&self) -> bool {
+        match self {
+            Error::Kv(error) | Error::Namespace(Fault::Store(error)) => {
+                matches!(error, kv::Error::NoSpace { .. })
+            }
+            Error::Namespace(_) => false,
+        }
+    }
+
     /// Whether what was written is not there any more. Everything else passes: a disk has room again,
     /// or answers again, and the replica can be opened.
     pub(super) fn is_damage(&self) -> bool {

@@ -24,6 +24,7 @@ mod reclaim;
 mod room;
 mod scrub;
 mod snapshot;
+mod trouble;
 
 pub use checkpoint::CheckpointJob;
 pub use compact::Progress;
@@ -32,6 +33,7 @@ pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy, was_alone};
 pub use read::{Damage, Damaged};
 pub use reap::Deleted;
 pub use scrub::Page;
+pub use trouble::Trouble;
 
 use crate::context::Context;
 use crate::log::Log;
@@ -268,6 +270,13 @@ impl Holder {
     pub fn has_others_in_sync(&self) -> bool {
         let others = |c: &Configuration| c.in_sync.iter().any(|replica| *replica != self.id);
         self.configuration.as_ref().is_some_and(others)
+    }
+
+    /// Notes that something found no room, for the node to ask.
+    fn note_refused(&mut self, trouble: &Trouble) {
+        if trouble.no_space {
+            self.refused_write = Some(trouble.reason.clone());
+        }
     }
 
     /// Gives up because of its index.

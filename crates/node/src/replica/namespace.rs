@@ -75,7 +75,8 @@ impl Holder {
         if !allowed {
             return responder.refuse(Status::Invalid, "this command needs a session");
         }
-        if command.command.as_ref().is_some_and(grows)
+        if !command.again
+            && command.command.as_ref().is_some_and(grows)
             && let Some(reason) = self.lacks_room()
         {
             return responder.refuse(Status::NoSpace, reason);

@@ -77,6 +77,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether there was no room to write something, and nothing else is wrong.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Error::Store(error) => error.is_no_space(),
+            Error::Log(error) => error.is_no_space(),
+            Error::Index(error) => matches!(error, partition::kv::Error::NoSpace { .. }),
+            Error::Machine(error) => error.is_no_space(),
+            Error::Io(error) => world::disk::is_no_space(error),
+            _ => false,
+        }
+    }
+
     /// Whether something that was written is not there any more. Everything else may pass.
     #[must_use]
     pub fn is_damage(&self) -> bool {
@@ -202,15 +215,6 @@ impl Holder {
     pub(super) fn store_state(&self) -> Result<(), store::Error> {
         store::write(&self.disk, &format!("{}/state", self.folder), &self.stored)
     }
-
-    /// Takes everything of this replica off the disk.
-    ///
-    /// # Errors
-    /// When the disk fails; trying again goes on where it stopped.
-    pub fn destroy(self) -> Result<(), Error> {
-        let found = Found { partition: self.partition, replica: self.id };
-        destroy(&self.disk, &self.database, found, self.kind)
-    }
 }
 
 /// Takes everything of a replica off its disk, opened or not.
@@ -227,6 +231,8 @@ pub fn destroy(
     // The state file goes first: without it nobody takes the rest for a replica.
     disk.remove_if_present(&format!("{}/state", found.folder()))?;
     disk.sync_folder(&found.folder()).or_else(ignore_missing)?;
+    // What takes the most room, before the index asks for some to note what is gone from it.
+    disk.remove_tree(&format!("{}/log", found.folder()))?;
     let mut prefix = found.partition.0.to_be_bytes().to_vec();
     prefix.extend_from_slice(&found.replica.0.to_be_bytes());
     let kv = database.handle(space_of(kind), Vec::new());

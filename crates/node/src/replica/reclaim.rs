@@ -61,6 +61,15 @@ impl Unused {
         Unused { oldest_kept, segments, runs: index.take_dead() }
     }
 
+    /// Runs that an earlier list held, and that were not given back.
+    pub(super) fn add_runs(&mut self, runs: Vec<Extent>) {
+        self.runs.extend(runs);
+    }
+
+    pub(super) fn into_runs(self) -> Vec<Extent> {
+        self.runs
+    }
+
     /// From where on the log is whole, once all of this has gone.
     pub(super) fn log_start(&self, log: &Log) -> Sequence {
         let is_kept = |segment: &&Segment| {

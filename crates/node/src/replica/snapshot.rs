@@ -8,7 +8,7 @@
 
 use super::open::{Found, index_handle, index_prefix, space_of};
 use super::push::Source;
-use super::{Holder, Machine, checkpoint::Checkpointing};
+use super::{Holder, Machine, Trouble, checkpoint::Checkpointing};
 use crate::log::Log;
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
@@ -32,9 +32,19 @@ pub(super) struct Transfers {
     /// How many inspections are reading: so must theirs.
     reading: usize,
     staging: Option<Staging>,
+    /// Old indexes that could not be taken away.
+    left: Vec<u32>,
 }
 
 impl Transfers {
+    pub(super) fn leave(&mut self, generation: u32) {
+        self.left.push(generation);
+    }
+
+    pub(super) fn take_left(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.left)
+    }
+
     pub(super) fn are_reading(&self) -> bool {
         self.sending + self.reading > 0
     }
@@ -138,7 +148,7 @@ impl Holder {
         let at = piece.at.ok_or_else(|| invalid("the position is missing"))?;
         let at = Position { epoch: Epoch(at.epoch), sequence: Sequence(at.sequence) };
         if piece.piece == 0 {
-            self.begin_staging(piece, at).map_err(|error| (Status::Unknown, error))?;
+            self.begin_staging(piece, at).map_err(|trouble| self.refuse_piece(&trouble))?;
         }
         let Some(staging) = self.snapshots.staging.as_mut() else {
             return Err((Status::Conflict, "no snapshot is being received".into()));
@@ -155,7 +165,10 @@ impl Holder {
             Some(index) => stage_records(&mut self.log, index, piece, payload, self.partition),
             None => stage_pairs(&staging.kv, &piece.pairs, payload),
         }
-        .map_err(|error| (Status::Unknown, error))?;
+        .map_err(|trouble| self.refuse_piece(&trouble))?;
+        let Some(staging) = self.snapshots.staging.as_mut() else {
+            return Err((Status::Conflict, "the snapshot was discarded".into()));
+        };
         staging.piece_next += 1;
         if piece.last {
             staging.complete = true;
@@ -165,17 +178,21 @@ impl Holder {
         Ok(())
     }
 
-    fn begin_staging(&mut self, piece: &Snapshot, at: Position) -> Result<(), String> {
+    fn refuse_piece(&mut self, trouble: &Trouble) -> (Status, String) {
+        self.note_refused(trouble);
+        let status = if trouble.no_space { Status::NoSpace } else { Status::Unknown };
+        (status, trouble.reason.clone())
+    }
+
+    fn begin_staging(&mut self, piece: &Snapshot, at: Position) -> Result<(), Trouble> {
         self.discard_snapshot();
         let generation = self.stored.generation + 1;
-        self.remove_generation(generation).map_err(|error| error.to_string())?;
+        self.remove_generation(generation)?;
         let found = Found { partition: self.partition, replica: self.id };
         let below = index_handle(&self.database, found, self.kind, generation);
         let kv = Arc::new(Buffered::new(Arc::new(below)));
         let index = match self.kind {
-            PartitionKind::Data => {
-                Some(Index::open(kv.clone()).map_err(|error| error.to_string())?)
-            }
+            PartitionKind::Data => Some(Index::open(kv.clone())?),
             PartitionKind::Namespace => None,
         };
         self.snapshots.staging = Some(Staging {
@@ -195,6 +212,7 @@ impl Holder {
         let generation = self.stored.generation + 1;
         if let Err(error) = self.remove_generation(generation) {
             tracing::warn!(partition = %self.partition, %error, "cannot discard a snapshot");
+            self.note_refused(&error.into());
         }
     }
 
@@ -215,22 +233,38 @@ impl Holder {
         }
         match self.install(staging) {
             Ok(()) => Some(Event::SnapshotInstalled { at }),
-            Err(reason) => {
-                self.fail(format!("a snapshot cannot be installed: {reason}"));
+            // Log and index are as they were.
+            Err(trouble) if trouble.no_space => {
+                tracing::warn!(partition = %self.partition, %trouble, "no room for a snapshot");
+                self.note_refused(&trouble);
+                self.discard_snapshot();
+                Some(Event::SnapshotRefused { at })
+            }
+            Err(trouble) => {
+                self.fail(format!("a snapshot cannot be installed: {trouble}"));
                 None
             }
         }
     }
 
-    fn install(&mut self, staging: Staging) -> Result<(), String> {
+    fn install(&mut self, mut staging: Staging) -> Result<(), Trouble> {
+        let checkpoint = self.adopt_staged(&mut staging)?;
+        // It counts: what goes wrong from here on is no want of room.
+        let done = self.begin_anew(staging, &checkpoint);
+        done.map_err(|trouble| Trouble { no_space: false, ..trouble })
+    }
+
+    /// Makes what was staged durable, and decides for it. After an error nothing has changed.
+    fn adopt_staged(&mut self, staging: &mut Staging) -> Result<Checkpoint, Trouble> {
         let at = staging.at;
-        if let Some(mut index) = staging.index {
+        if let Some(mut index) = staging.index.take() {
             index.set_applied(at.sequence);
-            index.checkpoint().map_err(|error| error.to_string())?;
+            index.checkpoint()?;
         }
         // Blocks the loop for a while; a replica that is replaced has nobody to serve.
-        self.log.begin_sync().run().map_err(|error| error.to_string())?;
-        staging.kv.persist().map_err(|error| error.to_string())?;
+        let synced = self.log.begin_sync().run();
+        synced.map_err(|error| Trouble { no_space: false, ..error.into() })?;
+        staging.kv.persist()?;
         let checkpoint = Checkpoint {
             sequence: at.sequence.0,
             epoch: at.epoch.0,
@@ -241,43 +275,48 @@ impl Holder {
         };
         let generation = self.stored.generation + 1;
         let path = super::checkpoint::path(&self.folder, generation);
-        store::write(&self.disk, &path, &checkpoint).map_err(|error| error.to_string())?;
+        store::write(&self.disk, &path, &checkpoint)?;
         self.stored.generation = generation;
-        // From here on it counts.
-        self.store_state().map_err(|error| error.to_string())?;
-        self.log.reset(at.sequence).map_err(|error| error.to_string())?;
-        self.machine =
-            Machine::open(self.kind, staging.kv.clone()).map_err(|error| error.to_string())?;
+        if let Err(error) = self.store_state() {
+            self.stored.generation = generation - 1;
+            return Err(error.into());
+        }
+        Ok(checkpoint)
+    }
+
+    /// Goes on with what was staged.
+    fn begin_anew(&mut self, staging: Staging, checkpoint: &Checkpoint) -> Result<(), Trouble> {
+        let at = staging.at;
+        self.log.reset(at.sequence)?;
+        self.machine = Machine::open(self.kind, staging.kv.clone())?;
         self.kv = staging.kv;
         self.unapplied.clear();
         self.results.clear();
         self.dead.clear();
         self.compaction.forget();
-        self.checkpointing = Checkpointing::new(&checkpoint);
-        let old = super::checkpoint::path(&self.folder, generation - 1);
-        self.disk.remove_if_present(&old).map_err(|error| error.to_string())?;
-        self.remove_generation(generation - 1).map_err(|error| error.to_string())?;
+        self.checkpointing = Checkpointing::new(checkpoint);
+        self.sweep(self.stored.generation - 1);
         tracing::info!(partition = %self.partition, sequence = %at.sequence, "snapshot installed");
         Ok(())
     }
 }
 
 /// Stores pairs of keys and values.
-fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), String> {
+fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), Trouble> {
     let mut batch = Batch::default();
     let mut at = 0_usize;
     for pair in lengths.chunks(2) {
-        let [key, value] = pair else { return Err("a key without a value".into()) };
+        let [key, value] = pair else { return Err(Trouble::malformed("a key without a value")) };
         let (key_end, end) = (at + *key as usize, at + *key as usize + *value as usize);
         if end > payload.len() {
-            return Err("pairs are longer than what was sent".into());
+            return Err(Trouble::malformed("pairs are longer than what was sent"));
         }
         batch.put(payload.slice(at..key_end), payload.slice(key_end..end));
         at = end;
     }
-    kv.write(batch).map_err(|error| error.to_string())?;
+    kv.write(batch)?;
     if kv.buffered_bytes() > CHECKPOINT_INDEX_BYTES {
-        kv.persist().map_err(|error| error.to_string())?;
+        kv.persist()?;
     }
     Ok(())
 }
@@ -321,13 +360,15 @@ fn stage_records(
     piece: &Snapshot,
     payload: &Bytes,
     partition: types::PartitionId,
-) -> Result<(), String> {
-    let (records, parts) = decode_records(piece, payload, partition)?;
-    let locations = log.append_base(&records).map_err(|error| error.to_string())?;
+) -> Result<(), Trouble> {
+    let decoded = decode_records(piece, payload, partition);
+    let (records, parts) = decoded.map_err(|reason| Trouble::malformed(&reason))?;
+    let locations = log.append_base(&records)?;
     for ((record, location), parts) in records.iter().zip(locations).zip(parts) {
-        let key = DataKey::decode(&record.key).map_err(|error| error.to_string())?;
+        let key = DataKey::decode(&record.key);
+        let key = key.map_err(|error| Trouble::malformed(&error.to_string()))?;
         for part in parts {
-            index.place(&key, part, location).map_err(|error| error.to_string())?;
+            index.place(&key, part, location)?;
         }
     }
     for object in &piece.tombstones {

@@ -65,8 +65,14 @@ impl Volume {
         command: Command,
     ) -> Outcome {
         let caller = Some(self.caller.clone());
-        let request =
-            Request { session, number, acknowledged_below, caller, command: Some(command) };
+        let request = Request {
+            session,
+            number,
+            acknowledged_below,
+            caller,
+            again: false,
+            command: Some(command),
+        };
         self.enter(request)
     }
 

@@ -34,8 +34,8 @@ pub enum Event {
     SyncFailed,
     /// A `Persist` is on disk.
     EpochPersisted { epoch: Epoch },
-    /// A `Persist` failed.
-    PersistFailed { epoch: Epoch },
+    /// A `Persist` failed. It is asked for again once there is room, if that was why.
+    PersistFailed { epoch: Epoch, failure: Failure },
     /// How much room the disk has. Nothing stops for that here: who asks for
     /// writes is refused before they come this far, and a leader that has room counts no longer on
     /// followers that have none.

@@ -69,6 +69,8 @@ pub struct Replica {
     core: Core,
     role: Role,
     adopting: Option<Adopting>,
+    /// A `Persist` failed, and is to be asked for again when there is room.
+    unpersisted: bool,
 }
 
 impl Replica {
@@ -94,7 +96,7 @@ impl Replica {
         };
         let member = core.configuration_now().is_none_or(|c| c.member(me).is_some());
         let role = if member { Role::Waiting } else { Role::Retired };
-        Replica { core, role, adopting: None }
+        Replica { core, role, adopting: None, unpersisted: false }
     }
 
     /// What to tell the control plane.

@@ -32,7 +32,9 @@ impl Replica {
                 self.fail(Failure::Io, effects);
             }
             Event::EpochPersisted { epoch } => self.on_epoch_persisted(now, epoch, effects),
-            Event::PersistFailed { epoch } => self.on_persist_failed(epoch, effects),
+            Event::PersistFailed { epoch, failure } => {
+                self.on_persist_failed(epoch, failure, effects);
+            }
             Event::SpaceFreed => self.on_space_freed(effects),
             Event::Room(room) => self.on_room(room, effects),
             Event::LogSent { .. } | Event::SnapshotSent { .. } | Event::Unreachable { .. } => {
@@ -235,11 +237,26 @@ impl Replica {
     }
 
     /// Without its epoch on disk a replica may do nothing in it, nor go back.
-    fn on_persist_failed(&mut self, epoch: Epoch, effects: &mut Vec<Effect>) {
+    fn on_persist_failed(&mut self, epoch: Epoch, failure: Failure, effects: &mut Vec<Effect>) {
         if self.seen() == epoch {
-            self.fail(Failure::Io, effects);
-            self.stop(None, effects);
+            self.unpersisted = true;
+            self.fail(failure, effects);
+            if !matches!(self.role, Role::Retired) {
+                self.stop(None, effects);
+            }
         }
+    }
+
+    /// Asks again for what could not be persisted for want of room.
+    fn persist_again(&mut self, effects: &mut Vec<Effect>) {
+        if !std::mem::take(&mut self.unpersisted) {
+            return;
+        }
+        let (epoch, configuration) = match &self.adopting {
+            Some(adopting) => (adopting.epoch, adopting.configuration.clone()),
+            None => (self.core.epoch, self.core.configuration_now().cloned()),
+        };
+        effects.push(Effect::Persist { epoch, configuration });
     }
 
     fn on_room(&mut self, room: Room, effects: &mut Vec<Effect>) {
@@ -255,6 +272,7 @@ impl Replica {
     fn on_space_freed(&mut self, effects: &mut Vec<Effect>) {
         if self.core.failure == Some(Failure::NoSpace) {
             self.core.failure = None;
+            self.persist_again(effects);
             if let Role::Following(following) = &self.role {
                 following.acknowledge(&self.core, effects);
             }

@@ -81,7 +81,8 @@ impl Machine {
     pub(super) fn new(role: Role, site: Site) -> Machine {
         let seed = mix(site.seed, role.number());
         let disk = SimDisk::new(&role.name(), seed, DISK_BYTES);
-        let state = State { disk, database: Database::simulated(), lives: 1, boots: 1, up: true };
+        let database = Database::simulated_on(disk.clone());
+        let state = State { disk, database, lives: 1, boots: 1, up: true };
         Machine { role, site, state: Arc::new(Mutex::new(state)) }
     }
 

@@ -48,6 +48,9 @@ impl Harness<'_> {
             }
             Trouble::SlowLink => self.slow_down(),
             Trouble::FillDisk => self.fill(node),
+            Trouble::FillControl => self.fill(control),
+            Trouble::RefuseRoom => self.refuse_room(node),
+            Trouble::RefuseRoomControl => self.refuse_room(control),
             Trouble::FailWrites => {
                 self.fail(node, Faults { write_error: 0.3, ..Faults::default() })
             }
@@ -198,6 +201,14 @@ impl Harness<'_> {
 
     pub(super) fn free(&mut self, node: Role) {
         self.machine(node).sim_disk().set_capacity(DISK_BYTES);
+    }
+
+    /// Nobody sees to it: whoever found no room goes on by itself when there is some.
+    fn refuse_room(&mut self, role: Role) {
+        let faults = Faults { no_space: 0.3, ..Faults::default() };
+        self.machine(role).sim_disk().set_faults(faults);
+        let long = self.long() / 2;
+        self.after(long, Happening::Work(role));
     }
 
     fn fail(&mut self, node: Role, faults: Faults) {

@@ -38,6 +38,12 @@ pub(super) enum Trouble {
     SlowLink,
     /// A disk of a node is full for a while.
     FillDisk,
+    /// ... of a member.
+    FillControl,
+    /// Whatever takes room on a disk of a node finds none now and then, for a while.
+    RefuseRoom,
+    /// ... of a member.
+    RefuseRoomControl,
     /// A disk of a node fails now and then, for a while.
     FailWrites,
     FailSyncs,
@@ -62,6 +68,9 @@ impl Trouble {
         Trouble::Split,
         Trouble::SlowLink,
         Trouble::FillDisk,
+        Trouble::FillControl,
+        Trouble::RefuseRoom,
+        Trouble::RefuseRoomControl,
         Trouble::FailWrites,
         Trouble::FailSyncs,
         Trouble::FailReads,
@@ -166,6 +175,8 @@ fn thins_out(trouble: Trouble) -> bool {
             | Trouble::LosePowerControl
             | Trouble::Blackout
             | Trouble::IsolateControl
+            | Trouble::FillControl
+            | Trouble::RefuseRoomControl
             | Trouble::Rot
     )
 }

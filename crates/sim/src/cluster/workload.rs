@@ -84,6 +84,8 @@ impl Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
+    /// Nothing happened, for want of room.
+    NoSpace,
     Exists,
     NotFound,
     /// The file that a name leads to.
@@ -148,7 +150,10 @@ pub(super) fn finale(value: &mut impl FnMut() -> u32) -> Vec<Task> {
 pub(super) async fn perform(volume: &Volume, task: Task) -> Result<Outcome, Error> {
     match task {
         (_, Action::Create { name, tag }) => {
-            refusals(create(volume, NAMES[usize::from(name)], tag).await.map(|_| Outcome::Done))
+            match create(volume, NAMES[usize::from(name)], tag).await {
+                Err(Error::NoSpace) => Ok(Outcome::NoSpace),
+                created => refusals(created.map(|_| Outcome::Done)),
+            }
         }
         (_, Action::Unlink { name }) => {
             let unlink = Unlink { parent: InodeId::ROOT.0, name: word(name), folder: false };

@@ -4,7 +4,7 @@ use super::check::Verdict;
 use super::coverage::Sight;
 use super::world::{Happening, World};
 use bytes::Bytes;
-use partition::replica::{Answer, EntryBody, Event, Refusal};
+use partition::replica::{Answer, EntryBody, Event, Refusal, Replica};
 
 /// Tokens of requests that are not writes.
 pub(super) const NOT_A_WRITE: u64 = 1 << 60;
@@ -44,6 +44,13 @@ impl World {
         if self.machines[machine].replica.is_none()
             || self.machines[machine].paused_until > self.now
         {
+            return Ok(());
+        }
+        let lacks_room = self.machines[machine].replica.as_ref().is_some_and(Replica::lacks_room);
+        let is_write = matches!(event, Event::Submit { .. } | Event::SubmitMany(_));
+        // What gives room back is taken even then.
+        if is_write && lacks_room && self.dice.chance(800) {
+            self.saw(Sight::WriteRefusedNoRoom);
             return Ok(());
         }
         self.step(machine, event)

@@ -32,7 +32,7 @@ sights! {
     ProvenAgain, StartedUnproven, StartedProven,
     ProcessKilled, PowerLost, PowerLostEverywhere, NodePaused, NetworkCut, ControlPlaneGone,
     MessageDropped, MessageDoubled, MessageLate,
-    DiskFull, AppendFailed, SyncFailed, SyncSlow, PersistFailed, LogTrimmed,
+    DiskFull, ReserveOnly, WriteRefusedNoRoom, AppendFailed, SyncFailed, SyncSlow, PersistFailed, PersistRefused, LogTrimmed,
     CommittedButUnsyncedLost, CopyMadeAnew,
 }
 

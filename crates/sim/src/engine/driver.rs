@@ -152,7 +152,12 @@ impl World {
         let incarnation = self.machines[machine].incarnation;
         if self.machines[machine].persist_fails_until > self.now {
             self.saw(Sight::PersistFailed);
-            let event = Event::PersistFailed { epoch };
+            let event = Event::PersistFailed { epoch, failure: Failure::Io };
+            return self.after(delay, Happening::Local { machine, incarnation, event });
+        }
+        if self.machines[machine].disk.full && self.dice.chance(500) {
+            self.saw(Sight::PersistRefused);
+            let event = Event::PersistFailed { epoch, failure: Failure::NoSpace };
             return self.after(delay, Happening::Local { machine, incarnation, event });
         }
         self.after(delay, Happening::Persisted { machine, incarnation, epoch, stored });

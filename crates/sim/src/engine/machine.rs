@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use crate::dice::Dice;
-use partition::replica::{Effect, Replica};
+use partition::replica::{Effect, Replica, Room};
 use types::{Moment, ReplicaId, Sequence};
 
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(super) struct Machine {
     /// `None` while the process is down.
     pub(super) replica: Option<Replica>,
     pub(super) disk: Disk,
+    /// What the node says of the disk's room; it may be full before anybody says so.
+    pub(super) room: Room,
     /// Everything started by an earlier process is void.
     pub(super) incarnation: u64,
     /// Counts loss of power.
@@ -38,6 +40,7 @@ impl Machine {
             id,
             replica: None,
             disk: Disk::default(),
+            room: Room::Enough,
             incarnation: 0,
             boot: 1,
             paused_until: 0,

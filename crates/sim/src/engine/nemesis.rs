@@ -6,7 +6,7 @@ use super::coverage::Sight;
 use super::network::CONTROL;
 use super::scenario::Trouble;
 use super::world::{Happening, MS, World};
-use partition::replica::Event;
+use partition::replica::{Event, Room};
 use types::{ReplicaId, Sequence};
 
 impl World {
@@ -42,9 +42,8 @@ impl World {
                 self.machines[machine].paused_until = until;
             }
             Trouble::FillDisk => {
-                self.saw(Sight::DiskFull);
-                self.machines[machine].disk.full = true;
                 self.after(until - self.now, Happening::SpaceFreed { machine });
+                return self.fill(machine);
             }
             Trouble::FailAppend => {
                 self.machines[machine].append_fails_until = self.now + (until - self.now) / 8;
@@ -258,8 +257,27 @@ impl World {
         self.step(machine, Event::LogStart { start })
     }
 
+    /// A disk runs out of room: of that for writes, of all, or of one after the other.
+    fn fill(&mut self, machine: usize) -> Verdict {
+        let room = *self.dice.pick(&[Room::Enough, Room::Reserve, Room::Reserve, Room::Scarce]);
+        if room == Room::Enough || self.dice.chance(400) {
+            self.saw(Sight::DiskFull);
+            self.machines[machine].disk.full = true;
+        }
+        self.say_room(machine, room)
+    }
+
+    fn say_room(&mut self, machine: usize, room: Room) -> Verdict {
+        if room.is_full() {
+            self.saw(Sight::ReserveOnly);
+        }
+        self.machines[machine].room = room;
+        self.step(machine, Event::Room(room))
+    }
+
     pub(super) fn free_space(&mut self, machine: usize) -> Verdict {
         self.machines[machine].disk.full = false;
+        self.say_room(machine, Room::Enough)?;
         self.step(machine, Event::SpaceFreed)
     }
 
@@ -279,6 +297,6 @@ impl World {
             let line = format!("{:>12.6} {:?} starts: {status:?}", self.now as f64 / 1e9, host.id);
             self.trace.line(line);
         }
-        Ok(())
+        self.step(machine, Event::Room(self.machines[machine].room))
     }
 }

@@ -35,6 +35,10 @@ pub struct Request {
     pub acknowledged_below: u64,
     #[prost(message, optional, tag = "4")]
     pub caller: Option<Caller>,
+    /// It was sent before and may have been carried out: whoever has no room for it must not say so,
+    /// but find out.
+    #[prost(bool, tag = "5")]
+    pub again: bool,
     #[prost(
         oneof = "Command",
         tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31"

@@ -39,9 +39,10 @@ impl Root {
             }
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        // The number is for people; the lock holds without it.
-        file.set_len(0)?;
-        file.write_all(std::process::id().to_string().as_bytes())?;
+        // The number is for people; the lock holds without it, and a full disk has no room for it.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
         let _ = self.lock.set(file);
         Ok(())
     }

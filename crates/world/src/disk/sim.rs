@@ -34,6 +34,8 @@ pub struct Faults {
     pub read_error: f64,
     pub write_error: f64,
     pub sync_error: f64,
+    /// There is no room, for whatever takes any: as when a quota or another program comes and goes.
+    pub no_space: f64,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,8 @@ struct State {
     dice: StdRng,
     faults: Faults,
     capacity: u64,
+    /// What a database on this disk takes of it.
+    taken: u64,
     files: BTreeMap<u64, Content>,
     file_next: u64,
     names: BTreeMap<String, u64>,
@@ -95,6 +99,7 @@ impl SimDisk {
             dice: StdRng::seed_from_u64(seed),
             faults: Faults::default(),
             capacity,
+            taken: 0,
             files: BTreeMap::new(),
             file_next: 1,
             names: BTreeMap::new(),
@@ -129,6 +134,17 @@ impl SimDisk {
     /// Changes the size of the disk, as when another program fills or frees it.
     pub fn set_capacity(&self, capacity: u64) {
         self.state.lock().expect("no disk call panics").capacity = capacity;
+    }
+
+    /// A database on this disk is about to write `bytes`; whether there is room for them.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let mut state = self.state.lock().expect("no disk call panics");
+        state.find_room().is_ok() && bytes <= state.capacity.saturating_sub(state.used())
+    }
+
+    /// What a database on this disk takes now.
+    pub(crate) fn set_taken(&self, bytes: u64) {
+        self.state.lock().expect("no disk call panics").taken = bytes;
     }
 
     /// Flips one bit of a file, durably; false when the file is absent or too short.
@@ -174,6 +190,7 @@ impl SimDisk {
             (Some(number), false) => number,
             (None, true) => {
                 state.require_folder(parent(&path))?;
+                state.find_room()?;
                 state.create(&path)
             }
         };
@@ -200,6 +217,7 @@ impl SimDisk {
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.alive()?;
         state.require_folder(parent(&normal(to)))?;
+        state.find_room()?;
         let number = state.names.remove(&normal(from)).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(normal(to), number);
         state.forget_unnamed();
@@ -209,6 +227,9 @@ impl SimDisk {
     pub(super) fn create_folder(&self, path: &str) -> io::Result<()> {
         let mut state = self.alive()?;
         let path = normal(path);
+        if !state.folders.contains(&path) {
+            state.find_room()?;
+        }
         // Folders themselves are kept by a power loss: only names of files take part in the model.
         for (at, _) in path.match_indices('/') {
             state.folders.insert(path[..at].to_string());
@@ -255,6 +276,12 @@ impl State {
         likelihood > 0.0 && self.dice.random_bool(likelihood)
     }
 
+    /// Something is to be written that takes room.
+    fn find_room(&mut self) -> io::Result<()> {
+        let likelihood = self.faults.no_space;
+        if self.toss(likelihood) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
     fn require_folder(&self, path: &str) -> io::Result<()> {
         if path == "." || self.folders.contains(path) {
             Ok(())
@@ -273,7 +300,7 @@ impl State {
 
     /// Room taken; holes count as room here, which is on the safe side for tests of a full disk.
     fn used(&self) -> u64 {
-        self.files.values().map(|content| content.allocated()).sum()
+        self.taken + self.files.values().map(|content| content.allocated()).sum::<u64>()
     }
 
     /// Drops files that have no name left, now or after a power loss.
@@ -380,11 +407,16 @@ impl SimFile {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let length = state.files.get(&self.number).map_or(0, |content| content.bytes.len());
         let growth = (offset + bytes.len()).saturating_sub(length) as u64;
-        let room = state.capacity.saturating_sub(state.used());
-        let full = growth > room;
+        let mut room = state.capacity.saturating_sub(state.used());
+        // Some file systems need room for what is overwritten, too.
+        let refused = state.find_room().is_err();
+        if refused && growth > 0 {
+            room = room.min(state.dice.random_range(0..growth));
+        }
+        let full = refused || growth > room;
         if full {
             // Like a real file system: what fits is written, the rest is refused.
-            let missing = usize::try_from(growth - room).unwrap_or(usize::MAX);
+            let missing = usize::try_from(growth.saturating_sub(room)).unwrap_or(usize::MAX);
             bytes.truncate(bytes.len().saturating_sub(missing));
         }
         let content = state.files.entry(self.number).or_default();
@@ -435,6 +467,15 @@ impl SimFile {
 
     pub(super) fn set_len(&self, length: u64) -> io::Result<()> {
         let length = usize::try_from(length).map_err(io::Error::other)?;
+        {
+            let state = self.disk.alive()?;
+            let have = state.files.get(&self.number).map_or(0, |content| content.bytes.len());
+            let room = state.capacity.saturating_sub(state.used());
+            // More than a real file system says: there the first write into the new part fails.
+            if length.saturating_sub(have) as u64 > room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         self.with(|content| content.take(Step::SetLength(length)))
     }
 
@@ -445,7 +486,8 @@ impl SimFile {
     }
 
     pub(super) fn reserve(&self, length: u64) -> io::Result<()> {
-        let state = self.disk.alive()?;
+        let mut state = self.disk.alive()?;
+        state.find_room()?;
         let have = state.files.get(&self.number).map_or(0, |content| content.bytes.len() as u64);
         let room = state.capacity.saturating_sub(state.used());
         if length.saturating_sub(have) > room {

@@ -1,6 +1,7 @@
 //! What every `Kv` must do; both implementations run all of it.
 
 use super::{Budget, Database, Kv, Space};
+use crate::disk::sim::SimDisk;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -269,6 +270,81 @@ fn simulated_damage_and_errors_are_reported_and_heal() {
     assert!(matches!(kv.persist(), Err(Error::NoSpace { .. })));
     faults.fail_writes(None);
     kv.persist().unwrap();
+}
+
+/// A simulated disk that is full stops the database on it as it stops a real one: what was written can
+/// be read, and nothing more is written until it is opened again.
+#[test]
+fn a_simulated_database_without_room_stops_until_it_is_opened_again() {
+    let disk = SimDisk::new("d", 1, 1 << 20);
+    let database = Database::simulated_on(disk.clone());
+    let kv = database.handle(Space::Metadata, &b"p1"[..]);
+    put(&kv, &[(b"a", &[1; 1000])]);
+    disk.set_capacity(2000);
+    let mut batch = Batch::default();
+    batch.put(&b"b"[..], vec![2; 1000]);
+    assert!(matches!(kv.write(batch.clone()), Err(Error::NoSpace { .. })));
+    disk.set_capacity(1 << 20);
+    assert!(matches!(kv.write(batch.clone()), Err(Error::NoSpace { .. })), "it has stopped");
+    assert!(matches!(kv.persist(), Err(Error::NoSpace { .. })));
+    assert_eq!(all(&kv), pairs(&[(b"a", &[1; 1000])]));
+    database.reopen().unwrap();
+    kv.write(batch).unwrap();
+    kv.persist().unwrap();
+    assert_eq!(all(&kv).len(), 2);
+}
+
+/// A file system of its own, so small that it can be filled. Needs root.
+struct Small {
+    folder: tempfile::TempDir,
+}
+
+impl Small {
+    fn new(mib: u64) -> Small {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={mib}M");
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder.path());
+        assert!(mount.status().unwrap().success(), "mount (as root?)");
+        Small { folder }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.folder.path()).status();
+    }
+}
+
+/// The database refused all further writes until its process was started again.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn a_real_database_without_room_goes_on_when_there_is_some() {
+    let small = Small::new(24);
+    let (budget, ballast) = (Budget::default(), small.folder.path().join("ballast"));
+    let database = Database::open(&small.folder.path().join("index"), budget).unwrap();
+    let kv = database.handle(Space::Metadata, &b"p1"[..]);
+    let value = vec![7; 64 << 10];
+    put(&kv, &[(b"a", &value)]);
+    kv.persist().unwrap();
+    let full = std::fs::write(&ballast, vec![1; 24 << 20]);
+    assert!(full.is_err(), "nothing is left");
+    let mut batch = Batch::default();
+    (0..64_u8).for_each(|number| batch.put(vec![b'b', number], value.clone()));
+    let refused = kv.write(batch.clone()).and_then(|()| kv.persist());
+    assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
+    assert_eq!(kv.get(b"a").unwrap().as_deref(), Some(&value[..]), "what was written is there");
+
+    std::fs::remove_file(&ballast).unwrap();
+    let view = kv.snapshot();
+    assert!(matches!(database.reopen(), Err(Error::Io { .. })), "somebody reads it");
+    assert_eq!(view.get(b"a").unwrap().as_deref(), Some(&value[..]));
+    drop(view);
+    database.reopen().unwrap();
+    kv.write(batch).unwrap();
+    kv.persist().unwrap();
+    assert_eq!(all(&kv).len(), 65);
+    database.reopen().expect("nothing to be done");
 }
 
 /// One file of a database: where, its bytes up to the zeros at its end, and its length.

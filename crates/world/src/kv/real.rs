@@ -6,6 +6,8 @@
 //! - With more than one worker thread, worker 0 hands compactions back to the queue and spins while
 //!   another compacts. One worker it is; an idle database costs no CPU.
 //! - After a failed write the database refuses all further ones ("poisoned") until it is opened anew.
+//!   What it has written can still be read. Where the failure was want of room, the node has it opened
+//!   anew once there is some: no process has to start again for that.
 //! - `clear` and FIFO compaction are not used; a partition is removed key by key, in steps.
 //! - The journal is cut only when every memtable with data in it was flushed; a quiet space is flushed
 //!   when the journal reaches its limit, so it stays bounded.
@@ -19,8 +21,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use types::kv::{Error, Read, Visit};
+use types::limits::ROOM_BYTES_MIN;
 
 /// The memory and journal a database may use, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,9 @@ impl Default for Budget {
 
 const JOURNAL_BYTES_MIN: u64 = 64 << 20;
 
+/// What is written to see whether there is room.
+const TRIAL_BYTES: usize = 64 << 10;
+
 /// Open tables whose file handles are kept; the rest are opened when needed.
 const FILES_OPEN_MAX: usize = 128;
 
@@ -48,7 +55,18 @@ const FILES_OPEN_MAX: usize = 128;
 /// the keys does not copy them.
 const SEPARATION_BYTES_MIN: u32 = 16 << 10;
 
+/// The database of a disk, over as many openings as it takes.
 pub(super) struct Database {
+    folder: PathBuf,
+    budget: Budget,
+    /// Held for long by `reopen` only. Without a database: why it could not be opened again.
+    open: RwLock<Result<Arc<Open>, Error>>,
+    /// What stopped it from writing.
+    stop: Mutex<Option<Error>>,
+}
+
+/// One opening of it.
+struct Open {
     database: fjall::Database,
     metadata: Keyspace,
     index: Keyspace,
@@ -56,12 +74,12 @@ pub(super) struct Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("path", &self.metadata.path()).finish_non_exhaustive()
+        f.debug_struct("Database").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
-impl Database {
-    pub(super) fn open(folder: &Path, budget: Budget) -> Result<Database, Error> {
+impl Open {
+    fn new(folder: &Path, budget: Budget) -> Result<Open, Error> {
         let doing = "opening the database";
         let database = fjall::Database::builder(folder)
             .cache_size(budget.cache_bytes)
@@ -80,7 +98,7 @@ impl Database {
         let metadata =
             database.keyspace("metadata", small).map_err(|error| explain(doing, &error))?;
         let index = database.keyspace("index", large).map_err(|error| explain(doing, &error))?;
-        Ok(Database { database, metadata, index })
+        Ok(Open { database, metadata, index })
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -89,9 +107,74 @@ impl Database {
             Space::Index => &self.index,
         }
     }
+}
+
+impl Database {
+    pub(super) fn open(folder: &Path, budget: Budget) -> Result<Database, Error> {
+        let open = RwLock::new(Ok(Arc::new(Open::new(folder, budget)?)));
+        Ok(Database { folder: folder.to_owned(), budget, open, stop: Mutex::default() })
+    }
+
+    /// The present opening. Nobody keeps it for longer than one call, but for snapshots.
+    fn now(&self) -> Result<Arc<Open>, Error> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stop(&self) -> MutexGuard<'_, Option<Error>> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn reopen(&self) -> Result<(), Error> {
+        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(open) = &mut *slot {
+            if !matches!(*self.stop(), Some(Error::NoSpace { .. })) {
+                return Ok(());
+            }
+            // The folder stays locked for as long as anything of the old one is there.
+            if Arc::get_mut(open).is_none() {
+                let detail = "somebody still reads it".to_owned();
+                return Err(Error::Io { doing: "opening the database again", detail });
+            }
+        }
+        *slot = Err(Error::NoSpace { doing: "reading a database that is being opened again" });
+        *slot = Open::new(&self.folder, self.budget).map(Arc::new);
+        if let Err(error) = &*slot {
+            return Err(error.clone());
+        }
+        *self.stop() = None;
+        tracing::info!(folder = %self.folder.display(), "the database was opened again");
+        Ok(())
+    }
+
+    /// Notes what stops the database, and says why nothing was written.
+    fn refused(&self, doing: &'static str, error: &fjall::Error) -> Error {
+        let mut stop = self.stop();
+        let explained = match (error, &*stop) {
+            (fjall::Error::Poisoned, Some(stopped)) => return stopped.clone(),
+            // Its own thread met the trouble, and told nobody what it was.
+            (fjall::Error::Poisoned, None) if self.lacks_room() => Error::NoSpace { doing },
+            _ => explain(doing, error),
+        };
+        stop.get_or_insert(explained).clone()
+    }
+
+    fn lacks_room(&self) -> bool {
+        let scarce = |stat: rustix::fs::StatVfs| stat.f_bavail * stat.f_frsize < ROOM_BYTES_MIN;
+        rustix::fs::statvfs(&self.folder).is_ok_and(scarce) || self.try_write().is_err()
+    }
+
+    /// A quota leaves less than what is free.
+    fn try_write(&self) -> std::io::Result<()> {
+        let path = self.folder.join("room");
+        let written = std::fs::write(&path, [1; TRIAL_BYTES])
+            .and_then(|()| std::fs::File::open(&path)?.sync_all());
+        std::fs::remove_file(&path)?;
+        written
+    }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        let value = self.space(space).get(key).map_err(|error| explain("reading a key", &error))?;
+        let open = self.now()?;
+        let value = open.space(space).get(key).map_err(|error| explain("reading a key", &error))?;
         Ok(value.map(Bytes::from))
     }
 
@@ -105,7 +188,7 @@ impl Database {
         if until.is_some_and(|until| until <= from) {
             return Ok(());
         }
-        visit_all(self.space(space).range::<&[u8], _>(bounds(from, until)), visit)
+        visit_all(self.now()?.space(space).range::<&[u8], _>(bounds(from, until)), visit)
     }
 
     pub(super) fn write(
@@ -114,35 +197,42 @@ impl Database {
         changes: impl Iterator<Item = (Bytes, Option<Bytes>)>,
     ) -> Result<(), Error> {
         let last = last_of_each_key(changes.collect());
-        let keyspace = self.space(space);
-        let mut batch = self.database.batch();
+        let open = self.now()?;
+        let keyspace = open.space(space);
+        let mut batch = open.database.batch();
         for (key, value) in last {
             match value {
                 Some(value) => batch.insert(keyspace, key, value),
                 None => batch.remove(keyspace, key),
             }
         }
-        batch.commit().map_err(|error| explain("writing a batch", &error))
+        batch.commit().map_err(|error| self.refused("writing a batch", &error))
     }
 
     pub(super) fn persist(&self) -> Result<(), Error> {
-        self.database
-            .persist(PersistMode::SyncData)
-            .map_err(|error| explain("persisting the journal", &error))
+        let persisted = self.now()?.database.persist(PersistMode::SyncData);
+        persisted.map_err(|error| self.refused("persisting the journal", &error))
     }
 
-    pub(super) fn snapshot(&self, space: Space) -> Snapshot {
-        Snapshot { snapshot: self.database.snapshot(), keyspace: self.space(space).clone() }
+    pub(super) fn snapshot(&self, space: Space) -> Arc<dyn Read> {
+        match self.now() {
+            Err(error) => Arc::new(Closed(error)),
+            Ok(open) => {
+                let (snapshot, keyspace) = (open.database.snapshot(), open.space(space).clone());
+                Arc::new(Snapshot { snapshot, keyspace, _open: open })
+            }
+        }
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let journal_bytes = self.database.journal_disk_space().unwrap_or(0);
-        let tables = self.metadata.disk_space() + self.index.disk_space();
+        let Ok(open) = self.now() else { return Usage::default() };
+        let journal_bytes = open.database.journal_disk_space().unwrap_or(0);
+        let tables = open.metadata.disk_space() + open.index.disk_space();
         Usage {
             disk_bytes: journal_bytes + tables,
             journal_bytes,
-            memtable_bytes: self.database.write_buffer_size(),
-            cache_bytes: self.database.cache_size(),
+            memtable_bytes: open.database.write_buffer_size(),
+            cache_bytes: open.database.cache_size(),
         }
     }
 }
@@ -156,9 +246,24 @@ fn last_of_each_key(changes: Vec<(Bytes, Option<Bytes>)>) -> Vec<(Bytes, Option<
 }
 
 /// One moment of one space.
-pub(super) struct Snapshot {
+struct Snapshot {
     snapshot: fjall::Snapshot,
     keyspace: Keyspace,
+    /// Dropped last.
+    _open: Arc<Open>,
+}
+
+/// A moment at which there was no database.
+struct Closed(Error);
+
+impl Read for Closed {
+    fn get(&self, _key: &[u8]) -> Result<Option<Bytes>, Error> {
+        Err(self.0.clone())
+    }
+
+    fn scan(&self, _: &[u8], _: Option<&[u8]>, _: &mut Visit<'_>) -> Result<(), Error> {
+        Err(self.0.clone())
+    }
 }
 
 impl Read for Snapshot {

@@ -3,8 +3,12 @@
 //! Durability model: batches reach the disk in order. After a crash everything up to the last `persist`
 //! is there, plus as many of the batches after it, in order, as the crash lets survive. Handles made
 //! before a crash are fenced: they belong to a process that is dead.
+//!
+//! It may live on a simulated disk, whose room it then takes. Like the real one, it writes nothing more
+//! after a write that found no room, until it is opened again.
 
 use super::{Space, Usage};
+use crate::disk::sim::SimDisk;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -28,6 +32,9 @@ struct State {
     damaged: BTreeSet<Key>,
     write_error: Option<Error>,
     read_error: Option<Error>,
+    disk: Option<SimDisk>,
+    /// A write found no room.
+    stopped: bool,
     /// Sum of all keys and values.
     bytes: u64,
 }
@@ -48,6 +55,16 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Database {
+    pub(super) fn on(disk: SimDisk) -> Database {
+        let database = Database::default();
+        lock(&database.state).disk = Some(disk);
+        database
+    }
+
+    pub(super) fn reopen(&self) {
+        lock(&self.state).stopped = false;
+    }
+
     pub(super) fn faults(&self) -> Faults {
         Faults { database: self.clone() }
     }
@@ -63,6 +80,18 @@ impl Database {
 }
 
 impl State {
+    /// Whether `bytes` may be written.
+    fn make_room(&mut self, bytes: u64, doing: &'static str) -> Result<(), Error> {
+        self.stopped |= self.disk.as_ref().is_some_and(|disk| !disk.has_room(bytes));
+        if self.stopped { Err(Error::NoSpace { doing }) } else { Ok(()) }
+    }
+
+    fn note_size(&self) {
+        if let Some(disk) = &self.disk {
+            disk.set_taken(self.bytes);
+        }
+    }
+
     fn set(&mut self, key: Key, value: Option<Bytes>) -> Option<Bytes> {
         let map = Arc::make_mut(&mut self.map);
         let key_bytes = key.1.len() as u64;
@@ -135,6 +164,11 @@ impl Handle {
         if let Some(error) = &state.write_error {
             return Err(error.clone());
         }
+        let changes: Vec<(Bytes, Option<Bytes>)> = changes.collect();
+        let length = |(key, value): &(Bytes, Option<Bytes>)| {
+            (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64
+        };
+        state.make_room(changes.iter().map(length).sum(), "writing a batch")?;
         let mut undo = Undo::new();
         for (key, value) in changes {
             let key = (self.space, key);
@@ -143,6 +177,7 @@ impl Handle {
         }
         undo.reverse();
         state.unpersisted.push(undo);
+        state.note_size();
         Ok(())
     }
 
@@ -151,6 +186,7 @@ impl Handle {
         if let Some(error) = &state.write_error {
             return Err(error.clone());
         }
+        state.make_room(0, "persisting")?;
         state.unpersisted.clear();
         Ok(())
     }
@@ -240,6 +276,8 @@ impl Faults {
         }
         state.unpersisted.clear();
         state.incarnation += 1;
+        state.note_size();
+        state.stopped = false;
         state.write_error = None;
         state.read_error = None;
     }

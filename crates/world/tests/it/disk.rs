@@ -110,7 +110,12 @@ fn injected_faults_reach_the_caller() {
     let sim = SimDisk::new("d", 1, MIB);
     let disk = Disk::simulated(sim.clone());
     let file = disk.create("f").unwrap();
-    sim.set_faults(Faults { read_error: 1.0, write_error: 1.0, sync_error: 1.0 });
+    sim.set_faults(Faults {
+        read_error: 1.0,
+        write_error: 1.0,
+        sync_error: 1.0,
+        ..Faults::default()
+    });
     assert!(file.sync().is_err());
     assert!(file.read_at(0, &mut [0]).is_err());
     assert!(file.write_at(0, &mut [IoSlice::new(b"x")]).is_err());

@@ -164,7 +164,9 @@ fn play(events: Vec<Event>) -> (Volume, Tree) {
                 let caller = Some(volume.caller.clone());
                 let acknowledged_below = number;
                 let command = Some(command);
-                let request = Request { session, number, acknowledged_below, caller, command };
+                let again = false;
+                let request =
+                    Request { session, number, acknowledged_below, caller, again, command };
                 let outcome = volume.enter(request.clone());
                 let got =
                     outcome.clone().into_result().map(|_| ()).map_err(|failure| failure.kind());

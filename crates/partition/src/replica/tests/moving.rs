@@ -123,3 +123,21 @@ fn requests_are_sent_on_to_the_leader_that_is_known() {
     assert_eq!(effects, [Effect::Answer { token: 3, result: Err(refusal) }]);
     assert_eq!(refusal.kind(), types::Kind::Reroute);
 }
+
+/// A disk that was full for a moment gave a replica up until its process was started again.
+#[test]
+fn an_epoch_that_found_no_room_is_persisted_when_there_is_some() {
+    let mut follower = following(&[1]);
+    let next = configuration(10, TWO, &[TWO, THREE]);
+    step(&mut follower, LATER, Event::Configure(next.clone()));
+    let refused = Event::PersistFailed { epoch: Epoch(10), failure: Failure::NoSpace };
+    step(&mut follower, LATER, refused);
+    let status = follower.status(LATER);
+    assert_eq!((status.epoch, status.failure), (Epoch(9), Some(Failure::NoSpace)));
+    let effects = step(&mut follower, LATER, Event::SpaceFreed);
+    let again = Effect::Persist { epoch: Epoch(10), configuration: Some(next) };
+    assert_eq!(effects, [again]);
+    step(&mut follower, LATER, Event::EpochPersisted { epoch: Epoch(10) });
+    assert_eq!(follower.status(LATER).role, RoleName::Reconciling, "it leads");
+    assert!(step(&mut follower, LATER, Event::SpaceFreed).is_empty(), "once is enough");
+}

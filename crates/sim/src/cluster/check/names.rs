@@ -27,6 +27,9 @@ impl Model for Names {
         if !spend() {
             return (false, Folder::new());
         }
+        if *outcome == Some(Outcome::NoSpace) {
+            return (true, folder.clone());
+        }
         let (answer, after) = act(folder, *action);
         (outcome.as_ref().is_none_or(|outcome| *outcome == answer), after)
     }

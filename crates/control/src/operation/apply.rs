@@ -1,0 +1,457 @@
+//! One function per act. A refusal leaves the state as it was.
+
+use super::command::{Act, Note, Order};
+use super::kind;
+use super::record::{Duty, Evidence, Lock, Operation, Residue, member_of};
+use crate::state::{Event, Outcome, Refusal, State, configure_partition};
+use std::collections::BTreeMap;
+use types::limits::{OPERATIONS_ENDED_MAX, PARTITION_LOCK_LEASE};
+use types::operation::{LockKind, OperationKind, OperationState, Target};
+use types::{NodeId, OperationId, PartitionId, Timestamp};
+
+/// Carries out one act.
+pub(crate) fn apply(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
+    match act {
+        Act::Start { .. } => start(state, act),
+        Act::Step { operation, lock, partition, expected, step, at } => {
+            let hold = Hold { operation: *operation, kind: *lock, at: *at };
+            take_step(state, hold, *partition, |state| {
+                configure_partition(state, *partition, *expected, step, *at)
+            })
+        }
+        Act::Note { operation, notes, blocked, state: next, at } => {
+            note(state, *operation, notes, blocked.as_ref(), *next, *at)
+        }
+        Act::Verdict { operation, evidence, at } => verdict(state, *operation, evidence, *at),
+        Act::Order { operation, order, by, at } => give_order(state, *operation, *order, by, *at),
+        Act::Recommission { node, by, at } => recommission(state, *node, by, *at),
+    }
+}
+
+fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
+    let Act::Start { kind, target, by, limits, priority, force, at } = act else {
+        unreachable!("only a start is started")
+    };
+    state.cluster.ok_or(Refusal::NotInitialized)?;
+    check_start(state, *kind, target)?;
+    state.operations.last += 1;
+    let id = OperationId(state.operations.last);
+    let mut operation = Operation {
+        id,
+        kind: *kind,
+        target: target.clone(),
+        by: by.clone(),
+        created: *at,
+        started: None,
+        ended: None,
+        state: OperationState::Planned,
+        changed: *at,
+        limits: *limits,
+        priority: *priority,
+        force: *force,
+        blocked: None,
+        items: BTreeMap::new(),
+        verification: 0,
+        evidence: None,
+        history: Default::default(),
+    };
+    operation.note(*at, format!("asked for by {by}"));
+    excuse(state, &operation, *at);
+    let to = OperationState::Planned.word();
+    let words = format!("{kind} {target}, asked for by {by}");
+    state.events.push(Event::of("operation", format!("operation/{id}"), to, words, *at));
+    state.operations.all.insert(id, operation);
+    forget_old(state);
+    Ok(Outcome::Operation(id))
+}
+
+fn check_start(state: &State, kind: OperationKind, target: &Target) -> Result<(), Refusal> {
+    let rules = kind::of(kind);
+    if !(rules.takes)(target) {
+        return Err(Refusal::breaks(format!("a {kind} is not done to {target}")));
+    }
+    kind::check_target(state, target).map_err(Refusal::breaks)?;
+    if let Some(other) = state.operations.at_work_on(kind, target) {
+        return Err(Refusal::AtWork { operation: other.id, what: format!("{kind} {target}") });
+    }
+    let Some(wanted) = rules.duty else { return Ok(()) };
+    let (nodes, disks) = kind::places(state, target);
+    let operations = &state.operations;
+    let nodes = nodes.iter().filter_map(|node| operations.nodes.get(node));
+    let mut duties = nodes.chain(disks.iter().filter_map(|disk| operations.disks.get(disk)));
+    // One that asks for less, or for the same while another is at it.
+    let in_the_way = |duty: &&Duty| {
+        let ended = operations.all.get(&duty.operation).is_none_or(|o| o.state.has_ended());
+        wanted < duty.kind || (wanted == duty.kind && !ended)
+    };
+    match duties.find(in_the_way) {
+        Some(duty) => {
+            let what = format!("a part of {target} is {:?}", duty.kind).to_lowercase();
+            Err(Refusal::AtWork { operation: duty.operation, what })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Excuses the places an operation is about, where it has to.
+fn excuse(state: &mut State, operation: &Operation, at: Timestamp) {
+    let Some(kind) = kind::of(operation.kind).duty else { return };
+    let duty = Duty { kind, operation: operation.id, since: at };
+    let (nodes, disks) = kind::places(state, &operation.target);
+    for node in nodes {
+        state.operations.nodes.insert(node, duty);
+    }
+    for disk in disks {
+        state.operations.disks.insert(disk, duty);
+    }
+}
+
+fn unexcuse(state: &mut State, operation: OperationId) {
+    state.operations.nodes.retain(|_, duty| duty.operation != operation);
+    state.operations.disks.retain(|_, duty| duty.operation != operation);
+}
+
+/// The oldest of those that ended and excuse nobody are forgotten once there are too many.
+fn forget_old(state: &mut State) {
+    let operations = &mut state.operations;
+    let duties = operations.nodes.values().chain(operations.disks.values());
+    let in_use: std::collections::BTreeSet<_> = duties.map(|duty| duty.operation).collect();
+    let ended = operations.all.values().filter(|o| o.state.has_ended() && !in_use.contains(&o.id));
+    let ended: Vec<OperationId> = ended.map(|operation| operation.id).collect();
+    let surplus = ended.len().saturating_sub(OPERATIONS_ENDED_MAX);
+    for id in &ended[..surplus] {
+        operations.all.remove(id);
+    }
+}
+
+fn find(state: &mut State, id: OperationId) -> Result<&mut Operation, Refusal> {
+    state.operations.all.get_mut(&id).ok_or(Refusal::NoSuchOperation { operation: id })
+}
+
+/// A lock that an operation wants to have or has.
+#[derive(Clone, Copy)]
+struct Hold {
+    operation: OperationId,
+    kind: LockKind,
+    at: Timestamp,
+}
+
+/// Takes or renews the lock, then does the change; neither when one of them is refused.
+fn take_step(
+    state: &mut State,
+    hold: Hold,
+    partition: PartitionId,
+    change: impl FnOnce(&mut State) -> Result<Outcome, Refusal>,
+) -> Result<Outcome, Refusal> {
+    let operation = find(state, hold.operation)?;
+    if !operation.state.is_at_work() {
+        let now = operation.state;
+        return Err(Refusal::breaks(format!("operation {} is {now}", hold.operation)));
+    }
+    if let Some(holder) =
+        state.operations.lock_against(partition, hold.kind, hold.operation, hold.at)
+    {
+        return Err(Refusal::Locked { partition, by: holder.operation });
+    }
+    let before = members(state, partition);
+    let outcome = change(state)?;
+    lock(state, hold, partition);
+    if let Outcome::Configuration(configuration) = &outcome {
+        let added = configuration.members.iter().find(|member| !before.contains(&member.replica));
+        let added = added.and_then(|m| member_of(&configuration.members, m.replica));
+        let operation = find(state, hold.operation)?;
+        let item = operation.items.entry(partition).or_default();
+        if let Some(copy) = added {
+            item.copy = Some(copy);
+            item.begun = Some(hold.at);
+            item.note(
+                hold.at,
+                format!("copy {:?} begun on {:?} {:?}", copy.replica, copy.node, copy.disk),
+            );
+        } else {
+            item.note(hold.at, format!("configured, epoch {}", configuration.epoch));
+        }
+    }
+    Ok(outcome)
+}
+
+fn members(state: &State, partition: PartitionId) -> Vec<types::ReplicaId> {
+    let record = state.partitions.get(&partition);
+    record.map_or(Vec::new(), |p| p.configuration.members.iter().map(|m| m.replica).collect())
+}
+
+/// Takes a lock, or renews it. Those that ran out go.
+fn lock(state: &mut State, hold: Hold, partition: PartitionId) {
+    let locks = state.operations.locks.entry(partition).or_default();
+    locks.retain(|lock| lock.expires > hold.at);
+    let expires = later(hold.at, PARTITION_LOCK_LEASE);
+    let own = |lock: &&mut Lock| lock.operation == hold.operation && lock.kind == hold.kind;
+    match locks.iter_mut().find(own) {
+        Some(lock) => lock.expires = expires,
+        None => {
+            locks.push(Lock { kind: hold.kind, operation: hold.operation, since: hold.at, expires })
+        }
+    }
+}
+
+/// A date so much later.
+pub(crate) fn later(at: Timestamp, by: std::time::Duration) -> Timestamp {
+    Timestamp(at.0.saturating_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX)))
+}
+
+fn unlock(state: &mut State, operation: OperationId, partition: Option<PartitionId>) {
+    let locks = &mut state.operations.locks;
+    for (id, locks) in locks.iter_mut() {
+        if partition.is_none_or(|partition| partition == *id) {
+            locks.retain(|lock| lock.operation != operation);
+        }
+    }
+    locks.retain(|_, locks| !locks.is_empty());
+}
+
+fn note(
+    state: &mut State,
+    id: OperationId,
+    notes: &[(PartitionId, Note)],
+    blocked: Option<&Option<Residue>>,
+    next: Option<OperationState>,
+    at: Timestamp,
+) -> Result<Outcome, Refusal> {
+    let operation = find(state, id)?;
+    // Seen before somebody cancelled it, and agreed upon after that.
+    if matches!(operation.state, OperationState::Cancelled | OperationState::Failed) {
+        return Err(Refusal::breaks(format!("operation {id} is {}", operation.state)));
+    }
+    let ends_well = operation.state == OperationState::Succeeded;
+    if ends_well
+        && next.is_none()
+        && notes.iter().any(|(_, note)| matches!(note, Note::Found { .. }))
+    {
+        return Err(Refusal::breaks("what succeeded has nothing left unless it verifies again"));
+    }
+    if let Some(next) = next {
+        check_move(operation, next)?;
+        if next == OperationState::Succeeded || next == OperationState::Incomplete {
+            return Err(Refusal::breaks("a verdict needs evidence"));
+        }
+    }
+    for (partition, note) in notes {
+        note_one(state, id, *partition, note, at)?;
+    }
+    let operation = find(state, id)?;
+    if let Some(blocked) = blocked {
+        if let Some(residue) = blocked {
+            operation.note(at, format!("blocked: {}: {}", residue.reason, residue.detail));
+        }
+        operation.blocked.clone_from(blocked);
+    }
+    match next {
+        Some(next) => become_state(state, id, next, "", at),
+        None => Ok(Outcome::Operation(id)),
+    }
+}
+
+fn note_one(
+    state: &mut State,
+    id: OperationId,
+    partition: PartitionId,
+    note: &Note,
+    at: Timestamp,
+) -> Result<(), Refusal> {
+    if let Note::Renew(kind) = note {
+        let hold = Hold { operation: id, kind: *kind, at };
+        let held = state.operations.locks.get(&partition);
+        // One that ran out may be somebody else's by the next step.
+        let own = |l: &Lock| l.operation == id && l.kind == *kind && l.expires > at;
+        if held.is_some_and(|locks| locks.iter().any(own)) {
+            lock(state, hold, partition);
+        }
+        return Ok(());
+    }
+    let operation = find(state, id)?;
+    let item = operation.items.entry(partition).or_default();
+    match note {
+        Note::Found { bytes } => {
+            (item.done, item.bytes) = (false, *bytes);
+            item.note(at, "found on the target");
+        }
+        Note::Done => {
+            (item.done, item.residue) = (true, None);
+            item.note(at, "done");
+            unlock(state, id, Some(partition));
+        }
+        Note::Left(residue) => {
+            item.note(at, format!("left: {}: {}", residue.reason, residue.detail));
+            item.residue = Some(residue.clone());
+        }
+        Note::Freed => {
+            item.residue = None;
+            item.note(at, "goes on");
+        }
+        Note::GivenUp { why, retry_at } => {
+            item.note(at, format!("copy given up: {why}"));
+            item.attempts = item.attempts.saturating_add(1);
+            (item.copy, item.begun, item.retry_at) = (None, None, Some(*retry_at));
+        }
+        Note::Renew(_) => unreachable!("dealt with above"),
+    }
+    Ok(())
+}
+
+fn check_move(operation: &Operation, next: OperationState) -> Result<(), Refusal> {
+    let before = operation.state;
+    if before.may_become(next) {
+        return Ok(());
+    }
+    Err(Refusal::breaks(format!("operation {} is {before} and cannot be {next}", operation.id)))
+}
+
+/// The one place where an operation changes its state.
+fn become_state(
+    state: &mut State,
+    id: OperationId,
+    next: OperationState,
+    why: &str,
+    at: Timestamp,
+) -> Result<Outcome, Refusal> {
+    let operation = find(state, id)?;
+    check_move(operation, next)?;
+    let before = operation.state;
+    (operation.state, operation.changed) = (next, at);
+    if next == OperationState::Running {
+        operation.started.get_or_insert(at);
+    }
+    if next == OperationState::Verifying {
+        operation.verification += 1;
+    }
+    operation.ended = next.has_ended().then_some(at);
+    let words = if why.is_empty() { next.to_string() } else { format!("{next}: {why}") };
+    operation.note(at, words);
+    let about = format!("{} {}", operation.kind, operation.target);
+    let message = if why.is_empty() { about } else { format!("{about}: {why}") };
+    let event = Event::of("operation", format!("operation/{id}"), next.word(), message, at);
+    state.events.push(Event { from: before.word().to_owned(), ..event });
+    if next.has_ended() {
+        unlock(state, id, None);
+    }
+    if matches!(next, OperationState::Cancelled | OperationState::Failed) {
+        unexcuse(state, id);
+    }
+    Ok(Outcome::Operation(id))
+}
+
+/// Says how a verification ended. What the verdict is follows from the evidence, and from a look at the
+/// record here: whoever proposes it cannot get it wrong.
+fn verdict(
+    state: &mut State,
+    id: OperationId,
+    evidence: &Evidence,
+    at: Timestamp,
+) -> Result<Outcome, Refusal> {
+    let operation = find(state, id)?.clone();
+    if operation.state != OperationState::Verifying || operation.verification != evidence.round {
+        return Err(Refusal::breaks("the evidence is of another verification"));
+    }
+    let open = operation.items.values().filter(|item| !item.done).count();
+    let on_record = (kind::of(operation.kind).on_record)(state, &operation);
+    let wanted = kind::witnesses(state, &operation);
+    let unheard: Vec<NodeId> = wanted
+        .into_iter()
+        .filter(|node| {
+            let boot = state.nodes.get(node).map(|node| node.boot);
+            !evidence.witnesses.iter().any(|w| w.node == *node && Some(w.boot) == boot)
+        })
+        .collect();
+    let found: u64 = evidence.witnesses.iter().map(|witness| witness.found).sum();
+    let is_clean = open == 0 && on_record == 0 && evidence.left == 0 && found == 0;
+    let next = match is_clean && unheard.is_empty() {
+        true => OperationState::Succeeded,
+        false => OperationState::Incomplete,
+    };
+    let why = match next {
+        OperationState::Succeeded => format!(
+            "{} partitions scanned, {} dealt with, {} nodes listed their disks, nothing left",
+            evidence.scanned,
+            evidence.processed,
+            evidence.witnesses.len()
+        ),
+        _ if is_clean => format!("nothing left on record, but not heard of: {unheard:?}"),
+        _ => format!("{} partitions left", evidence.left.max(open as u64).max(on_record)),
+    };
+    find(state, id)?.evidence = Some(evidence.clone());
+    become_state(state, id, next, &why, at)
+}
+
+fn give_order(
+    state: &mut State,
+    id: OperationId,
+    order: Order,
+    by: &str,
+    at: Timestamp,
+) -> Result<Outcome, Refusal> {
+    let operation = find(state, id)?;
+    let why = format!("by {by}");
+    match order {
+        Order::Pause => {
+            become_state(state, id, OperationState::Paused, &why, at)?;
+            unlock(state, id, None);
+        }
+        Order::Cancel => {
+            let words = kind::of(operation.kind).cancelled;
+            become_state(state, id, OperationState::Cancelled, &format!("{why}; {words}"), at)?;
+        }
+        Order::Resume if operation.state != OperationState::Paused => {
+            let now = operation.state;
+            return Err(Refusal::breaks(format!("operation {id} is {now}, not paused")));
+        }
+        Order::Resume => {
+            become_state(state, id, OperationState::Running, &why, at)?;
+        }
+        Order::Retry => retry(state, id, &why, at)?,
+    }
+    Ok(Outcome::Operation(id))
+}
+
+fn retry(state: &mut State, id: OperationId, why: &str, at: Timestamp) -> Result<(), Refusal> {
+    let operation = find(state, id)?;
+    let failed = operation.state == OperationState::Failed;
+    if operation.state.has_ended() && !failed || operation.state == OperationState::Paused {
+        let now = operation.state;
+        return Err(Refusal::breaks(format!("operation {id} is {now}; there is nothing to retry")));
+    }
+    for item in operation.items.values_mut() {
+        item.retry_at = None;
+    }
+    operation.note(at, format!("retry {why}"));
+    if failed {
+        let operation = operation.clone();
+        check_start(state, operation.kind, &operation.target)?;
+        become_state(state, id, OperationState::Running, why, at)?;
+        excuse(state, &operation, at);
+    }
+    Ok(())
+}
+
+fn recommission(
+    state: &mut State,
+    node: NodeId,
+    by: &str,
+    at: Timestamp,
+) -> Result<Outcome, Refusal> {
+    if !state.nodes.contains_key(&node) {
+        return Err(Refusal::breaks(format!("there is no node {node}")));
+    }
+    let duty = state.operations.nodes.get(&node).copied();
+    let duty = duty.ok_or_else(|| Refusal::breaks(format!("node {node} is in service")))?;
+    let id = duty.operation;
+    let ended = state.operations.all.get(&id).is_none_or(|o| o.state.has_ended());
+    if !ended {
+        let why = format!("node {node} recommissioned by {by}");
+        become_state(state, id, OperationState::Cancelled, &why, at)?;
+    }
+    // One of a zone comes back; the others of the zone stay where they are, unless that was cancelled.
+    state.operations.nodes.remove(&node);
+    let words = format!("by {by}");
+    state.events.push(Event::of("node", format!("node/{node}"), "recommissioned", words, at));
+    Ok(Outcome::Operation(id))
+}

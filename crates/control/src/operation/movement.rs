@@ -1,0 +1,296 @@
+//! The next step in moving a partition away from somewhere. Pure.
+//!
+//! ```text
+//!   in order:  let go   there are enough without a replica on the target: it hands over, is suspended
+//!              wait     a copy is being made; give it up when its node is silent or it fails
+//!              add      begin a copy elsewhere, when nobody else is at work on the partition
+//!              clean    what left the configuration is deleted by its node, and forgotten
+//! ```
+//!
+//! A replica is let go only when as many as the volume asks for are in sync without it. With force, and when
+//! there is no place for a copy, the volume's minimum is enough; never less.
+
+use super::kind::Area;
+use super::record::{Item, Operation};
+use super::scene::{Finding, Scene, locked};
+use crate::detect::{DiskState, ReplicaState, Role};
+use crate::state::{Partition, Step, Volume};
+use types::limits::{MOVE_SILENCE_MAX, REPLICAS_MAX};
+use types::operation::{LockKind, Reason};
+use types::{Member, NodeId};
+
+/// What to do next to have nothing of the partition in `area` any more.
+pub(super) fn step(
+    scene: &mut Scene<'_>,
+    operation: &Operation,
+    partition: &Partition,
+    area: &Area,
+) -> Finding {
+    let id = partition.configuration.partition;
+    if partition.deleted {
+        return clean(scene, operation, partition, area);
+    }
+    if scene.touched.contains(&id) {
+        return Finding::Underway;
+    }
+    let inputs = scene.inputs;
+    let Some(volume) = inputs.state.volumes.get(&partition.configuration.volume) else {
+        return Finding::Underway;
+    };
+    let members = &partition.configuration.members;
+    if !members.iter().any(|member| area.holds(member)) {
+        return clean(scene, operation, partition, area);
+    }
+    if let Some(leaderless) = scene.leaderless(id) {
+        return leaderless;
+    }
+    if let Some(locked) = locked(inputs, operation, id, LockKind::Move) {
+        return locked;
+    }
+    let blank = Item::default();
+    let item = operation.items.get(&id).unwrap_or(&blank);
+    let course = Course { operation, partition, volume, area, item };
+    let_go(scene, &course, usize::from(volume.replicas))
+        .or_else(|| attend(scene, &course))
+        .unwrap_or_else(|| add(scene, &course))
+}
+
+/// One move.
+struct Course<'a> {
+    operation: &'a Operation,
+    partition: &'a Partition,
+    volume: &'a Volume,
+    area: &'a Area,
+    item: &'a Item,
+}
+
+/// Lets one replica on the target go, when at least `floor` are in sync without it.
+fn let_go(scene: &mut Scene<'_>, course: &Course<'_>, floor: usize) -> Option<Finding> {
+    let configuration = &course.partition.configuration;
+    let here = || configuration.members.iter().filter(|member| course.area.holds(member));
+    let follows = |member: &&Member| configuration.leader != Some(member.replica);
+    let goes = here().find(follows).or_else(|| here().next())?;
+    let in_sync = configuration.in_sync.len();
+    let after = in_sync - usize::from(configuration.in_sync.contains(&goes.replica));
+    if after < floor.max(1) {
+        return None;
+    }
+    if configuration.leader == Some(goes.replica) {
+        return Some(hand_over(scene, course.operation, course.partition, course.area));
+    }
+    Some(Finding::Step(Step::Suspend { replica: goes.replica }))
+}
+
+/// Has somebody lead who is not in `area`. The leader goes on until the other has its appointment.
+pub(super) fn hand_over(
+    scene: &mut Scene<'_>,
+    operation: &Operation,
+    partition: &Partition,
+    area: &Area,
+) -> Finding {
+    let configuration = &partition.configuration;
+    let id = configuration.partition;
+    if scene.touched.contains(&id) {
+        return Finding::Underway;
+    }
+    if let Some(leaderless) = scene.leaderless(id) {
+        return leaderless;
+    }
+    if let Some(locked) = locked(scene.inputs, operation, id, LockKind::Lead) {
+        return locked;
+    }
+    let others = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
+    let others = others.filter(|m| configuration.leader != Some(m.replica) && !area.holds(m));
+    let in_service = |m: &&Member| scene.inputs.state.operations.duty(m.node, m.disk).is_none();
+    let able = others.filter(in_service).filter(|member| can_lead(scene, partition, member));
+    let count = |node: NodeId| scene.leads.get(&node).copied().unwrap_or(0);
+    let Some(next) = able.min_by_key(|m| (count(m.node), m.replica)).copied() else {
+        let detail = "no replica elsewhere is in sync, well, has room and is in service";
+        return Finding::left(Reason::UnderReplicated, detail);
+    };
+    *scene.leads.entry(next.node).or_default() += 1;
+    Finding::Step(Step::Appoint { replica: next.replica })
+}
+
+fn can_lead(scene: &Scene<'_>, partition: &Partition, member: &Member) -> bool {
+    let epoch = partition.configuration.epoch;
+    let follows = scene.inputs.replica(member).is_some_and(|report| {
+        report.role == Role::Follower
+            && report.proven
+            && report.epoch == epoch
+            && report.state == ReplicaState::Ok
+    });
+    let disk = scene.inputs.fresh(member.node).and_then(|node| node.disks.get(&member.disk));
+    let room = disk.is_some_and(|d| matches!(d.state, DiskState::Ok | DiskState::Low));
+    follows && room && !scene.inputs.state.conditions.is_full(member.disk)
+}
+
+/// Looks after who is catching up.
+fn attend(scene: &Scene<'_>, course: &Course<'_>) -> Option<Finding> {
+    let configuration = &course.partition.configuration;
+    if let Some(copy) = course.item.copy
+        && configuration.member(copy.replica).is_none()
+    {
+        let why = format!("{:?} on {:?} is not a member any more", copy.replica, copy.node);
+        return Some(Finding::GiveUp { why, step: None });
+    }
+    let lagging = configuration.catching_up.iter().filter_map(|id| configuration.member(*id));
+    let lagging = lagging.filter(|member| !course.area.holds(member));
+    let own = course.item.copy.map(|copy| copy.replica);
+    let (ours, theirs): (Vec<&Member>, Vec<&Member>) =
+        lagging.partition(|member| Some(member.replica) == own);
+    if let Some(copy) = ours.first() {
+        return Some(attend_copy(scene, course, copy));
+    }
+    let other = theirs.first()?;
+    let detail = format!("{:?} on {:?} is being brought up", other.replica, other.node);
+    Some(Finding::left(Reason::Repairing, detail))
+}
+
+/// Looks after the copy that this operation is making.
+fn attend_copy(scene: &Scene<'_>, course: &Course<'_>, copy: &Member) -> Finding {
+    let Member { replica, node, disk } = *copy;
+    let step = Some(Step::Suspend { replica });
+    let inputs = scene.inputs;
+    let give_up = |why: String| Finding::GiveUp { why, step: step.clone() };
+    let Some(report) = inputs.fresh(node) else {
+        let silence = inputs.silence(node).unwrap_or(MOVE_SILENCE_MAX);
+        if silence >= MOVE_SILENCE_MAX {
+            return give_up(format!("{node:?} has been silent for {} s", silence.as_secs()));
+        }
+        if !inputs.is_silent(node) {
+            return Finding::Underway;
+        }
+        let detail = format!("{node:?}, where the copy is being made, is silent");
+        return Finding::left(Reason::Unreachable, detail);
+    };
+    if report
+        .disks
+        .get(&disk)
+        .is_some_and(|d| matches!(d.state, DiskState::Full | DiskState::Failed))
+    {
+        return give_up(format!("{disk:?} of {node:?} takes no more"));
+    }
+    match report.replicas.get(&replica) {
+        Some(word) if word.state == ReplicaState::Failed => {
+            give_up(format!("the copy on {node:?} failed: {}", word.reason))
+        }
+        None if age(scene, course.item) >= MOVE_SILENCE_MAX => {
+            give_up(format!("{node:?} did not make the copy"))
+        }
+        _ => source(scene, course).unwrap_or(Finding::Underway),
+    }
+}
+
+fn age(scene: &Scene<'_>, item: &Item) -> std::time::Duration {
+    let begun = item.begun.unwrap_or(scene.inputs.date);
+    let nanos = scene.inputs.date.0.saturating_sub(begun.0);
+    std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// What is wrong with the replica that is copied from.
+fn source(scene: &Scene<'_>, course: &Course<'_>) -> Option<Finding> {
+    let leader = course.partition.configuration.leader_member()?;
+    let report = scene.inputs.replica(leader)?;
+    let detail = || format!("{:?} on {:?}: {}", leader.replica, leader.node, report.reason);
+    (report.state == ReplicaState::Damaged).then(|| Finding::left(Reason::Damaged, detail()))
+}
+
+/// Begins a copy.
+fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
+    let inputs = scene.inputs;
+    let configuration = &course.partition.configuration;
+    let wanted = usize::from(course.volume.replicas);
+    let here = configuration.members.iter().find(|member| course.area.holds(member));
+    let Some(here) = here else { return Finding::Underway };
+    let bytes = scene.bytes(course.partition, here);
+    let anywhere = scene.places.choose(inputs, course.partition, bytes, |_, _| true);
+    if anywhere.is_none() || configuration.members.len() >= REPLICAS_MAX {
+        return nowhere(scene, course);
+    }
+    if configuration.members.len() < wanted {
+        let detail = format!("{} of {wanted} replicas are there", configuration.members.len());
+        return Finding::left(Reason::Repairing, detail);
+    }
+    if let Some(bad) = source(scene, course) {
+        return bad;
+    }
+    if let Some(at) = course.item.retry_at.filter(|at| *at > inputs.date) {
+        let detail = format!("{} copies were given up; again at {at}", course.item.attempts);
+        return Finding::left(Reason::Conflict, detail);
+    }
+    if !scene.budget.has_room(course.operation, here.node, here.disk) {
+        return Finding::Queued;
+    }
+    let budget = &scene.budget;
+    let fits = |node, disk| budget.has_room(course.operation, node, disk);
+    let Some((node, disk)) = scene.places.choose(inputs, course.partition, bytes, fits) else {
+        return Finding::Queued;
+    };
+    scene.places.take(disk, bytes);
+    scene.budget.take_move();
+    scene.budget.take(node, disk);
+    scene.budget.take(here.node, here.disk);
+    Finding::Step(Step::Add { node, disk })
+}
+
+/// There is no place for a copy. With force, the minimum is enough.
+fn nowhere(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
+    let configuration = &course.partition.configuration;
+    if course.operation.force
+        && let Some(finding) = let_go(scene, course, usize::from(configuration.in_sync_min))
+    {
+        return finding;
+    }
+    let (reason, detail) = scene.places.why_none(scene.inputs, course.partition);
+    let stays = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
+    let stays = stays.filter(|member| !course.area.holds(member)).count();
+    if course.operation.force || stays < usize::from(configuration.in_sync_min) {
+        let min = configuration.in_sync_min;
+        let detail = format!("{stays} of at least {min} would be left in sync; {detail}");
+        return Finding::left(Reason::UnderReplicated, detail);
+    }
+    Finding::left(reason, detail)
+}
+
+/// What left the configuration goes: spares once enough are in sync, the rest by the hand of its node.
+fn clean(scene: &Scene<'_>, operation: &Operation, partition: &Partition, area: &Area) -> Finding {
+    let inputs = scene.inputs;
+    if let Some(spare) = partition.spare.values().find(|spare| area.holds(&spare.member)) {
+        let wanted = inputs.state.volumes.get(&partition.configuration.volume);
+        let in_sync = partition.configuration.in_sync.len();
+        if wanted.is_some_and(|volume| in_sync >= usize::from(volume.replicas)) {
+            return Finding::Underway;
+        }
+        let enough = in_sync >= usize::from(partition.configuration.in_sync_min);
+        if operation.force && enough {
+            let id = partition.configuration.partition;
+            if scene.touched.contains(&id) {
+                return Finding::Underway;
+            }
+            if let Some(locked) = locked(inputs, operation, id, LockKind::Move) {
+                return locked;
+            }
+            return Finding::Step(Step::Discard { replica: spare.member.replica });
+        }
+        let detail = format!("{:?} is kept until enough others are in sync", spare.member.replica);
+        return Finding::left(Reason::Repairing, detail);
+    }
+    let doomed = || partition.doomed.values().filter(|member| area.holds(member));
+    let is_dead = |member: &&Member| {
+        let report = inputs.fresh(member.node).and_then(|node| node.disks.get(&member.disk));
+        report.is_some_and(|disk| disk.state == DiskState::Failed)
+    };
+    let dead: Vec<_> = doomed().filter(is_dead).map(|member| member.replica).collect();
+    if !dead.is_empty() {
+        return Finding::Abandon(dead);
+    }
+    match doomed().find(|member| inputs.is_silent(member.node)) {
+        Some(member) => {
+            let detail =
+                format!("{:?} is silent and may still hold {:?}", member.node, member.replica);
+            Finding::left(Reason::Unreachable, detail)
+        }
+        None => Finding::Underway,
+    }
+}

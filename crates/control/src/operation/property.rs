@@ -1,0 +1,300 @@
+//! Random clusters, random trouble, random orders: whatever happens, operations keep their promises.
+
+use super::command::{Act, Order};
+use super::kind::{self, Area};
+use super::record::{Limits, Operation};
+use crate::plan::Plan;
+use crate::plan::property::{Happening, happening, pick};
+use crate::plan::tests::Bench;
+use crate::state::{Command, Outcome, Step};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use types::operation::{OperationKind, OperationState, Reason, Target};
+use types::{NodeId, OperationId, PartitionId, ReplicaId};
+use wire::control::ReplicaState;
+
+/// Something that happens to a cluster, or that somebody asks of it.
+#[derive(Clone, Debug)]
+enum Event {
+    Trouble(Happening),
+    /// Kind, target, and whether with force.
+    Start(u8, u8, bool),
+    Order(u8, u8),
+    Recommission(u8),
+    /// Leaders promote whoever has caught up.
+    Promote,
+    /// A node holds a folder that nobody knows of any more.
+    Stray(u8, u8),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => happening().prop_map(Event::Trouble),
+        2 => any::<(u8, u8, bool)>().prop_map(|(k, t, f)| Event::Start(k, t, f)),
+        2 => any::<(u8, u8)>().prop_map(|(o, w)| Event::Order(o, w)),
+        1 => any::<u8>().prop_map(Event::Recommission),
+        6 => Just(Event::Promote),
+        1 => any::<(u8, u8)>().prop_map(|(n, r)| Event::Stray(n, r)),
+    ]
+}
+
+impl Bench {
+    fn any_node(&self, index: u8) -> NodeId {
+        pick(self.state.nodes.keys().copied(), index).expect("there are nodes")
+    }
+
+    fn meet(&mut self, event: &Event) {
+        match event {
+            Event::Trouble(happening) => self.happen(happening),
+            Event::Start(kind, which, force) => {
+                let node = self.any_node(*which);
+                let (kind, target) = match kind % 4 {
+                    0 => (OperationKind::Decommission, Target::Node(node)),
+                    1 => (OperationKind::Decommission, Target::Disk(types::DiskId(node.0))),
+                    2 => (
+                        OperationKind::Decommission,
+                        Target::Zone(self.state.nodes[&node].zone.clone()),
+                    ),
+                    _ => (OperationKind::Drain, Target::Node(node)),
+                };
+                let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+                self.start_limited(kind, target, *force, limits);
+            }
+            Event::Order(which, order) => {
+                let orders = [Order::Pause, Order::Resume, Order::Cancel, Order::Retry];
+                if let Some(id) = pick(self.state.operations.all.keys().copied(), *which) {
+                    self.order(id, orders[usize::from(*order) % orders.len()]);
+                }
+            }
+            Event::Recommission(which) => {
+                let (node, by, at) = (self.any_node(*which), "test".to_owned(), self.date());
+                self.state.apply(&Command::Operation(Act::Recommission { node, by, at }));
+            }
+            Event::Promote => self.promote_all(),
+            Event::Stray(which, replica) => self.stray(self.any_node(*which), *replica),
+        }
+    }
+
+    fn stray(&mut self, node: NodeId, index: u8) {
+        let highest = self.state.counters.replica.max(1);
+        let replica = u64::from(index) % highest + 1;
+        let on_record = self.state.partitions.values().flat_map(|p| p.holders());
+        if on_record.into_iter().any(|member| member.replica == ReplicaId(replica)) {
+            return;
+        }
+        let report = wire::control::ReplicaReport {
+            replica,
+            partition: 1,
+            disk: node.0,
+            state: ReplicaState::Ok.into(),
+            ..Default::default()
+        };
+        self.held.entry(node).or_default().insert(ReplicaId(replica), report);
+    }
+
+    /// What steps of operations must not do, looked up afresh.
+    fn check_steps(&self, plan: &Plan) {
+        for command in &plan.commands {
+            let Command::Operation(Act::Step { operation, partition, step, .. }) = command else {
+                continue;
+            };
+            let record = &self.state.partitions[partition];
+            let configuration = &record.configuration;
+            let wanted = usize::from(self.state.volumes[&configuration.volume].replicas);
+            let operation = self.operation(*operation);
+            assert!(operation.state.is_at_work());
+            if let Step::Suspend { replica } = step
+                && configuration.in_sync.contains(replica)
+            {
+                let after = configuration.in_sync.len() - 1;
+                let min = usize::from(configuration.in_sync_min);
+                let floor = if operation.force { min.min(wanted) } else { wanted };
+                assert!(after >= floor.max(1), "{after} in sync, {floor} are due");
+            }
+            if let Step::Add { node, disk } = step {
+                assert_eq!(self.state.operations.duty(*node, *disk), None);
+            }
+        }
+    }
+
+    /// Who says *succeeded* has nothing on its target, by the record and by the last word of its nodes.
+    fn check_verdicts(&self, before: &BTreeMap<OperationId, OperationState>) {
+        for operation in self.state.operations.all.values() {
+            if operation.state != OperationState::Succeeded {
+                continue;
+            }
+            let is_new = before.get(&operation.id) != Some(&OperationState::Succeeded);
+            let duties = self.state.operations.nodes.values();
+            let mut duties = duties.chain(self.state.operations.disks.values());
+            if is_new || duties.any(|duty| duty.operation == operation.id) {
+                let left = (kind::of(operation.kind).on_record)(&self.state, operation);
+                // A leader may come back to a drained node by election, and is moved off again.
+                let back = operation.kind == OperationKind::Drain && !is_new;
+                assert!(left == 0 || back, "{left} left of {operation:#?}");
+            }
+            if is_new && operation.kind == OperationKind::Decommission {
+                self.check_listed(operation);
+            }
+        }
+    }
+
+    fn check_listed(&self, operation: &Operation) {
+        let area = Area::of(&self.state, operation);
+        let inputs = self.inputs();
+        for node in area.nodes(&self.state) {
+            if let Some(report) = inputs.fresh(node) {
+                let mut here = report.replicas.values().filter(|r| area.is_at(node, r.disk));
+                assert!(here.next().is_none(), "{node:?} still lists something");
+            }
+            let evidence = operation.evidence.as_ref().expect("a verdict has evidence");
+            assert!(evidence.witnesses.iter().any(|w| w.node == node && w.found == 0));
+        }
+    }
+
+    fn round(&mut self) {
+        let before: BTreeMap<OperationId, OperationState> =
+            self.state.operations.all.iter().map(|(id, o)| (*id, o.state)).collect();
+        let plan = self.plan();
+        assert_eq!(self.plan(), plan, "the same inputs, the same plan");
+        self.check_plan(&plan);
+        self.check_steps(&plan);
+        self.carry_out(&plan);
+        self.answer(&plan);
+        self.check_verdicts(&before);
+        for command in &plan.commands {
+            if let Command::Operation(Act::Step { step, .. }) = command
+                && !matches!(step, Step::Discard { .. })
+            {
+                let stale = self.state.clone().apply(command);
+                assert!(matches!(stale, Outcome::Refused(_)), "an old plan does nothing");
+            }
+        }
+    }
+
+    /// Everybody is back and well, and leaders do their part.
+    fn heal(&mut self) {
+        self.silent.clear();
+        self.disk_state.clear();
+        for replica in self.held.values_mut().flat_map(BTreeMap::values_mut) {
+            replica.state = ReplicaState::Ok.into();
+            replica.proven = true;
+        }
+        for round in 0..160 {
+            let settled =
+                |o: &Operation| o.state.has_ended() || o.state == OperationState::Incomplete;
+            if self.plan().is_empty()
+                && self.state.operations.all.values().all(settled)
+                && round > 30
+            {
+                return;
+            }
+            self.round();
+            self.beat(2);
+            self.promote_all();
+            if round % 5 == 0 {
+                self.pass(self.policy.readmit_after);
+                self.beat(3);
+            }
+        }
+    }
+
+    /// Partitions of which a good copy survives somewhere.
+    fn survives(&self, partition: PartitionId) -> bool {
+        let in_sync = &self.state.partitions[&partition].configuration.in_sync;
+        in_sync.iter().any(|replica| self.held.values().any(|held| held.contains_key(replica)))
+    }
+}
+
+/// Whether it is right that an operation is not done although nothing goes wrong any more.
+fn is_stuck_rightly(bench: &Bench, operation: &Operation) -> bool {
+    let lasting = |reason: Reason| {
+        matches!(reason, Reason::NoTarget | Reason::OutOfSpace | Reason::UnderReplicated)
+    };
+    operation.residue().all(|(partition, _, residue)| {
+        // A partition that is lost has nobody who leads, and nothing that could be copied.
+        lasting(residue.reason)
+            || bench.state.partitions.get(&partition).is_none_or(|_| !bench.survives(partition))
+            // Kept because too few others are in sync, and no place to make any.
+            || residue.reason == Reason::Repairing
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
+
+    #[test]
+    fn whatever_happens_operations_keep_their_promises(
+        nodes in 3..8usize,
+        events in prop::collection::vec(event(), 1..80),
+    ) {
+        let zones = ["a", "b", "c", "a", "b", "c", "d"];
+        let mut bench = Bench::new(&zones[..nodes]);
+        bench.create("first", 3, 3);
+        bench.settle(3);
+        for event in &events {
+            bench.meet(event);
+            bench.round();
+        }
+    }
+
+    #[test]
+    fn when_trouble_ends_operations_end(
+        events in prop::collection::vec(event(), 1..50),
+    ) {
+        let mut bench = Bench::new(&["a", "b", "c", "d", "a", "b"]);
+        bench.create("first", 3, 3);
+        bench.settle(3);
+        for event in &events {
+            bench.meet(event);
+            bench.round();
+        }
+        let paused: Vec<OperationId> = bench.state.operations.all.values()
+            .filter(|o| o.state == OperationState::Paused).map(|o| o.id).collect();
+        for id in paused {
+            bench.order(id, Order::Resume);
+        }
+        bench.heal();
+        for operation in bench.state.operations.all.values() {
+            let ends = operation.state.has_ended()
+                || (operation.state == OperationState::Incomplete && is_stuck_rightly(&bench, operation));
+            prop_assert!(ends, "{operation:#?}\n{}\n{:?}", bench.plan(), bench.plan().rounds);
+        }
+    }
+
+    #[test]
+    fn what_is_cancelled_leaves_everything_in_order(
+        events in prop::collection::vec(event(), 1..50),
+    ) {
+        let mut bench = Bench::new(&["a", "b", "c", "d", "a", "b"]);
+        bench.create("first", 3, 3);
+        bench.settle(3);
+        for event in &events {
+            bench.meet(event);
+            bench.round();
+        }
+        for id in bench.state.operations.all.keys().copied().collect::<Vec<_>>() {
+            bench.order(id, Order::Cancel);
+        }
+        for node in bench.state.nodes.keys().copied().collect::<Vec<_>>() {
+            let (by, at) = ("test".to_owned(), bench.date());
+            bench.state.apply(&Command::Operation(Act::Recommission { node, by, at }));
+        }
+        let disks: Vec<_> = bench.state.operations.disks.keys().copied().collect();
+        for disk in disks {
+            // A disk that left for good stays so.
+            prop_assert!(bench.state.operations.all[&bench.state.operations.disks[&disk].operation].state.has_ended());
+        }
+        bench.heal();
+        prop_assert!(bench.plan().is_empty(), "still planning: {}", bench.plan());
+        let free = bench.state.nodes.len() - bench.state.operations.disks.len();
+        for partition in bench.inputs().live_partitions() {
+            let id = partition.configuration.partition;
+            let wanted = usize::from(bench.state.volumes[&partition.configuration.volume].replicas);
+            if bench.survives(id) && free > wanted {
+                prop_assert_eq!(partition.configuration.in_sync.len(), wanted);
+                prop_assert_eq!(partition.configuration.members.len(), wanted);
+            }
+        }
+        prop_assert!(bench.state.operations.locks.is_empty());
+    }
+}

@@ -1,0 +1,328 @@
+//! What is on record of operations, of locks, and of nodes and disks that are leaving.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use types::limits::{
+    ITEM_HISTORY_MAX, MOVES_MAX, MOVES_PER_DISK_MAX, MOVES_PER_NODE_MAX, OPERATION_HISTORY_MAX,
+};
+use types::operation::{LockKind, OperationKind, OperationState, Reason, Target};
+use types::{BootId, DiskId, Member, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
+
+/// How much at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub moves_per_disk: u32,
+    pub moves_per_node: u32,
+    pub moves: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            moves_per_disk: MOVES_PER_DISK_MAX,
+            moves_per_node: MOVES_PER_NODE_MAX,
+            moves: MOVES_MAX,
+        }
+    }
+}
+
+/// Something that happened to an operation, or to one of its partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    /// A sentence for people.
+    pub what: String,
+}
+
+/// Adds to a history of bounded length.
+pub(super) fn remember(history: &mut VecDeque<Entry>, max: usize, at: Timestamp, what: String) {
+    history.push_back(Entry { at, what });
+    while history.len() > max {
+        history.pop_front();
+    }
+}
+
+/// Who holds a lock that is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub operation: OperationId,
+    pub kind: LockKind,
+    pub since: Timestamp,
+    pub expires: Timestamp,
+}
+
+/// What could not be done, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residue {
+    pub reason: Reason,
+    /// A sentence for people: which node, which disk.
+    pub detail: String,
+    /// Since when it is for this reason.
+    pub since: Timestamp,
+    /// When this was written down last; the member that leads looks in every round.
+    pub last_checked: Timestamp,
+    #[serde(default)]
+    pub holder: Option<Holder>,
+    /// When it is tried again; `None`: in every round.
+    #[serde(default)]
+    pub next_retry: Option<Timestamp>,
+}
+
+/// One partition of an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Bytes there were to do, when it was first seen.
+    pub bytes: u64,
+    pub done: bool,
+    /// The new replica that takes the place of the one that goes, while there is one.
+    #[serde(default)]
+    pub copy: Option<Member>,
+    /// When the copy was begun.
+    #[serde(default)]
+    pub begun: Option<Timestamp>,
+    #[serde(default)]
+    pub residue: Option<Residue>,
+    /// Copies that were given up.
+    #[serde(default)]
+    pub attempts: u32,
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
+    #[serde(default)]
+    pub history: VecDeque<Entry>,
+}
+
+impl Item {
+    pub(super) fn note(&mut self, at: Timestamp, what: impl Into<String>) {
+        remember(&mut self.history, ITEM_HISTORY_MAX, at, what.into());
+    }
+}
+
+/// One node that said what is on its disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    pub node: NodeId,
+    pub boot: BootId,
+    /// Replicas of the target that it found in its folders.
+    pub found: u64,
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The verification this belongs to.
+    pub round: u32,
+    pub at: Timestamp,
+    /// Partitions of the whole cluster that were looked at.
+    pub scanned: u64,
+    /// Partitions that the operation had dealt with.
+    pub processed: u64,
+    /// Partitions that are left.
+    pub left: u64,
+    pub witnesses: Vec<Witness>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    pub id: OperationId,
+    pub kind: OperationKind,
+    pub target: Target,
+    /// Who asked.
+    pub by: String,
+    pub created: Timestamp,
+    pub started: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+    pub state: OperationState,
+    /// When it took that state.
+    pub changed: Timestamp,
+    pub limits: Limits,
+    /// Higher goes first.
+    pub priority: u8,
+    /// May go below what the volume asks for, never below its minimum.
+    pub force: bool,
+    /// What blocks all of it.
+    #[serde(default)]
+    pub blocked: Option<Residue>,
+    #[serde(default)]
+    pub items: BTreeMap<PartitionId, Item>,
+    /// Which verification the last one is; counted from 1.
+    #[serde(default)]
+    pub verification: u32,
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+    #[serde(default)]
+    pub history: VecDeque<Entry>,
+}
+
+impl Operation {
+    /// Partitions and bytes: done, and altogether.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress::default();
+        for item in self.items.values() {
+            progress.partitions += 1;
+            progress.bytes += item.bytes;
+            if item.done {
+                progress.partitions_done += 1;
+                progress.bytes_done += item.bytes;
+            }
+        }
+        progress
+    }
+
+    /// What is left over, by partition.
+    pub fn residue(&self) -> impl Iterator<Item = (PartitionId, &Item, &Residue)> {
+        let open = self.items.iter().filter(|(_, item)| !item.done);
+        open.filter_map(|(id, item)| Some((*id, item, item.residue.as_ref()?)))
+    }
+
+    pub(super) fn note(&mut self, at: Timestamp, what: impl Into<String>) {
+        remember(&mut self.history, OPERATION_HISTORY_MAX, at, what.into());
+    }
+}
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub partitions: u64,
+    pub partitions_done: u64,
+    pub bytes: u64,
+    pub bytes_done: u64,
+}
+
+/// A lease on a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    pub kind: LockKind,
+    pub operation: OperationId,
+    pub since: Timestamp,
+    pub expires: Timestamp,
+}
+
+/// What a node or disk is excused from; the later ones mean more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DutyKind {
+    /// Gets no new replicas, and leads nothing; keeps what it has.
+    Drained,
+    /// Gets no new replicas, and loses what it has.
+    Leaving,
+}
+
+/// That a node or disk is excused, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duty {
+    pub kind: DutyKind,
+    pub operation: OperationId,
+    pub since: Timestamp,
+}
+
+/// Everything on record of operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operations {
+    /// The last number handed out.
+    pub last: u64,
+    pub all: BTreeMap<OperationId, Operation>,
+    /// Who holds which partition.
+    #[serde(default)]
+    pub locks: BTreeMap<PartitionId, Vec<Lock>>,
+    /// Nodes and disks that are not there; all others are in full service.
+    #[serde(default)]
+    pub nodes: BTreeMap<NodeId, Duty>,
+    #[serde(default)]
+    pub disks: BTreeMap<DiskId, Duty>,
+}
+
+impl Operations {
+    /// The lock of somebody else that keeps `operation` from taking one of `kind` now.
+    #[must_use]
+    pub fn lock_against(
+        &self,
+        partition: PartitionId,
+        kind: LockKind,
+        operation: OperationId,
+        now: Timestamp,
+    ) -> Option<Holder> {
+        let locks = self.locks.get(&partition)?.iter();
+        let mut in_the_way = locks.filter(|lock| {
+            lock.operation != operation && lock.expires > now && lock.kind.excludes(kind)
+        });
+        in_the_way.next().map(|lock| {
+            let Lock { kind, operation, since, expires } = *lock;
+            Holder { operation, kind, since, expires }
+        })
+    }
+
+    /// What a place is excused from: by its disk or by its node, the stronger of the two.
+    #[must_use]
+    pub fn duty(&self, node: NodeId, disk: DiskId) -> Option<DutyKind> {
+        let all = [self.nodes.get(&node), self.disks.get(&disk)];
+        let kinds = || all.iter().flatten().map(|duty| duty.kind);
+        match () {
+            () if kinds().any(|kind| kind == DutyKind::Leaving) => Some(DutyKind::Leaving),
+            () if kinds().any(|kind| kind == DutyKind::Drained) => Some(DutyKind::Drained),
+            () => None,
+        }
+    }
+
+    /// Whether replicas are to leave this place.
+    #[must_use]
+    pub fn is_leaving(&self, member: &Member) -> bool {
+        self.duty(member.node, member.disk) == Some(DutyKind::Leaving)
+    }
+
+    /// The operation that works on the target already, if any.
+    #[must_use]
+    pub fn at_work_on(&self, kind: OperationKind, target: &Target) -> Option<&Operation> {
+        let mut all = self.all.values();
+        all.find(|o| o.kind == kind && o.target == *target && !o.state.has_ended())
+    }
+
+    /// Partitions with a copy that an operation is making or has made, and has not dealt with yet.
+    #[must_use]
+    pub fn claimed(&self) -> BTreeSet<PartitionId> {
+        let open = self.all.values().filter(|operation| !operation.state.has_ended());
+        let items = open.flat_map(|operation| operation.items.iter());
+        items.filter(|(_, item)| !item.done && item.copy.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// Says which promise is broken, if any.
+    ///
+    /// # Errors
+    /// A sentence that names the broken promise.
+    pub fn check(&self) -> Result<(), String> {
+        if self.all.keys().next_back().is_some_and(|id| id.0 > self.last) {
+            return Err("an operation has a number that was never handed out".to_owned());
+        }
+        for (id, operation) in &self.all {
+            if operation.state == OperationState::Succeeded {
+                if operation.items.values().any(|item| !item.done) {
+                    return Err(format!("operation {id} succeeded with something left"));
+                }
+                if operation.evidence.is_none() {
+                    return Err(format!("operation {id} succeeded without evidence"));
+                }
+            }
+        }
+        for (partition, locks) in &self.locks {
+            let excluded = |(at, lock): (usize, &Lock)| {
+                locks[at + 1..].iter().any(|other| {
+                    // Two that overlap in time.
+                    other.operation != lock.operation
+                        && other.kind.excludes(lock.kind)
+                        && other.since < lock.expires
+                        && lock.since < other.expires
+                })
+            };
+            if locks.iter().enumerate().any(excluded) {
+                return Err(format!("partition {partition} is locked twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number a copy got, of those a partition has now: what a step just added.
+pub(super) fn member_of(members: &[Member], replica: ReplicaId) -> Option<Member> {
+    members.iter().find(|member| member.replica == replica).copied()
+}

@@ -1,0 +1,166 @@
+//! What one round of planning looks at, and what it finds.
+
+use super::places::Places;
+use super::record::{Holder, Operation};
+use crate::plan::Inputs;
+use crate::plan::elect::Leadership;
+use crate::state::{Partition, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use types::operation::{LockKind, Reason};
+use types::{DiskId, Member, NodeId, PartitionId, ReplicaId};
+
+/// What is to be said of one partition of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// This is the next step.
+    Step(Step),
+    /// Its copy is given up; `step` takes it out of the configuration where it is in it.
+    GiveUp { why: String, step: Option<Step> },
+    /// Something was asked for and is being done.
+    Underway,
+    /// It waits for others of the same operation: so many at a time.
+    Queued,
+    /// It exists no more where it was, by the word of its node that the disk is dead.
+    Abandon(Vec<ReplicaId>),
+    /// It cannot be done for now.
+    Left { reason: Reason, detail: String, holder: Option<Holder> },
+}
+
+impl Finding {
+    pub fn left(reason: Reason, detail: impl Into<String>) -> Finding {
+        Finding::Left { reason, detail: detail.into(), holder: None }
+    }
+
+    /// Whether something goes on, or will in the next round.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !matches!(self, Finding::Left { .. })
+    }
+}
+
+/// How many moves are under way, by where from and where to.
+#[derive(Clone, Debug, Default)]
+pub struct Budget {
+    node: BTreeMap<NodeId, u32>,
+    disk: BTreeMap<DiskId, u32>,
+    all: u32,
+}
+
+impl Budget {
+    /// Counts one end of a move.
+    pub fn take(&mut self, node: NodeId, disk: DiskId) {
+        *self.node.entry(node).or_default() += 1;
+        *self.disk.entry(disk).or_default() += 1;
+    }
+
+    /// Counts a move as a whole.
+    pub fn take_move(&mut self) {
+        self.all += 1;
+    }
+
+    /// Whether one more move may begin or end here.
+    #[must_use]
+    pub fn has_room(&self, operation: &Operation, node: NodeId, disk: DiskId) -> bool {
+        let count = |used: Option<&u32>| used.copied().unwrap_or(0);
+        count(self.node.get(&node)) < operation.limits.moves_per_node
+            && count(self.disk.get(&disk)) < operation.limits.moves_per_disk
+            && self.all < operation.limits.moves
+    }
+}
+
+/// What a round looks at.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    pub inputs: &'a Inputs<'a>,
+    /// Partitions that something is planned for already in this round.
+    pub touched: BTreeSet<PartitionId>,
+    /// Partitions without a leader that serves.
+    pub unsettled: BTreeMap<PartitionId, Leadership>,
+    pub places: Places,
+    pub budget: Budget,
+    /// How many partitions each node leads.
+    pub leads: BTreeMap<NodeId, usize>,
+}
+
+impl<'a> Scene<'a> {
+    /// Looks around.
+    #[must_use]
+    pub fn new(
+        inputs: &'a Inputs<'a>,
+        touched: BTreeSet<PartitionId>,
+        unsettled: BTreeMap<PartitionId, Leadership>,
+    ) -> Scene<'a> {
+        let mut leads = BTreeMap::new();
+        for partition in inputs.live_partitions() {
+            if let Some(leader) = partition.configuration.leader_member() {
+                *leads.entry(leader.node).or_default() += 1;
+            }
+        }
+        let (places, budget) = (Places::of(inputs), moves_under_way(inputs));
+        Scene { inputs, touched, unsettled, places, budget, leads }
+    }
+
+    /// That nobody leads the partition, as a finding.
+    #[must_use]
+    pub fn leaderless(&self, partition: PartitionId) -> Option<Finding> {
+        match self.unsettled.get(&partition)? {
+            Leadership::Open => {
+                Some(Finding::left(Reason::Leaderless, "it has no leader that serves just now"))
+            }
+            Leadership::Settled | Leadership::Turning => Some(Finding::Underway),
+        }
+    }
+
+    /// The bytes of a replica: by its own word or, when it says nothing, by the others'.
+    #[must_use]
+    pub fn bytes(&self, partition: &Partition, member: &Member) -> u64 {
+        if let Some(report) = self.inputs.replica(member) {
+            return report.bytes;
+        }
+        let others = partition.configuration.members.iter();
+        others.filter_map(|m| self.inputs.replica(m)).map(|r| r.bytes).max().unwrap_or(0)
+    }
+}
+
+/// Counts the copies that operations are making.
+fn moves_under_way(inputs: &Inputs<'_>) -> Budget {
+    let mut budget = Budget::default();
+    let operations = &inputs.state.operations;
+    for operation in operations.all.values().filter(|operation| !operation.state.has_ended()) {
+        for (id, item) in operation.items.iter().filter(|(_, item)| !item.done) {
+            let Some(partition) = inputs.state.partitions.get(id) else { continue };
+            let configuration = &partition.configuration;
+            let copy = item.copy.and_then(|copy| configuration.member(copy.replica));
+            let Some(copy) = copy.filter(|_| !partition.deleted) else { continue };
+            // One that is complete, and whose place was made free for it, is under way no more.
+            let volume = inputs.state.volumes.get(&configuration.volume);
+            let wanted = volume.map_or(0, |volume| usize::from(volume.replicas));
+            let is_complete = configuration.in_sync.contains(&copy.replica);
+            if is_complete && configuration.members.len() <= wanted {
+                continue;
+            }
+            budget.take_move();
+            budget.take(copy.node, copy.disk);
+            for leaving in configuration.members.iter().filter(|m| operations.is_leaving(m)) {
+                budget.take(leaving.node, leaving.disk);
+            }
+        }
+    }
+    budget
+}
+
+/// The lock of another operation that is in the way, as a finding.
+pub(super) fn locked(
+    inputs: &Inputs<'_>,
+    operation: &Operation,
+    partition: PartitionId,
+    kind: LockKind,
+) -> Option<Finding> {
+    let locks = &inputs.state.operations;
+    let holder = locks.lock_against(partition, kind, operation.id, inputs.date)?;
+    let detail = format!(
+        "operation {} holds a {} lock since {}, until {} unless it renews it",
+        holder.operation, holder.kind, holder.since, holder.expires
+    );
+    Some(Finding::Left { reason: Reason::Locked, detail, holder: Some(holder) })
+}

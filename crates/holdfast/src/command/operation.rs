@@ -1,0 +1,285 @@
+//! `holdfast operation`, and what the commands that start operations share.
+
+use super::watch;
+use crate::admin::{Client, segment};
+use crate::cli::Remote;
+use crate::exit::Result;
+use crate::output::{self, Format, or_dash};
+use crate::size;
+use clap::{Args, Subcommand};
+use control::api::operation::{By, Start as StartRequest};
+use control::view::{Item, List as ListOf, OperationView, PlanView, ResidueView};
+use types::operation::OperationKind;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operation {
+    /// List the operations
+    List(List),
+    /// Show one operation, what is left and why
+    Show(Which),
+    /// Follow one operation until its verdict, and exit by it
+    #[command(after_help = watch::EXIT_CODES)]
+    Watch(Watch),
+    /// Stop one for a while; what is under way is left as it is
+    Pause(Which),
+    /// Let one that is paused go on
+    Resume(Which),
+    /// Take one back; what was done stays done
+    Cancel(Which),
+    /// Try again at once what waits for its time, or one that failed
+    Retry(Which),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// List those that ended too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Id of the operation
+    operation: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Id of the operation
+    operation: String,
+    /// Go on when it is incomplete, until nothing is left
+    #[arg(long)]
+    until_done: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Operation {
+    pub(crate) fn run(self) -> Result {
+        match self {
+            Operation::List(command) => command.run(),
+            Operation::Show(which) => which.show(),
+            Operation::Watch(command) => {
+                let client = command.remote.client()?;
+                watch::watch(&client, &command.operation, command.until_done, command.remote.output)
+            }
+            Operation::Pause(which) => which.order("pause"),
+            Operation::Resume(which) => which.order("resume"),
+            Operation::Cancel(which) => which.order("cancel"),
+            Operation::Retry(which) => which.order("retry"),
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Result {
+        let path = format!("/v1/operations?all={}", self.all);
+        let list: ListOf<OperationView> = self.remote.client()?.get(&path)?;
+        output::mention_age(&list.view);
+        let columns = ["id", "kind", "target", "state", "partitions", "bytes", "left", "blocked"];
+        output::list(self.remote.output, &list.items, &columns, |operation| {
+            let progress = &operation.progress;
+            vec![
+                operation.id.to_string(),
+                operation.kind.clone(),
+                operation.target.clone(),
+                operation.state.clone(),
+                format!("{}/{}", progress.partitions_done, progress.partitions),
+                bytes(operation),
+                operation.residue.len().to_string(),
+                or_dash(operation.blocked.as_ref().map(|blocked| &blocked.reason)),
+            ]
+        })
+    }
+}
+
+fn bytes(operation: &OperationView) -> String {
+    let progress = &operation.progress;
+    format!("{}/{}", size::show(progress.bytes_done), size::show(progress.bytes))
+}
+
+impl Which {
+    fn path(&self) -> String {
+        format!("/v1/operations/{}", segment(&self.operation))
+    }
+
+    fn show(self) -> Result {
+        let Item { view, item } = self.remote.client()?.get(&self.path())?;
+        output::mention_age(&view);
+        show(self.remote.output, &item)
+    }
+
+    fn order(self, order: &str) -> Result {
+        let path = format!("{}/{order}", self.path());
+        let Item { item, .. } =
+            self.remote.client()?.post::<Item<OperationView>>(&path, &By { by: who() })?;
+        show(self.remote.output, &item)
+    }
+}
+
+/// Who is at the keyboard, for the record.
+pub(crate) fn who() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}", host.trim())
+}
+
+/// Prints an operation.
+pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
+    let progress = &operation.progress;
+    let rate = progress.bytes_per_second.map(|rate| format!("{}/s", size::show(rate)));
+    let left = progress.eta_s.map(|seconds| format!("{seconds} s, {}", progress.estimate));
+    let mut rows = vec![
+        ("id", operation.id.to_string()),
+        ("kind", operation.kind.clone()),
+        ("target", operation.target.clone()),
+        ("state", format!("{} ({})", operation.state, operation.means)),
+        ("asked for by", operation.by.clone()),
+        ("created", operation.created.clone()),
+        ("started", or_dash(operation.started.as_ref())),
+        ("ended", or_dash(operation.ended.as_ref())),
+        ("partitions", format!("{} of {}", progress.partitions_done, progress.partitions)),
+        ("under way", or_dash(progress.underway)),
+        ("waiting their turn", or_dash(progress.queued)),
+        ("bytes", bytes(operation)),
+        ("rate", or_dash(rate)),
+        ("time left", or_dash(left)),
+    ];
+    if let Some(evidence) = &operation.evidence {
+        let nodes: Vec<String> = evidence.witnesses.iter().map(|w| w.node.to_string()).collect();
+        let words = format!(
+            "{}: {} partitions scanned, {} dealt with, {} left; disks listed by node {}",
+            evidence.at,
+            evidence.scanned,
+            evidence.processed,
+            evidence.left,
+            if nodes.is_empty() { "-".to_owned() } else { nodes.join(", ") }
+        );
+        rows.push(("verified", words));
+    }
+    output::show(format, operation, &rows)?;
+    if format == Format::Json {
+        return Ok(());
+    }
+    let blocked = operation.blocked.iter();
+    residue("what blocks all of it", &blocked.cloned().collect::<Vec<_>>())?;
+    residue("what is left", &operation.residue)?;
+    if !operation.history.is_empty() {
+        output::data("\nwhat happened")?;
+    }
+    operation.history.iter().try_for_each(|e| output::data(&format!("  {}  {}", e.at, e.what)))
+}
+
+/// Prints what is left over, if anything is.
+pub(crate) fn residue(title: &str, left: &[ResidueView]) -> Result {
+    if left.is_empty() {
+        return Ok(());
+    }
+    output::data(&format!("\n{title}"))?;
+    let columns = ["partition", "reason", "since", "checked", "retry", "detail", "what to do"];
+    output::list(Format::Table, left, &columns, residue_row)
+}
+
+pub(crate) fn residue_row(left: &ResidueView) -> Vec<String> {
+    vec![
+        or_dash(left.partition),
+        left.reason.clone(),
+        left.since.clone(),
+        left.last_checked.clone(),
+        left.next_retry.clone().unwrap_or_else(|| "each round".to_owned()),
+        left.detail.clone(),
+        left.action.clone(),
+    ]
+}
+
+/// How to start an operation.
+#[derive(Debug, Args)]
+#[command(after_help = watch::EXIT_CODES)]
+pub(crate) struct Begin {
+    /// Follow it until its verdict, and exit by it
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Answer the question whether to go on
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print what it would do, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Let replicas go for which no copy can be made, down to the volume's minimum in sync; names what is
+    /// lost by that, and asks
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+impl Begin {
+    /// Starts an operation: shows what it would do, asks, starts, and follows it where that was asked for.
+    pub(crate) fn run(self, kind: OperationKind, target: &str) -> Result {
+        let client = self.remote.client()?;
+        let request = StartRequest {
+            kind,
+            target: target.to_owned(),
+            by: who(),
+            force: self.force,
+            priority: 0,
+            limits: None,
+        };
+        let plan: PlanView = client.post("/v1/operations?dry_run=true", &request)?;
+        if self.dry_run {
+            return show_plan(self.remote.output, &plan);
+        }
+        self.ask(kind, target, &plan)?;
+        let Item { item, .. } = client.post::<Item<OperationView>>("/v1/operations", &request)?;
+        self.follow(&client, &item)
+    }
+
+    fn ask(&self, kind: OperationKind, target: &str, plan: &PlanView) -> Result {
+        let left = plan.residue.len();
+        let left =
+            if left == 0 { String::new() } else { format!("; {left} cannot be as things are") };
+        let mut question = format!(
+            "A {kind} of {target} concerns {} partitions with {}{left}.",
+            plan.partitions,
+            size::show(plan.bytes)
+        );
+        if self.force {
+            output::talk("With force these lose redundancy, down to the minimum of their volume:");
+            let lost = plan.lines.iter().filter(|line| line.starts_with('-'));
+            lost.for_each(|line| output::talk(&format!("  {line}")));
+            if !plan.refused.is_empty() {
+                question.push_str(&format!("\nAnd {}: those are left over.", plan.refused));
+            }
+        }
+        output::confirm(&question, target.rsplit('/').next().unwrap_or(target), self.yes)
+    }
+
+    pub(crate) fn follow(&self, client: &Client, operation: &OperationView) -> Result {
+        match self.watch {
+            true => watch::watch(client, &operation.id.to_string(), false, self.remote.output),
+            false => show(self.remote.output, operation),
+        }
+    }
+}
+
+fn show_plan(format: Format, plan: &PlanView) -> Result {
+    if format == Format::Json {
+        return output::json(plan);
+    }
+    let bytes = size::show(plan.bytes);
+    let head = format!("{} {}: {} partitions, {bytes}", plan.kind, plan.target, plan.partitions);
+    output::data(&head)?;
+    plan.lines.iter().try_for_each(|line| output::data(line))?;
+    if plan.more > 0 {
+        output::data(&format!("... and {} more", plan.more))?;
+    }
+    residue("what cannot be done as things are", &plan.residue)?;
+    if !plan.refused.is_empty() {
+        output::data(&format!("\nit would be refused without --force: {}", plan.refused))?;
+    }
+    Ok(())
+}

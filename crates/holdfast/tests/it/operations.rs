@@ -1,0 +1,235 @@
+//! Operations end in a verdict that is true: a whole cluster in one process, asked through the command line.
+
+use super::run::{Run, holdfast};
+use bytes::Bytes;
+use client::{Options, Volume};
+use control::api::volume::Create as CreateVolume;
+use holdfast::embedded::{Config, Embedded};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use types::InodeId;
+use types::namespace::{Caller, Create, FileKind};
+use types::volume::VolumeKind;
+
+const PARTITIONS: u16 = 12;
+
+struct Cluster {
+    embedded: Embedded,
+    config: Config,
+    data: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn start(nodes: u64) -> Cluster {
+        let _ = tracing_subscriber::fmt().with_env_filter("warn").with_test_writer().try_init();
+        let data = tempfile::tempdir().unwrap();
+        let (folder, admin_listen) = (data.path().to_path_buf(), "127.0.0.1:0".into());
+        let config = Config { data: folder, nodes, admin_listen };
+        let embedded = Embedded::start(&config).await.unwrap();
+        let data_partitions = Some(PARTITIONS);
+        let create =
+            CreateVolume { data_partitions, ..CreateVolume::new("main", VolumeKind::File) };
+        embedded.member.create_volume(create).await.unwrap();
+        Cluster { embedded, config, data }
+    }
+
+    /// Runs a command without holding up what else runs here.
+    async fn ask(&self, words: &[&str]) -> Run {
+        let server = self.embedded.member.admin_address().to_string();
+        let words: Vec<String> =
+            words.iter().copied().chain(["--server", &server]).map(str::to_owned).collect();
+        let run = move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            holdfast(&words)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    async fn json(&self, words: &[&str]) -> Value {
+        self.ask(&[words, &["--output", "json"]].concat()).await.json()
+    }
+
+    /// Folders of replicas of a node, by its id.
+    fn folders(&self, id: u64) -> Vec<String> {
+        let at = self.embedded.nodes.iter().position(|node| node.id().0 == id).unwrap();
+        let folder = self.data.path().join(format!("node-{}/disk/replicas", at + 1));
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let url = format!("http://{}{path}", self.embedded.member.admin_address());
+        let get = move || ureq::get(url).call().unwrap().body_mut().read_to_string().unwrap();
+        serde_json::from_str(&tokio::task::spawn_blocking(get).await.unwrap()).unwrap()
+    }
+
+    /// Looks at an operation until it is in a state.
+    async fn until(&self, id: u64, state: &str, within: Duration) -> Value {
+        let begun = Instant::now();
+        loop {
+            let shown = self.json(&["operation", "show", &id.to_string()]).await;
+            if shown["state"] == state {
+                return shown;
+            }
+            assert!(begun.elapsed() < within, "never {state}: {shown:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+async fn create(volume: &Volume, name: &str) -> client::File {
+    let create = Create {
+        parent: InodeId::ROOT.0,
+        name: Bytes::copy_from_slice(name.as_bytes()),
+        kind: FileKind::File.into(),
+        mode: 0o644,
+        ..Create::default()
+    };
+    let (attributes, _) = volume.create(create, Caller::default()).await.unwrap();
+    volume.open_file(&attributes)
+}
+
+fn content(seed: usize, length: usize) -> Bytes {
+    (0..length).map(|at| ((at * 31 + at / 4096 + seed * 7) % 251) as u8).collect::<Vec<u8>>().into()
+}
+
+const FILE_BYTES: usize = 2 << 20;
+
+async fn fill(volume: &Volume, files: usize) {
+    for number in 0..files {
+        let file = create(volume, &format!("f{number}")).await;
+        file.write(0, content(number, FILE_BYTES)).await.unwrap();
+        file.sync().await.unwrap();
+        file.close();
+    }
+}
+
+async fn verify(volume: &Volume, files: usize) {
+    for number in 0..files {
+        let name = Bytes::from(format!("f{number}"));
+        let attributes = volume.lookup(InodeId::ROOT, name).await.unwrap();
+        let file = volume.open_file(&attributes);
+        let read = file.read(0, FILE_BYTES).await.unwrap();
+        assert!(read == content(number, FILE_BYTES), "file {number} differs");
+        file.close();
+    }
+}
+
+/// Writes small files until it is told to stop; every acknowledged one is read again by [`verify`].
+fn write_on(
+    volume: Arc<Volume>,
+    first: usize,
+) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    let writing = tokio::spawn(async move {
+        let next = AtomicU64::new(first as u64);
+        while !told.load(Ordering::Relaxed) {
+            let number = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
+            let file = create(&volume, &format!("f{number}")).await;
+            file.write(0, content(number, FILE_BYTES)).await.unwrap();
+            file.sync().await.unwrap();
+            file.close();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        usize::try_from(next.load(Ordering::Relaxed)).unwrap()
+    });
+    (stop, writing)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_decommissioned_under_load_and_nothing_is_left() {
+    let cluster = Cluster::start(5).await;
+    let volume = Arc::new(cluster.embedded.open_volume("main", Options::default()).await.unwrap());
+    fill(&volume, 6).await;
+    let plan = cluster.ask(&["node", "decommission", "2", "--dry-run"]).await;
+    assert_eq!(plan.code, 0, "{plan:?}");
+    assert!(plan.out.contains("-> n"), "{}", plan.out);
+    assert!(!cluster.folders(2).is_empty(), "a plan changes nothing");
+    let (stop, writing) = write_on(volume.clone(), 6);
+    let done = cluster.ask(&["node", "decommission", "2", "--yes", "--watch"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(cluster.folders(2), Vec::<String>::new(), "its own folder holds nothing");
+    stop.store(true, Ordering::Relaxed);
+    let files = writing.await.unwrap();
+    verify(&volume, files).await;
+
+    let shown = cluster.json(&["operation", "show", "1"]).await;
+    assert_eq!((&shown["state"], &shown["residue"]), (&"succeeded".into(), &Value::Array(vec![])));
+    assert_eq!(shown["evidence"]["left"], 0);
+    assert_eq!(shown["progress"]["partitions_done"], shown["progress"]["partitions"]);
+    assert!(cluster.json(&["operation", "list"]).await.as_array().unwrap().is_empty());
+    assert_eq!(cluster.json(&["operation", "list", "--all"]).await.as_array().unwrap().len(), 1);
+    let node = cluster.json(&["node", "show", "2"]).await;
+    assert_eq!((&node["duty"], &node["replicas"]), (&"left".into(), &0.into()));
+    for partition in cluster.json(&["partition", "list"]).await.as_array().unwrap() {
+        assert_eq!(partition["in_sync"].as_array().unwrap().len(), 3, "{partition}");
+        let replicas = partition["replicas"].as_array().unwrap();
+        assert!(replicas.iter().all(|replica| replica["node"] != 2), "{partition}");
+    }
+    let address = node["address"].as_str().unwrap();
+    let path = format!("/dataNode/queryDecommissionProgress?addr={address}");
+    let answer = cluster.get(&path).await;
+    assert_eq!(answer["code"], 0, "{answer}");
+    assert_eq!(answer["data"]["Status"], "Success");
+    assert_eq!(answer["data"]["Progress"], "100.00%");
+    assert_eq!(answer["data"]["RemainingDpCnt"], 0);
+    assert_eq!(answer["data"]["IncompletePartitions"], Value::Array(vec![]));
+    let events = cluster.ask(&["events", "--output", "json"]).await;
+    assert!(
+        events.out.lines().any(|line| line.contains("operation/1") && line.contains("succeeded"))
+    );
+    drop(volume);
+    cluster.embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_target_is_said_at_once_and_a_node_that_comes_heals_it() {
+    let mut cluster = Cluster::start(3).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 3).await;
+    let begun = Instant::now();
+    let done = cluster.ask(&["node", "decommission", "3", "--yes", "--watch"]).await;
+    assert_eq!(done.code, 2, "the verdict is incomplete: {done:?}");
+    assert!(done.out.contains("NO_TARGET"), "{done:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let left = cluster.until(1, "incomplete", Duration::from_secs(1)).await;
+    assert_eq!(left["blocked"]["reason"], "NO_TARGET");
+    assert_eq!(left["residue"].as_array().unwrap().len(), usize::from(PARTITIONS) + 1);
+    let address =
+        cluster.json(&["node", "show", "3"]).await["address"].as_str().unwrap().to_owned();
+    let path = format!("/metaNode/queryDecommissionProgress?addr={address}");
+    let answer = cluster.get(&path).await;
+    assert_eq!(answer["data"]["Status"], "Success", "what can be moved was: {answer}");
+    assert_eq!(answer["data"]["IncompletePartitions"][0]["Reason"], "NO_TARGET");
+    let config = cluster.config.clone();
+    cluster.embedded.start_node(&config, 4).await.unwrap();
+    let done = cluster.ask(&["operation", "watch", "1", "--until-done"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(cluster.folders(3), Vec::<String>::new());
+    verify(&volume, 3).await;
+    drop(volume);
+    cluster.embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_node_leads_nothing_until_it_is_taken_back() {
+    let cluster = Cluster::start(4).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 3).await;
+    let done = cluster.ask(&["node", "drain", "1", "--yes", "--watch"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let node = cluster.json(&["node", "show", "1"]).await;
+    assert_eq!((&node["leads"], &node["duty"]), (&0.into(), &"drained".into()));
+    assert!(node["replicas"].as_u64().unwrap() > 0, "it keeps what it has");
+    verify(&volume, 3).await;
+    let back = cluster.ask(&["node", "recommission", "1"]).await;
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(cluster.json(&["node", "show", "1"]).await["duty"], "in-service");
+    let again = cluster.ask(&["node", "recommission", "1"]).await;
+    assert_ne!(again.code, 0, "it is in service already");
+    drop(volume);
+    cluster.embedded.stop().await;
+}
