@@ -14,7 +14,7 @@
 use crate::health::Ticket;
 use crate::life::Life;
 use crate::volume::OnOutage;
-use crate::{Error, Volume};
+use crate::{Error, Routes, Volume};
 use std::time::Duration;
 use types::limits::LEADER_DOUBT_INTERVAL;
 use types::{Kind, Moment, PartitionId};
@@ -43,34 +43,20 @@ impl Volume {
         loop {
             self.check_usable()?;
             let routes = self.router().current();
-            let result = match routes.leader(partition) {
-                Some((address, epoch)) => {
-                    let asked = request.clone().epoch(epoch);
-                    let attempt = self.client().ask_leader(&routes, &address, asked, uncertain);
-                    tokio::select! {
-                        biased;
-                        result = attempt => result,
-                        error = self.superseded(&request, address.clone()) => Err(error),
-                    }
-                }
-                None => Err(wire::Error::Unreachable {
-                    address: format!("partition {partition}"),
-                    reason: "it has no leader at the moment".into(),
-                }),
-            };
+            let result = self.attempt(&routes, &request, uncertain).await;
+            let now = self.client().world.now();
             let error = match result {
                 Ok(reply) => {
-                    self.inner.pulse.answered(self.client().world.now());
+                    self.inner.pulse.answered(now);
                     return Ok(reply);
                 }
                 Err(error) => error,
             };
             if let Some(permanent) = permanent(&error) {
-                self.inner.pulse.answered(self.client().world.now());
+                self.inner.pulse.answered(now);
                 return Err(permanent);
             }
             *uncertain |= error.kind() == Kind::Unknown;
-            let now = self.client().world.now();
             let trouble = trouble.get_or_insert_with(|| {
                 let ticket = self.inner.pulse.begin_trouble(now);
                 Trouble { since: now, failures: 0, ticket }
@@ -93,6 +79,28 @@ impl Volume {
 }
 
 impl Volume {
+    /// Asks once.
+    async fn attempt(
+        &self,
+        routes: &Routes,
+        request: &Request,
+        uncertain: &mut bool,
+    ) -> Result<Reply, wire::Error> {
+        let Some((address, epoch)) = routes.leader(request.partition) else {
+            return Err(wire::Error::Unreachable {
+                address: format!("partition {}", request.partition),
+                reason: "it has no leader at the moment".into(),
+            });
+        };
+        let asked = request.clone().epoch(epoch);
+        let attempt = self.client().ask_leader(routes, &address, asked, uncertain);
+        tokio::select! {
+            biased;
+            result = attempt => result,
+            error = self.superseded(request, address.clone()) => Err(error),
+        }
+    }
+
     /// Waits until somebody else than the one at `address` leads the partition of a request that is
     /// under way. A machine without power answers nothing, and refuses nothing either; whoever was
     /// appointed in its place should not have to wait for a connection to be given up.

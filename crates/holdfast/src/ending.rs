@@ -89,21 +89,7 @@ impl Ending {
                     output::talk("still writing back what is buffered: the cluster does not take \
                                   it; another signal gives up and loses it");
                 }
-                () = signals.next() => {
-                    let unmounted = match mount::tear_down(&path) {
-                        Ok(()) => mount::Unmounted::Detached,
-                        Err(_) => mount::Unmounted::Already,
-                    };
-                    let lost = volume.lost();
-                    let files = lost.files.into_iter().chain(volume.unflushed()).collect();
-                    break Left {
-                        flushed_bytes: 0,
-                        unflushed_bytes: lost.bytes + volume.dirty_bytes(),
-                        unflushed_files: files,
-                        unmounted,
-                        error: Some("given up at a second signal".to_owned()),
-                    };
-                }
+                () = signals.next() => break give_up(&volume, &path),
             }
         };
         Ending {
@@ -156,6 +142,22 @@ impl Ending {
 
     pub(crate) fn is_clean(&self) -> bool {
         self.unflushed_bytes == 0 && self.unflushed_files.is_empty() && self.error.is_none()
+    }
+}
+
+/// Leaves at once, with whatever is not written back.
+fn give_up(volume: &client::Volume, path: &std::path::Path) -> Left {
+    let unmounted = match mount::tear_down(path) {
+        Ok(()) => mount::Unmounted::Detached,
+        Err(_) => mount::Unmounted::Already,
+    };
+    let lost = volume.lost();
+    Left {
+        flushed_bytes: 0,
+        unflushed_bytes: lost.bytes + volume.dirty_bytes(),
+        unflushed_files: lost.files.into_iter().chain(volume.unflushed()).collect(),
+        unmounted,
+        error: Some("given up at a second signal".to_owned()),
     }
 }
 

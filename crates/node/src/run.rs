@@ -9,6 +9,7 @@
 //! the loop is told in [`crate::inbox`].
 
 mod again;
+mod refuse;
 mod report;
 mod wakes;
 
@@ -33,7 +34,7 @@ use wakes::Wakes;
 use wire::control::{
     Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState,
 };
-use wire::{Operation, Request, Responder, Status};
+use wire::{Operation, Request, Responder};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]
@@ -166,9 +167,6 @@ pub struct Report {
     pub disks: Vec<DiskReport>,
     pub replicas: Vec<ReplicaReport>,
 }
-
-/// Most partitions of deleted volumes that are remembered.
-const DELETED_PARTITIONS_MAX: usize = 100_000;
 
 /// A replica that cannot be used until it is made anew, or the node starts again.
 #[derive(Debug)]
@@ -377,28 +375,6 @@ impl NodeLoop {
         });
     }
 
-    /// Answers for a replica that is not here, or cannot be used.
-    fn refuse(&self, request: &Request, responder: Responder) {
-        if self.deleted_partitions.contains(&request.partition) {
-            return responder.refuse(Status::Deleted, "its volume was deleted");
-        }
-        let broken =
-            self.broken.values().find(|broken| broken.found.partition == request.partition);
-        match broken {
-            // Waiting would be for nothing: no other replica has it all. A disk that is full, or that
-            // failed, may be seen to.
-            Some(broken) if broken.was_alone && broken.is_damaged => {
-                let reason = &broken.reason;
-                responder.refuse(Status::Damaged, format!("the only good copy failed: {reason}"));
-            }
-            Some(broken) => {
-                let reason = &broken.reason;
-                responder.refuse(Status::NoPartition, format!("the replica here failed: {reason}"));
-            }
-            None => responder.refuse(Status::NoPartition, "no replica of it is on this node"),
-        }
-    }
-
     fn replicate(&mut self, partition: PartitionId, native: Native) {
         if self.by_partition.get(&partition) == Some(&native.to) {
             let Native { from, to, message } = native;
@@ -413,12 +389,7 @@ impl NodeLoop {
             return tracing::warn!("an assignment for another node was dropped");
         }
         self.learn_addresses(assignment);
-        let deleted = assignment.deleted_partitions.iter();
-        self.deleted_partitions.extend(deleted.map(|partition| PartitionId(*partition)));
-        while self.deleted_partitions.len() > DELETED_PARTITIONS_MAX {
-            // Numbers rise: the oldest are long gone from everybody's routes.
-            self.deleted_partitions.pop_first();
-        }
+        self.note_deleted(assignment);
         self.notices.take(&assignment.notices);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));

@@ -237,7 +237,7 @@ impl Obstacle {
             assert!(begun.elapsed() < Duration::from_secs(20), "its grace is over");
             std::thread::sleep(Duration::from_millis(100));
         }
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(Duration::from_secs(2));
         assert_eq!(status_by_name(fleet, &row.volume), "purging");
         assert!(self.folder.exists());
     }
@@ -381,7 +381,7 @@ fn life_goes_on_through_troubles_that_are_no_deletion() {
     // Nothing may be left to do that would need a control plane.
     fleet.wait_healthy(Duration::from_secs(30));
     (0..HOSTS).for_each(|host| fleet.kill(host, Part::Control));
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(2));
     std::fs::write(mount.folder.join("file"), "served without a control plane").unwrap();
     assert!(health(&fleet, &mount).starts_with("ok") && mount.is_running(), "{mount:?}");
     fleet.restart_all();
