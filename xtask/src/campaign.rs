@@ -18,6 +18,8 @@ enum Which {
     Failure(Failure),
     /// Full disks under faults drawn from a seed; what is shown is compared with what writes give
     Full(Full),
+    /// Volumes that are deleted under mounts at work, in every way at the moment of every fault
+    Life(Life),
     /// Long runs of real programs on a mounted volume
     Programs(programs::Programs),
 }
@@ -42,6 +44,24 @@ struct Full {
     seed: u64,
 }
 
+#[derive(Debug, Args)]
+struct Life {
+    /// How many rounds; nine go through all of them once
+    #[arg(long, default_value_t = 9)]
+    rounds: u64,
+}
+
+impl Life {
+    /// The test that CI runs with five rounds, told to go on.
+    fn run(&self) -> Result<()> {
+        let mut test = cargo();
+        test.args(["test", "--quiet", "-p", "holdfast", "--test", "it", "--"]);
+        test.args(["life_of_a_volume", "--nocapture"]);
+        test.env("HOLDFAST_CAMPAIGN_ROUNDS", self.rounds.to_string());
+        succeed(&mut test)
+    }
+}
+
 impl Full {
     /// The test that CI runs for half a minute, told to go on.
     fn run(&self) -> Result<()> {
@@ -59,6 +79,7 @@ impl Campaign {
         match &self.which {
             Which::Failure(failure) => failure.run(),
             Which::Full(full) => full.run(),
+            Which::Life(life) => life.run(),
             Which::Programs(programs) => programs.run(),
         }
     }

@@ -11,9 +11,10 @@
 //! | deleted | give up, once the control plane says the same |
 //! | damaged, give up | give up |
 
+use crate::health::Ticket;
 use crate::life::Life;
 use crate::volume::OnOutage;
-use crate::{Error, Volume};
+use crate::{Error, Routes, Volume};
 use std::time::Duration;
 use types::limits::LEADER_DOUBT_INTERVAL;
 use types::{Kind, Moment, PartitionId};
@@ -38,35 +39,28 @@ impl Volume {
         uncertain: &mut bool,
     ) -> Result<Reply, Error> {
         let request = request.partition(partition);
-        let mut trouble: Option<Trouble> = None;
+        let mut trouble: Option<Trouble<'_>> = None;
         loop {
             self.check_usable()?;
             let routes = self.router().current();
-            let result = match routes.leader(partition) {
-                Some((address, epoch)) => {
-                    let asked = request.clone().epoch(epoch);
-                    let attempt = self.client().ask_leader(&routes, &address, asked, uncertain);
-                    tokio::select! {
-                        biased;
-                        result = attempt => result,
-                        error = self.superseded(&request, address.clone()) => Err(error),
-                    }
-                }
-                None => Err(wire::Error::Unreachable {
-                    address: format!("partition {partition}"),
-                    reason: "it has no leader at the moment".into(),
-                }),
-            };
+            let result = self.attempt(&routes, &request, uncertain).await;
+            let now = self.client().world.now();
             let error = match result {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.inner.pulse.answered(now);
+                    return Ok(reply);
+                }
                 Err(error) => error,
             };
             if let Some(permanent) = permanent(&error) {
+                self.inner.pulse.answered(now);
                 return Err(permanent);
             }
             *uncertain |= error.kind() == Kind::Unknown;
-            let now = self.client().world.now();
-            let trouble = trouble.get_or_insert(Trouble { since: now, failures: 0 });
+            let trouble = trouble.get_or_insert_with(|| {
+                let ticket = self.inner.pulse.begin_trouble(now);
+                Trouble { since: now, failures: 0, ticket }
+            });
             trouble.note(&error, now, self.options().on_outage)?;
             if error.kind() != Kind::Retry {
                 match self.router().refresh(&routes).await {
@@ -85,6 +79,28 @@ impl Volume {
 }
 
 impl Volume {
+    /// Asks once.
+    async fn attempt(
+        &self,
+        routes: &Routes,
+        request: &Request,
+        uncertain: &mut bool,
+    ) -> Result<Reply, wire::Error> {
+        let Some((address, epoch)) = routes.leader(request.partition) else {
+            return Err(wire::Error::Unreachable {
+                address: format!("partition {}", request.partition),
+                reason: "it has no leader at the moment".into(),
+            });
+        };
+        let asked = request.clone().epoch(epoch);
+        let attempt = self.client().ask_leader(routes, &address, asked, uncertain);
+        tokio::select! {
+            biased;
+            result = attempt => result,
+            error = self.superseded(request, address.clone()) => Err(error),
+        }
+    }
+
     /// Waits until somebody else than the one at `address` leads the partition of a request that is
     /// under way. A machine without power answers nothing, and refuses nothing either; whoever was
     /// appointed in its place should not have to wait for a connection to be given up.
@@ -111,14 +127,16 @@ impl Volume {
 }
 
 /// A run of failures of one request.
-struct Trouble {
+struct Trouble<'a> {
     since: Moment,
     failures: u32,
+    ticket: Ticket<'a>,
 }
 
-impl Trouble {
+impl Trouble<'_> {
     fn note(&mut self, error: &wire::Error, now: Moment, on_outage: OnOutage) -> Result<(), Error> {
         self.failures += 1;
+        self.ticket.note(error);
         let waited = now.since(self.since);
         if self.failures.is_power_of_two() && self.failures >= 8 {
             tracing::warn!(%error, failures = self.failures, ?waited, "a request does not get through");

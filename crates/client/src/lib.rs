@@ -15,6 +15,7 @@ mod detour;
 mod error;
 mod events;
 mod file;
+mod health;
 mod life;
 mod locks;
 mod namespace;
@@ -24,6 +25,7 @@ mod volume;
 
 pub use error::Error;
 pub use file::File;
+pub use health::{Grade, Health, Lost};
 pub use life::Life;
 pub use routes::Routes;
 pub use volume::{Identity, OnOutage, Options, Volume};
@@ -56,7 +58,7 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Deleted`], or [`Error::Unavailable`].
     pub async fn routes(&self, name: &str) -> Result<Routes, Error> {
-        routes::fetch(self, VolumeSelector::Name(name.to_string())).await
+        routes::fetch(self, VolumeSelector::Name(name.to_string()), None).await
     }
 
     /// Asks a node of the cluster directly; for tools that look at single replicas.

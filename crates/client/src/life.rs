@@ -153,6 +153,7 @@ impl Volume {
             full: Some(Partitions { ids: self.full_partitions().map(|id| id.0).collect() }),
         };
         let reply = self.send_watch(&watch, WATCH_WAIT_MAX + WATCH_PATIENCE).await?;
+        self.inner.pulse.heard(self.client().world.now());
         match advance(before, self.router().cluster(), &reply) {
             Ok(life) => {
                 self.learn(life);
@@ -198,6 +199,7 @@ impl Volume {
             read_only: identity.read_only,
             dirty_bytes: self.dirty_bytes(),
             since: self.inner.opened.0,
+            stands_in_for: identity.stands_in_for.map_or(0, |volume| volume.0),
         }
     }
 
@@ -212,6 +214,9 @@ impl Volume {
             return Err(Error::Deleted);
         }
         if self.inner.given_up.load(Ordering::Acquire) {
+            if let Life::Deleting { purge_at } = self.life() {
+                return Err(Error::Deleting { purge_at });
+            }
             let last = "this client leaves".to_owned();
             return Err(Error::Unavailable { waited: Duration::ZERO, last });
         }

@@ -95,7 +95,7 @@ impl Router {
         let start = client.world.now();
         let mut failures = 0;
         loop {
-            match fetch(&client, selector.clone()).await {
+            match fetch(&client, selector.clone(), None).await {
                 Ok(Routes { purge_at: Some(purge_at), .. }) => {
                     return Err(Error::Deleting { purge_at });
                 }
@@ -138,7 +138,8 @@ impl Router {
             self.client.world.sleep(ROUTES_REFRESH_SPACING - since).await;
         }
         *asked_at = self.client.world.now();
-        let routes = match fetch(&self.client, VolumeSelector::Id(seen.volume.0)).await {
+        let selector = VolumeSelector::Id(seen.volume.0);
+        let routes = match fetch(&self.client, selector, Some(seen.cluster)).await {
             // A volume that was open a moment ago and that nobody knows: no statement that it was
             // deleted, but a sign that the control plane is not what it was.
             Err(Error::NotFound(volume)) => {
@@ -148,10 +149,6 @@ impl Router {
             }
             routes => routes?,
         };
-        if routes.cluster != seen.cluster {
-            let last = format!("another cluster answers ({})", routes.cluster);
-            return Err(Error::Unavailable { waited: Duration::ZERO, last });
-        }
         if routes.revision >= seen.revision {
             *self.routes.write().expect("no holder panics") = Arc::new(routes);
         }
@@ -159,7 +156,12 @@ impl Router {
     }
 }
 
-pub(crate) async fn fetch(client: &Client, selector: VolumeSelector) -> Result<Routes, Error> {
+/// Asks once. With a `cluster`, nobody else's word counts, whatever it is.
+pub(crate) async fn fetch(
+    client: &Client,
+    selector: VolumeSelector,
+    cluster: Option<ClusterId>,
+) -> Result<Routes, Error> {
     let name = match &selector {
         VolumeSelector::Name(name) => name.clone(),
         VolumeSelector::Id(id) => id.to_string(),
@@ -170,10 +172,39 @@ pub(crate) async fn fetch(client: &Client, selector: VolumeSelector) -> Result<R
         |error: wire::Error| Error::Unavailable { waited: Duration::ZERO, last: error.to_string() };
     let reply = client.members.call(request).await.map_err(unavailable)?;
     let reply: RoutesReply = reply.decode().map_err(unavailable)?;
+    read(&reply, name, cluster)
+}
+
+fn read(reply: &RoutesReply, name: String, cluster: Option<ClusterId>) -> Result<Routes, Error> {
+    let theirs = ClusterId(reply.cluster);
+    if cluster.is_some_and(|own| own != theirs) {
+        let last = format!("another cluster answers ({theirs})");
+        return Err(Error::Unavailable { waited: Duration::ZERO, last });
+    }
     match reply.outcome() {
-        RoutesOutcome::Found | RoutesOutcome::Deleting => Routes::from_reply(&reply),
+        RoutesOutcome::Found | RoutesOutcome::Deleting => Routes::from_reply(reply),
         RoutesOutcome::Deleted => Err(Error::Deleted),
         RoutesOutcome::NotFound => Err(Error::NotFound(name)),
         RoutesOutcome::Unspecified => Err(Error::Invalid("an unknown outcome".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_own_cluster_can_say_that_a_volume_was_deleted() {
+        let own = Some(ClusterId(7));
+        let after = |outcome: RoutesOutcome, cluster| {
+            let reply = RoutesReply { outcome: outcome.into(), cluster, ..Default::default() };
+            read(&reply, "v".into(), own)
+        };
+        assert!(matches!(after(RoutesOutcome::Deleted, 7), Err(Error::Deleted)));
+        for outcome in [RoutesOutcome::Deleted, RoutesOutcome::Deleting, RoutesOutcome::Found] {
+            assert!(matches!(after(outcome, 8), Err(Error::Unavailable { .. })), "{outcome:?}");
+        }
+        assert!(matches!(after(RoutesOutcome::NotFound, 7), Err(Error::NotFound(_))));
+        assert!(matches!(after(RoutesOutcome::Unspecified, 7), Err(Error::Invalid(_))));
     }
 }

@@ -1,6 +1,7 @@
 //! An open file volume.
 
 use crate::file::{Budget, Inodes};
+use crate::health::{Ledger, Pulse};
 use crate::life::Life;
 use crate::locks::Locks;
 use crate::routes::Router;
@@ -30,6 +31,8 @@ pub struct Identity {
     /// Where the volume is mounted; empty for what is no mount.
     pub mount_point: String,
     pub read_only: bool,
+    /// The volume in whose place this one is used, because that was deleted.
+    pub stands_in_for: Option<VolumeId>,
 }
 
 /// How a volume is opened.
@@ -68,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) life: tokio::sync::watch::Sender<Life>,
     /// Nobody waits for the cluster any more.
     pub(crate) given_up: AtomicBool,
+    pub(crate) pulse: Pulse,
+    pub(crate) ledger: Ledger,
     client: Client,
     router: Router,
     options: Options,
@@ -93,6 +98,8 @@ impl Volume {
                 opened: client.world.timestamp(),
                 life: tokio::sync::watch::Sender::new(Life::Live),
                 given_up: AtomicBool::new(false),
+                pulse: Pulse::new(client.world.now()),
+                ledger: Ledger::default(),
                 session: Session::new(client.world.random()),
                 client,
                 router,
@@ -112,6 +119,12 @@ impl Volume {
     #[must_use]
     pub fn id(&self) -> VolumeId {
         self.router().current().volume
+    }
+
+    /// The name it was found under.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.router().current().name.clone()
     }
 
     /// The session that this client has in it.

@@ -22,9 +22,15 @@ pub struct Attachment {
 
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientInfo { host, pid, mount_point, .. } = &self.info;
-        write!(f, "{host}:{mount_point} (pid {pid})")
+        f.write_str(&name(&self.info))
     }
+}
+
+/// A client's name for people.
+#[must_use]
+pub fn name(info: &ClientInfo) -> String {
+    let ClientInfo { host, pid, mount_point, .. } = info;
+    format!("{host}:{mount_point} (pid {pid})")
 }
 
 /// All of them.
@@ -42,12 +48,15 @@ impl Attached {
     }
 
     /// Notes that a client has a volume open. Past the limit, newcomers are served and not listed.
-    pub fn hear(&mut self, now: Moment, volume: VolumeId, info: ClientInfo) {
+    /// Says whether it is news.
+    pub fn hear(&mut self, now: Moment, volume: VolumeId, info: ClientInfo) -> bool {
         self.forget_silent(now);
         let key = (volume, info.id);
-        if self.clients.len() < CLIENTS_ATTACHED_MAX || self.clients.contains_key(&key) {
+        let known = self.clients.contains_key(&key);
+        if self.clients.len() < CLIENTS_ATTACHED_MAX || known {
             self.clients.insert(key, Attachment { volume, info, heard: now });
         }
+        !known
     }
 
     /// Notes that a client has closed a volume.

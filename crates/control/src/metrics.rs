@@ -25,8 +25,22 @@ pub struct Metrics {
     transitions: Family<Transition, Counter>,
     refusals: Family<Transition, Counter>,
     conditions: Family<Condition, Gauge>,
+    volumes: Family<Volume, Gauge>,
+    volume_clients: Family<VolumeName, Gauge>,
     operations: Family<Operations, Gauge>,
     operation_work: OperationWork,
+}
+
+/// Labels of what a volume can do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Volume {
+    volume: String,
+    status: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VolumeName {
+    volume: String,
 }
 
 /// How far each operation is that has not ended.
@@ -165,6 +179,16 @@ impl Metrics {
             "1 for the state that a condition on record is in",
             metrics.conditions.clone(),
         );
+        all.register(
+            "volume",
+            "1 for the status of each volume; only of the member that leads",
+            metrics.volumes.clone(),
+        );
+        all.register(
+            "volume_clients",
+            "Clients that have the volume open; only of the member that leads",
+            metrics.volume_clients.clone(),
+        );
         metrics.operation_work.register(all);
         all.register("operations", "Operations on record", metrics.operations.clone());
         drop(registry);
@@ -181,6 +205,18 @@ impl Metrics {
                 state: record.state.to_string(),
             };
             self.conditions.get_or_create(&labels).set(1);
+        }
+    }
+
+    /// Sets the gauges of volumes: name, status, and how many clients have it open. None of them of a
+    /// member that does not lead, and knows nothing of it.
+    pub(crate) fn set_volumes(&self, volumes: &[(String, String, i64)]) {
+        self.volumes.clear();
+        self.volume_clients.clear();
+        for (name, status, clients) in volumes {
+            let labels = Volume { volume: name.clone(), status: status.clone() };
+            self.volumes.get_or_create(&labels).set(1);
+            self.volume_clients.get_or_create(&VolumeName { volume: name.clone() }).set(*clients);
         }
     }
 

@@ -280,9 +280,12 @@ impl ControlService {
         let until = self.core.world.now() + WATCH_WAIT_MAX;
         let volume = VolumeId(watch.volume);
         let mut revision = self.core.machine.watch();
+        // Once: should the client leave while this waits, it must not come back by that.
+        if let Some(note) = self.attach(volume, &watch) {
+            self.core.propose(note).await?;
+        }
         loop {
             self.check_leads()?;
-            self.attach(volume, &watch);
             let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
             let fuller = watch.full.is_some() && watch.full != reply.full;
             let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at) || fuller;
@@ -303,15 +306,22 @@ impl ControlService {
         }
     }
 
-    fn attach(&self, volume: VolumeId, watch: &message::Watch) {
+    /// Keeps the list of clients; returns what is to be remembered of a new one.
+    fn attach(&self, volume: VolumeId, watch: &message::Watch) -> Option<Command> {
         let now = self.core.world.now();
         let mut leading = self.core.leading();
-        let (Some(leading), Some(client)) = (leading.as_mut(), &watch.client) else { return };
+        let (Some(leading), Some(client)) = (leading.as_mut(), &watch.client) else { return None };
         if watch.leaving {
             leading.attached.leave(volume, client.id);
-        } else {
-            leading.attached.hear(now, volume, client.clone());
+            return None;
         }
+        let new = leading.attached.hear(now, volume, client.clone());
+        (new && client.stands_in_for != 0).then(|| Command::NoteStandby {
+            volume: VolumeId(client.stands_in_for),
+            standby: volume,
+            client: crate::attached::name(client),
+            at: self.core.world.timestamp(),
+        })
     }
 }
 

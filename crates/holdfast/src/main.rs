@@ -9,10 +9,13 @@ mod admin;
 mod cli;
 mod command;
 mod config;
+mod ending;
 mod exit;
 mod file;
 mod logging;
 mod output;
+mod probe;
+mod signals;
 mod size;
 mod span;
 mod tls;
@@ -30,7 +33,9 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(()) => exit::Exit::Ok.into(),
         Err(failure) => {
-            output::talk(&failure.to_string());
+            if !failure.message.is_empty() {
+                output::talk(&failure.to_string());
+            }
             failure.exit.into()
         }
     }

@@ -27,6 +27,58 @@ use world::World;
 pub struct Registry {
     registry: Arc<Mutex<prometheus_client::registry::Registry>>,
     nodes: Nodes,
+    mounts: Mounts,
+}
+
+/// The mount of a process, if it has one.
+#[derive(Clone, Debug, Default)]
+struct Mounts(Arc<Mutex<Option<client::Volume>>>);
+
+impl Collector for Mounts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mounted = self.0.lock().expect("no holder panics");
+        let Some(volume) = mounted.as_ref() else { return Ok(()) };
+        let help = "How well the volume can be used from here: 1 for the word that applies";
+        let mut grades =
+            encoder.encode_descriptor("holdfast_mount_health", help, None, MetricType::Gauge)?;
+        let now = volume.health().grade;
+        for grade in client::Grade::ALL {
+            let labels = [("volume", volume.name()), ("grade", grade.name().to_owned())];
+            let value = u64::from(grade == now);
+            ConstGauge::new(value).encode(grades.encode_family(&labels)?)?;
+        }
+        for (name, help, value) in MOUNT_GAUGES {
+            let name = format!("holdfast_mount_{name}");
+            let mut gauge = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+            let labels = [("volume", volume.name())];
+            ConstGauge::new(value(volume)).encode(gauge.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+type MountGauge = (&'static str, &'static str, fn(&client::Volume) -> f64);
+
+/// What is measured of each mount.
+const MOUNT_GAUGES: [MountGauge; 5] = [
+    ("dirty_bytes", "Bytes written and in this process only", |volume| whole(volume.dirty_bytes())),
+    ("lost_bytes", "Bytes written that could not be brought to the cluster", |volume| {
+        whole(volume.lost().bytes)
+    }),
+    ("unanswered_seconds", "For how long requests have gone without any answer", |volume| {
+        volume.health().unanswered.as_secs_f64()
+    }),
+    ("control_silent_seconds", "For how long nothing was heard of the control plane", |volume| {
+        volume.health().control_silent.as_secs_f64()
+    }),
+    ("sessions_lost", "Sessions that the cluster has ended", |volume| {
+        whole(volume.sessions_lost())
+    }),
+];
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn whole(value: u64) -> f64 {
+    value as f64
 }
 
 /// The kind of text that [`Registry::text`] is.
@@ -39,8 +91,10 @@ impl Registry {
         let nodes = Nodes::default();
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(Sessions(sessions.clone())));
+        let mounts = Mounts::default();
         registry.register_collector(Box::new(nodes.clone()));
-        Registry { registry: Arc::new(Mutex::new(registry)), nodes }
+        registry.register_collector(Box::new(mounts.clone()));
+        Registry { registry: Arc::new(Mutex::new(registry)), nodes, mounts }
     }
 
     /// Enters the counters of a node, told from others in the process by its number.
@@ -50,6 +104,23 @@ impl Registry {
     pub fn add_node(&self, node: &Node) {
         let mut nodes = self.nodes.0.lock().expect("no holder panics");
         nodes.insert(node.id(), node.counters().clone());
+    }
+
+    /// Enters what is measured of the volume that this process mounts; none is forgotten.
+    ///
+    /// # Panics
+    /// When somebody panicked while holding the registry.
+    pub fn set_mount(&self, volume: Option<&client::Volume>) {
+        *self.mounts.0.lock().expect("no holder panics") = volume.cloned();
+    }
+
+    /// The volume that this process mounts.
+    ///
+    /// # Panics
+    /// When somebody panicked while holding the registry.
+    #[must_use]
+    pub fn mount(&self) -> Option<client::Volume> {
+        self.mounts.0.lock().expect("no holder panics").clone()
     }
 
     /// The metrics of a member of the control plane, entered.

@@ -4,6 +4,7 @@
 
 mod it {
     mod admin;
+    mod alerts;
     mod cluster;
     mod damage;
     mod embedded;
@@ -16,6 +17,7 @@ mod it {
     mod idle;
     mod inspect;
     mod kernel;
+    mod life;
     mod load;
     mod mounted;
     mod operations;
@@ -26,4 +28,5 @@ mod it {
     mod space;
     mod strangers;
     mod usage;
+    mod workload;
 }

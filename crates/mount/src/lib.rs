@@ -2,4 +2,6 @@
 
 pub mod fuse;
 
-pub use fuse::{Left, Mount, MountError, MountOptions, Unmounted, remove_dead, unmount};
+pub use fuse::{
+    Ended, Left, Mount, MountError, MountOptions, Unmounted, remove_dead, tear_down, unmount,
+};

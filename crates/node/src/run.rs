@@ -9,6 +9,7 @@
 //! the loop is told in [`crate::inbox`].
 
 mod again;
+mod refuse;
 mod report;
 mod wakes;
 
@@ -33,7 +34,7 @@ use wakes::Wakes;
 use wire::control::{
     Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState,
 };
-use wire::{Operation, Request, Responder, Status};
+use wire::{Operation, Request, Responder};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]
@@ -199,6 +200,8 @@ pub struct NodeLoop {
     broken: BTreeMap<ReplicaId, Broken>,
     /// Replicas that were deleted; nothing makes them again.
     deleted: BTreeSet<ReplicaId>,
+    /// Partitions that went with their volume, as far as this life of the node heard of it.
+    deleted_partitions: BTreeSet<PartitionId>,
     heartbeat: Arc<tokio::sync::Notify>,
     /// Replicas that something happened to in this turn.
     touched: BTreeSet<ReplicaId>,
@@ -228,6 +231,7 @@ impl NodeLoop {
             by_partition: BTreeMap::new(),
             broken: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            deleted_partitions: BTreeSet::new(),
             heartbeat,
             touched: BTreeSet::new(),
             notices: notices::Notices::default(),
@@ -371,25 +375,6 @@ impl NodeLoop {
         });
     }
 
-    /// Answers for a replica that is not here, or cannot be used.
-    fn refuse(&self, request: &Request, responder: Responder) {
-        let broken =
-            self.broken.values().find(|broken| broken.found.partition == request.partition);
-        match broken {
-            // Waiting would be for nothing: no other replica has it all. A disk that is full, or that
-            // failed, may be seen to.
-            Some(broken) if broken.was_alone && broken.is_damaged => {
-                let reason = &broken.reason;
-                responder.refuse(Status::Damaged, format!("the only good copy failed: {reason}"));
-            }
-            Some(broken) => {
-                let reason = &broken.reason;
-                responder.refuse(Status::NoPartition, format!("the replica here failed: {reason}"));
-            }
-            None => responder.refuse(Status::NoPartition, "no replica of it is on this node"),
-        }
-    }
-
     fn replicate(&mut self, partition: PartitionId, native: Native) {
         if self.by_partition.get(&partition) == Some(&native.to) {
             let Native { from, to, message } = native;
@@ -404,6 +389,7 @@ impl NodeLoop {
             return tracing::warn!("an assignment for another node was dropped");
         }
         self.learn_addresses(assignment);
+        self.note_deleted(assignment);
         self.notices.take(&assignment.notices);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));

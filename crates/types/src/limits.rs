@@ -315,6 +315,9 @@ const _: () = assert!(WATCH_WAIT_MAX.as_millis() * 3 < CLIENT_ATTACHED_SILENCE_M
 /// Clients that one control plane keeps track of.
 pub const CLIENTS_ATTACHED_MAX: usize = 10_000;
 
+/// A trouble of a client that is over sooner is not shown: a failover takes about as long.
+pub const TROUBLE_SHOWN_AFTER: Duration = Duration::from_secs(2);
+
 /// Grace of a deletion, unless another is asked for.
 pub const DELETE_GRACE: Duration = Duration::from_secs(24 * 3600);
 

@@ -22,6 +22,14 @@
 //! (an unknown kind, a configuration that breaks its promises) are refused by `TryFrom` with
 //! [`Invalid`].
 
+mod admin;
+mod error;
+mod watch;
+
+pub use admin::{Admin, AdminReply};
+pub use error::{Error, ErrorKind};
+pub use watch::{ClientInfo, Partitions, VolumeLife, Watch, WatchReply};
+
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use types::{
@@ -379,6 +387,10 @@ pub struct Assignment {
     /// What operations could not do with partitions that are led from here, for the node's log.
     #[prost(message, repeated, tag = "8")]
     pub notices: Vec<Notice>,
+    /// Partitions of deleted volumes whose replicas go from this node: who asks for one of them is
+    /// told that the volume was deleted.
+    #[prost(uint64, repeated, tag = "9")]
+    pub deleted_partitions: Vec<u64>,
 }
 
 /// A partition that an operation could not deal with, and why.
@@ -644,92 +656,6 @@ pub struct RoutesReply {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Watch: a client learns what becomes of its volume
-
-/// What became of a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum VolumeLife {
-    /// Nothing is known yet.
-    Unspecified = 0,
-    Live = 1,
-    /// It is being deleted; the deletion may still be taken back.
-    Deleting = 2,
-    /// It was deleted for good.
-    Deleted = 3,
-    /// This control plane has no record of such a volume: no statement that it was deleted.
-    NotFound = 4,
-}
-
-/// A client that has a volume open, for people to see.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct ClientInfo {
-    /// Drawn by the client when it opened the volume.
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
-    #[prost(string, tag = "2")]
-    pub host: String,
-    #[prost(uint32, tag = "3")]
-    pub pid: u32,
-    /// Where it is mounted; empty for what is no mount.
-    #[prost(string, tag = "4")]
-    pub mount_point: String,
-    #[prost(string, tag = "5")]
-    pub version: String,
-    #[prost(bool, tag = "6")]
-    pub read_only: bool,
-    /// Bytes that were written and are in this client only.
-    #[prost(uint64, tag = "7")]
-    pub dirty_bytes: u64,
-    /// When it opened the volume: nanoseconds since 1970, by its own clock.
-    #[prost(sint64, tag = "8")]
-    pub since: i64,
-}
-
-/// "I have this volume open; tell me when it is no longer what I believe it is." Answered at once
-/// when it is not, and after [`types::limits::WATCH_WAIT_MAX`] otherwise.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct Watch {
-    #[prost(uint64, tag = "1")]
-    pub volume: u64,
-    #[prost(message, optional, tag = "2")]
-    pub client: Option<ClientInfo>,
-    #[prost(enumeration = "VolumeLife", tag = "3")]
-    pub seen: i32,
-    /// The last message: the client has closed the volume.
-    #[prost(bool, tag = "4")]
-    pub leaving: bool,
-    /// When a volume that is being deleted goes for good, as far as the client knows.
-    #[prost(sint64, tag = "5")]
-    pub purge_at: i64,
-    /// The partitions that have no room, as far as the client knows; absent when it does not care.
-    #[prost(message, optional, tag = "6")]
-    pub full: Option<Partitions>,
-}
-
-/// Some of a volume's partitions, in ascending order.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct Partitions {
-    #[prost(uint64, repeated, tag = "1")]
-    pub ids: Vec<u64>,
-}
-
-/// What a majority of the control plane knows of the volume.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct WatchReply {
-    #[prost(enumeration = "VolumeLife", tag = "1")]
-    pub life: i32,
-    #[prost(uint64, tag = "2")]
-    pub cluster: u64,
-    /// When a volume that is being deleted goes for good: nanoseconds since 1970; zero otherwise.
-    #[prost(sint64, tag = "3")]
-    pub purge_at: i64,
-    /// The partitions that take no writes for want of room.
-    #[prost(message, optional, tag = "4")]
-    pub full: Option<Partitions>,
-}
-
-// ---------------------------------------------------------------------------------------------
 // Raft: between members
 
 /// Calls of the consensus protocol.
@@ -763,68 +689,6 @@ pub struct Raft {
 pub struct RaftReply {
     #[prost(bytes = "bytes", tag = "1")]
     pub data: Bytes,
-}
-
-// ---------------------------------------------------------------------------------------------
-// Admin: a member passes a person's request on
-
-/// A request of the admin API, as it arrived at a member that does not lead.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct Admin {
-    #[prost(string, tag = "1")]
-    pub method: String,
-    /// Path and query.
-    #[prost(string, tag = "2")]
-    pub path: String,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub body: Bytes,
-    /// The admin token: whoever has a certificate may speak to a member, and not everybody who has
-    /// one may give orders. Empty where there is none.
-    #[prost(string, tag = "4")]
-    pub token: String,
-}
-
-/// The leader's answer; its body is the frame's payload.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct AdminReply {
-    /// HTTP status.
-    #[prost(uint32, tag = "1")]
-    pub status: u32,
-    #[prost(string, tag = "2")]
-    pub content_type: String,
-}
-
-// ---------------------------------------------------------------------------------------------
-// Errors
-
-/// Why a request got no reply of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum ErrorKind {
-    Unspecified = 0,
-    /// Ask `leader` when it is given, any other member when it is not. Nothing happened.
-    NotLeader = 1,
-    /// The request breaks a promise of its type; asking again will not help.
-    Invalid = 2,
-    /// The node or client belongs to another cluster.
-    WrongCluster = 3,
-    /// This life of the node is not known: it must join (again) first.
-    UnknownNode = 4,
-    /// The control plane could not decide in time. It may have happened: ask for the state.
-    Unavailable = 5,
-}
-
-/// The body of every reply whose status is not ok.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct Error {
-    #[prost(enumeration = "ErrorKind", tag = "1")]
-    pub kind: i32,
-    /// A sentence for people.
-    #[prost(string, tag = "2")]
-    pub message: String,
-    /// With `NotLeader`: `host:port` of the leader's wire listener; empty when unknown.
-    #[prost(string, tag = "3")]
-    pub leader: String,
 }
 
 #[cfg(test)]

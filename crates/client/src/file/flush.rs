@@ -14,8 +14,13 @@ use types::{PartitionId, SessionId};
 impl File {
     /// Brings one buffered segment to the cluster; an error is kept for the next flush.
     pub(super) async fn land(&self, departed: Departed) {
-        if let Err(error) = self.land_now(departed).await {
-            self.shared.lock().errors.note(error);
+        let bytes = departed.segment.bytes.len() as u64;
+        match self.land_now(departed).await {
+            Ok(()) => self.volume.inner.ledger.landed(bytes),
+            Err(error) => {
+                self.volume.inner.ledger.lost(self.inode(), bytes, &error);
+                self.shared.lock().errors.note(error);
+            }
         }
     }
 

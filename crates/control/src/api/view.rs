@@ -87,7 +87,25 @@ pub(super) async fn metrics(State(core): State<Arc<Core>>) -> impl IntoResponse 
         core.metrics.set_conditions(&state.conditions);
         core.metrics.set_operations(&state.operations);
     });
+    core.metrics.set_volumes(&measure_volumes(&core));
     ([(header::CONTENT_TYPE, kind)], core.metrics.text())
+}
+
+fn measure_volumes(core: &Core) -> Vec<(String, String, i64)> {
+    let now = core.world.now();
+    let Some(attached) = core.leading().as_ref().map(|leading| leading.attached.clone()) else {
+        return Vec::new();
+    };
+    let (_, volumes) = look(core, |sight| {
+        let there = sight.state.volumes.values().filter(|v| v.state != VolumeState::Deleted);
+        let measure = |volume: &Volume| {
+            let status = view::volume::volume(sight, volume).status.to_string();
+            let clients = attached.list(now).filter(|client| client.volume == volume.id).count();
+            (volume.name.clone(), status, i64::try_from(clients).unwrap_or(i64::MAX))
+        };
+        there.map(measure).collect()
+    });
+    volumes
 }
 
 pub(super) async fn status(State(core): State<Arc<Core>>) -> Answer<Item<StatusView>> {

@@ -6,7 +6,7 @@
 use crate::detect::NodeReport;
 use crate::state::{Partition, State};
 use types::limits::NOTICES_MAX;
-use types::{NodeId, ReplicaId, VolumeId};
+use types::{NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control as message;
 
 /// Most configurations in one assignment, so that it stays well below the limit of a frame. The next
@@ -33,7 +33,14 @@ pub fn assignment(
         nodes: addresses(state, |_| true),
         capacities: capacities(state, node),
         notices: notices(state, node),
+        deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
     }
+}
+
+fn deleted_on(state: &State, node: NodeId) -> impl Iterator<Item = PartitionId> {
+    let deleted = state.partitions.values().filter(|partition| partition.deleted);
+    let here = deleted.filter(move |p| p.holders().any(|member| member.node == node));
+    here.map(|partition| partition.configuration.partition).take(DELETES_MAX)
 }
 
 /// What operations could not do with partitions that are led from the node.

@@ -30,6 +30,9 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
             delete_volume(state, *volume, *at, *grace_ms)
         }
         Command::UndeleteVolume { volume, at } => undelete_volume(state, *volume, *at),
+        Command::NoteStandby { volume, standby, client, at } => {
+            Ok(note_standby(state, *volume, *standby, client, *at))
+        }
         Command::PurgeVolume { volume, at } => purge_volume(state, *volume, *at),
         Command::PlacePartitions { volume, placements } => {
             place_partitions(state, *volume, placements)
@@ -249,6 +252,25 @@ fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Ou
     }
     bury(state, at);
     Ok(Outcome::Volume(Box::new(state.volumes[&volume].clone())))
+}
+
+/// Remembers it once: a client says it again to every new leader.
+fn note_standby(
+    state: &mut State,
+    volume: VolumeId,
+    standby: VolumeId,
+    client: &str,
+    at: Timestamp,
+) -> Outcome {
+    let (Some(gone), Some(used)) = (state.volumes.get(&volume), state.volumes.get(&standby)) else {
+        return Outcome::Done;
+    };
+    let message = format!("{client} uses volume {} in the place of {}", used.name, gone.name);
+    let event = Event::of("volume", format!("volume/{volume}"), "standby", message, at);
+    if !state.events.tells(&event) {
+        state.events.push(event);
+    }
+    Outcome::Done
 }
 
 /// Volumes that are being deleted and have nothing left become tombstones.

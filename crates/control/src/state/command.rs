@@ -109,6 +109,13 @@ pub enum Command {
         volume: VolumeId,
         at: Timestamp,
     },
+    /// A client says that it uses another volume in the place of one that was deleted.
+    NoteStandby {
+        volume: VolumeId,
+        standby: VolumeId,
+        client: String,
+        at: Timestamp,
+    },
     /// One change of what is on record of operations.
     Operation(Act),
 }

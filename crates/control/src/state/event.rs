@@ -81,6 +81,14 @@ impl Events {
         }
     }
 
+    /// Whether one that says the same is among those that are kept.
+    #[must_use]
+    pub fn tells(&self, event: &Event) -> bool {
+        let words =
+            |event: &Event| (event.subject.clone(), event.to.clone(), event.message.clone());
+        self.kept.iter().any(|kept| words(kept) == words(event))
+    }
+
     /// At most `count` events after the cursor `since`.
     ///
     /// # Errors

@@ -325,6 +325,26 @@ fn a_deletion_can_be_taken_back_until_its_grace_is_over_and_not_later() {
 }
 
 #[test]
+fn that_a_standby_is_used_is_told_once() {
+    let mut state = state();
+    state.apply(&create("other"));
+    let (volume, standby) = (VolumeId(1), VolumeId(2));
+    let note = |client: &str, standby| {
+        let client = client.to_owned();
+        Command::NoteStandby { volume, standby, client, at: AT }
+    };
+    let before = state.events.last;
+    state.apply(&note("a:/mnt (pid 1)", standby));
+    state.apply(&note("a:/mnt (pid 1)", standby));
+    state.apply(&note("a:/mnt (pid 1)", VolumeId(99)));
+    assert_eq!(state.events.last, before + 1);
+    let told = state.events.after(before, 9).unwrap()[0].clone();
+    assert_eq!(told.message, "a:/mnt (pid 1) uses volume other in the place of main");
+    state.apply(&note("b:/mnt (pid 2)", standby));
+    assert_eq!(state.events.last, before + 2);
+}
+
+#[test]
 fn what_was_deleted_before_there_was_a_grace_is_not_brought_back() {
     let mut state = state();
     let volume = VolumeId(1);

@@ -1,15 +1,22 @@
 //! `holdfast mount` and `holdfast unmount`.
 
-use super::up::{close, mount_name, wait_for_signal};
 use crate::cli::Direct;
+use crate::ending::{Ending, Reason};
 use crate::exit::{Exit, Failure, Result};
-use crate::{logging, output};
-use clap::Args;
-use mount::{Mount as Mounted, MountOptions};
-use std::path::PathBuf;
+use crate::output::Format;
+use crate::signals::Signals;
+use crate::{logging, output, probe, span};
+use clap::{Args, ValueEnum};
+use client::{Grade, Identity, OnOutage, Volume};
+use control::http::HttpServer;
+use holdfast::metrics::Registry;
+use mount::{Ended, Mount as Mounted, MountOptions};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use world::World;
 
+/// How a mount behaves, and how it ends.
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
     /// Volume to mount
@@ -21,11 +28,49 @@ pub(crate) struct Mount {
     /// Refuse everything that would change the volume
     #[arg(long)]
     read_only: bool,
-    /// Stay in the foreground until unmounted or interrupted (what a supervisor runs)
+    /// Stay in the foreground until unmounted or interrupted (what a supervisor runs); the last line
+    /// on standard output says what happened, and the exit code why
     #[arg(long)]
     foreground: bool,
+    /// What programs meet while the cluster does not answer: they wait, or get an error
+    #[arg(long, value_enum, default_value_t = Outage::Wait)]
+    on_outage: Outage,
+    /// With --on-outage error: for how long a request is tried again before it fails (ETIMEDOUT)
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::parse)]
+    outage_budget: Duration,
+    /// Unmount and end once the cluster has answered nothing for so long [default: never]
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    unreachable_limit: Option<Duration>,
+    /// For how long to write back what is buffered when the mount ends
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::parse)]
+    deadline: Duration,
+    /// Should the volume be deleted, mount this one in its place, read-only
+    #[arg(long, value_name = "VOLUME")]
+    standby: Option<String>,
+    /// Let the standby be written to
+    #[arg(long, requires = "standby")]
+    standby_writable: bool,
+    /// Answer /healthz, /readyz and /metrics on this address, over plain HTTP
+    #[arg(long, value_name = "ADDR")]
+    health: Option<String>,
+    /// Log lines and the final line as JSON, one object a line
+    #[arg(long)]
+    json_log: bool,
     #[command(flatten)]
     direct: Direct,
+}
+
+/// One volume to mount.
+struct What {
+    volume: String,
+    read_only: bool,
+    stands_in_for: Option<types::VolumeId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Outage {
+    Wait,
+    Error,
 }
 
 #[derive(Debug, Args)]
@@ -35,6 +80,9 @@ pub(crate) struct Unmount {
     folder: PathBuf,
 }
 
+/// How often a mount is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
 impl Mount {
     pub(crate) fn run(self) -> Result {
         mount::remove_dead(&self.folder).map_err(|error| {
@@ -43,7 +91,7 @@ impl Mount {
         if !self.foreground {
             return self.run_behind();
         }
-        logging::init("warn");
+        logging::init_as("warn", self.json_log);
         let members = self.direct.members()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -51,33 +99,101 @@ impl Mount {
             .build()
             .map_err(|error| failed(error.to_string()))?;
         // A world belongs to the runtime that it is made in.
-        runtime.block_on(async {
+        let result = runtime.block_on(async {
             let world = self.direct.world()?;
             self.serve(world, members).await
-        })
+        });
+        // Nobody waits for what still waits for the cluster, or for those who hold files.
+        runtime.shutdown_background();
+        result
     }
 
     async fn serve(self, world: World, members: Vec<String>) -> Result {
+        let mut signals = Signals::listen().map_err(|error| failed(error.to_string()))?;
         let metrics = Arc::new(wire::Metrics::default());
-        let client = client::Client::new(world, wire::Hub::default(), metrics, members);
-        let options = client::Options { name: mount_name(&self.folder), ..Default::default() };
-        let volume = client.open_volume(&self.volume, options).await.map_err(|error| {
-            let exit = match error {
-                client::Error::NotFound(_) | client::Error::Deleted => Exit::NotFound,
-                _ => Exit::Unreachable,
+        let registry = Registry::new(&metrics);
+        let client = client::Client::new(world.clone(), wire::Hub::default(), metrics, members);
+        let mut mounted = self.mount(&client, &self.what(None)).await?;
+        registry.set_mount(Some(mounted.volume()));
+        let _probe = self.probe(&world, &registry).await?;
+        let mut standby = self.standby.as_ref();
+        loop {
+            let reason = tokio::select! {
+                reason = watch(&world, &mounted, self.unreachable_limit) => reason,
+                () = signals.next() => Reason::Unmounted,
             };
-            Failure::new(exit, error.to_string(), "see: holdfast volume list; holdfast status")
-        })?;
+            let name = mounted.volume().name();
+            let mut ending = Ending::of(mounted, &name, reason, self.deadline, &mut signals).await;
+            let next = standby.take().filter(|_| ending.wants_standby());
+            let Some(next) = next else {
+                self.print(&ending)?;
+                return ending.result();
+            };
+            match self.mount(&client, &self.what(Some((next, &ending)))).await {
+                Ok(instead) => {
+                    ending.go_on_with(next);
+                    self.print(&ending)?;
+                    tracing::error!(deleted = name, standby = next, "a standby is mounted instead");
+                    output::talk(&format!(
+                        "warning: volume {name} was deleted; volume {next} is mounted in its place"
+                    ));
+                    registry.set_mount(Some(instead.volume()));
+                    mounted = instead;
+                }
+                Err(failure) => {
+                    output::talk(&format!("{failure}\nthe standby {next} is not mounted"));
+                    self.print(&ending)?;
+                    return ending.result();
+                }
+            }
+        }
+    }
+
+    fn print(&self, ending: &Ending) -> Result {
+        ending.print(self.json_log || self.direct.remote.output == Format::Json)
+    }
+
+    /// What to mount: the volume that was asked for, or a standby in the place of one that ended.
+    fn what(&self, standby: Option<(&String, &Ending)>) -> What {
+        match standby {
+            None => {
+                What { volume: self.volume.clone(), read_only: self.read_only, stands_in_for: None }
+            }
+            Some((standby, ending)) => What {
+                volume: standby.clone(),
+                read_only: self.read_only || !self.standby_writable,
+                stands_in_for: Some(ending.volume_id()),
+            },
+        }
+    }
+
+    async fn mount(&self, client: &client::Client, what: &What) -> Result<Mounted> {
+        let on_outage = match self.on_outage {
+            Outage::Wait => OnOutage::Wait,
+            Outage::Error => OnOutage::Error { after: self.outage_budget },
+        };
+        let identity = Identity {
+            stands_in_for: what.stands_in_for,
+            ..identity(&self.folder, what.read_only)
+        };
+        let name = format!("{}:{}", identity.host, identity.mount_point);
+        let options = client::Options { on_outage, name, identity, ..Default::default() };
+        let volume = client.open_volume(&what.volume, options).await.map_err(not_opened)?;
         let options =
-            MountOptions { read_only: self.read_only, source: format!("holdfast:{}", self.volume) };
+            MountOptions { read_only: what.read_only, source: format!("holdfast:{}", what.volume) };
         let mounted = Mounted::new(volume, &self.folder, &options);
         let mounted = mounted.map_err(|error| failed(error.to_string()))?;
-        output::talk(&format!("{} is mounted on {}", self.volume, self.folder.display()));
-        tokio::select! {
-            signal = wait_for_signal() => signal.map_err(|error| failed(error.to_string()))?,
-            _ = mounted.wait() => {}
-        }
-        close(mounted).await
+        output::talk(&format!("{} is mounted on {}", what.volume, self.folder.display()));
+        Ok(mounted)
+    }
+
+    async fn probe(&self, world: &World, registry: &Registry) -> Result<Option<HttpServer>> {
+        let Some(address) = &self.health else { return Ok(None) };
+        let server = probe::serve(world, address, registry.clone()).await;
+        let server = server
+            .map_err(|error| failed(format!("cannot answer /healthz on {address}: {error}")))?;
+        output::talk(&format!("health on http://{}", server.address()));
+        Ok(Some(server))
     }
 
     /// Starts a process of its own that serves the mount, and waits until it is there.
@@ -106,8 +222,58 @@ impl Mount {
     }
 }
 
+/// Who mounts, for people who list clients.
+pub(crate) fn identity(folder: &Path, read_only: bool) -> Identity {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mount_point = folder.display().to_string();
+    Identity { host, pid: std::process::id(), mount_point, read_only, stands_in_for: None }
+}
+
+/// Waits until a mount is over by itself, and says why. Logs each turn for the better or worse.
+pub(crate) async fn watch(
+    world: &World,
+    mounted: &Mounted,
+    unreachable_limit: Option<Duration>,
+) -> Reason {
+    tokio::select! {
+        ended = mounted.wait() => match ended {
+            Ended::Unmounted => Reason::Unmounted,
+            Ended::Lost => Reason::MountLost,
+        },
+        _ = mounted.volume().ended() => Reason::VolumeDeleted,
+        () = unreachable(world, mounted.volume(), unreachable_limit) => Reason::ClusterUnreachable,
+    }
+}
+
+async fn unreachable(world: &World, volume: &Volume, limit: Option<Duration>) {
+    let mut grade = Grade::Ok;
+    loop {
+        let health = volume.health();
+        if health.grade != grade {
+            let (was, is, reason) = (grade.name(), health.grade.name(), &health.reason);
+            tracing::warn!(volume = volume.name(), was, is, reason, "health");
+            grade = health.grade;
+        }
+        if limit.is_some_and(|limit| health.unanswered >= limit) {
+            return;
+        }
+        world.sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn not_opened(error: client::Error) -> Failure {
+    let exit = match error {
+        client::Error::NotFound(_) => Exit::NotFound,
+        client::Error::Deleted | client::Error::Deleting { .. } => Exit::VolumeDeleted,
+        _ => Exit::Unreachable,
+    };
+    Failure::new(exit, error.to_string(), "see: holdfast volume list; holdfast status")
+}
+
 /// The device of the file system that a folder is on; changes when something is mounted there.
-fn device(folder: &std::path::Path) -> Option<u64> {
+fn device(folder: &Path) -> Option<u64> {
     rustix::fs::stat(folder).ok().map(|stat| stat.st_dev)
 }
 

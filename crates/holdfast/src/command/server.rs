@@ -1,9 +1,9 @@
 //! `holdfast server`
 
-use super::up::wait_for_signal;
 use crate::config::disk::Disk;
 use crate::config::{self, Config, Role};
 use crate::exit::{Exit, Failure, Result};
+use crate::signals::Signals;
 use crate::tls::Identity;
 use crate::{file, logging, output};
 use anyhow::Context;
@@ -59,6 +59,7 @@ impl Server {
 
 /// Runs the roles of this host until it is told to stop.
 async fn serve(config: &Config, identity: Option<Identity>, token: Option<String>) -> Result {
+    let mut signals = Signals::listen().map_err(|error| failed(&error.into()))?;
     let net = identity.as_ref().map_or_else(Net::tcp, |identity| Net::tls(identity.mutual.clone()));
     let metrics = Arc::new(wire::Metrics::default());
     let registry = Registry::new(&metrics);
@@ -76,13 +77,13 @@ async fn serve(config: &Config, identity: Option<Identity>, token: Option<String
         // A signal must end the wait for a control plane that does not come.
         true => tokio::select! {
             started = host.node(config) => Some(started.map_err(|error| failed(&error))?),
-            _ = wait_for_signal() => None,
+            () = signals.next() => None,
         },
         false => None,
     };
     if node.is_some() || !config.has(Role::Node) {
         output::talk("serving; a signal to terminate stops it in order");
-        wait_for_signal().await.map_err(|error| failed(&error.into()))?;
+        signals.next().await;
     }
     output::talk("stopping");
     if let Some(node) = node {

@@ -1,10 +1,13 @@
 //! `holdfast up`: a whole cluster in this process.
 
+use super::mount;
+use crate::ending::{Ending, Reason};
 use crate::exit::{Exit, Failure, Result};
+use crate::signals::Signals;
 use crate::{logging, output};
+use ::mount::{Mount, MountOptions};
 use clap::Args;
 use holdfast::embedded::{Config, Embedded};
-use mount::{Mount, MountOptions};
 use std::path::PathBuf;
 
 /// The volume that `up` makes and mounts.
@@ -48,28 +51,69 @@ impl Up {
         let cluster = Embedded::start(&config).await.map_err(wrong)?;
         let replicas = u8::try_from(self.nodes.min(3)).expect("at most three");
         cluster.ensure_volume(VOLUME, replicas).await.map_err(wrong)?;
+        let mut signals = Signals::listen().map_err(|error| failed(&error.to_string()))?;
         let mount = match &self.mount {
             None => None,
             Some(path) => Some(self.mount(&cluster, path.clone()).await?),
         };
         self.introduce(&cluster)?;
-        wait_for_signal().await.map_err(|error| failed(&error.to_string()))?;
+        let asked = match mount {
+            Some(mount) => self.watch(&cluster, mount, &mut signals).await?,
+            None => None,
+        };
+        // Whatever became of the mount, the cluster serves others.
+        let ended = match asked {
+            Some(ended) => ended,
+            None => {
+                signals.next().await;
+                Ok(())
+            }
+        };
         output::talk("stopping");
-        if let Some(mount) = mount {
-            close(mount).await?;
-        }
         cluster.stop().await;
-        Ok(())
+        ended
+    }
+
+    /// Serves the mount until a signal, and says how it ended. Should it end by itself, it says so
+    /// loudly, and returns `None`.
+    async fn watch(
+        &self,
+        cluster: &Embedded,
+        mounted: Mount,
+        signals: &mut Signals,
+    ) -> Result<Option<Result>> {
+        let reason = tokio::select! {
+            reason = mount::watch(&cluster.world, &mounted, None) => Some(reason),
+            () = signals.next() => None,
+        };
+        let asked = reason.is_none();
+        let reason = reason.unwrap_or(Reason::Unmounted);
+        let ending = Ending::of(mounted, VOLUME, reason, LEAVE_DEADLINE, signals).await;
+        if !asked || !ending.is_clean() {
+            ending.print(false)?;
+        }
+        if asked {
+            return Ok(Some(ending.result()));
+        }
+        cluster.registry.set_mount(None);
+        output::talk(&format!(
+            "warning: volume {VOLUME} is not mounted any more; the cluster goes on serving \
+             (Ctrl-C stops it)"
+        ));
+        Ok(None)
     }
 
     async fn mount(&self, cluster: &Embedded, path: PathBuf) -> Result<Mount> {
-        mount::remove_dead(&path)
+        ::mount::remove_dead(&path)
             .map_err(|error| failed(&format!("cannot unmount {}: {error}", path.display())))?;
         std::fs::create_dir_all(&path)
             .map_err(|error| failed(&format!("cannot make {}: {error}", path.display())))?;
-        let options = client::Options { name: mount_name(&path), ..client::Options::default() };
+        let identity = mount::identity(&path, false);
+        let name = format!("{}:{}", identity.host, identity.mount_point);
+        let options = client::Options { name, identity, ..client::Options::default() };
         let volume = cluster.open_volume(VOLUME, options).await;
         let volume = volume.map_err(|error| failed(&format!("{error:#}")))?;
+        cluster.registry.set_mount(Some(&volume));
         let options = MountOptions { read_only: false, source: format!("holdfast:{VOLUME}") };
         Mount::new(volume, &path, &options).map_err(|error| failed(&error.to_string()))
     }
@@ -111,48 +155,8 @@ impl Up {
     }
 }
 
-/// Unmounts and writes back, unless a second signal says that it takes too long.
-pub(crate) async fn close(mount: Mount) -> Result {
-    let long = tokio::time::sleep(CLOSE_PATIENCE);
-    let closing = mount.close();
-    tokio::pin!(closing, long);
-    let mut told = false;
-    let closed = loop {
-        tokio::select! {
-            closed = &mut closing => break closed,
-            () = &mut long, if !told => {
-                told = true;
-                output::talk("still writing back what is buffered: the cluster does not take it; \
-                              Ctrl-C again gives up and loses it");
-            }
-            signal = wait_for_signal() => {
-                signal.map_err(|error| failed(&error.to_string()))?;
-                return Err(failed("given up: what was not written back is lost"));
-            }
-        }
-    };
-    closed.map_err(|error| failed(&format!("what was written is not all safe: {error}")))
-}
-
-/// How long closing may take before a person is told what it waits for.
-const CLOSE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
-
-/// Who holds a mount, for people who list clients.
-pub(crate) fn mount_name(path: &std::path::Path) -> String {
-    let host = rustix::system::uname();
-    let host = host.nodename().to_string_lossy().into_owned();
-    format!("{host}:{}", path.display())
-}
-
-/// Waits for Ctrl-C or a request to terminate.
-pub(crate) async fn wait_for_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
-    }
-}
+/// How long writing back may take when everything stops: there is nobody else who could do it later.
+const LEAVE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 fn check_loopback(listen: &str) -> Result {
     let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);

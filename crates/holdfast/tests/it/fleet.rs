@@ -241,6 +241,15 @@ impl Fleet {
         last.expect("there is a host")
     }
 
+    /// Waits until the admin API of a host answers.
+    pub(super) fn wait_member(&self, host: usize) {
+        let begun = Instant::now();
+        while self.ask_member(host, &["status"]).code != 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "member {host} does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     fn ask_member(&self, host: usize, words: &[&str]) -> Run {
         let mut command = self.within(&self.client());
         command.args(words).arg("--server").arg(format!("https://{}:7400", address(host)));
@@ -292,6 +301,67 @@ impl Fleet {
         folder
     }
 
+    /// Mounts a volume on a new folder, as a supervisor does; further words go on the command line.
+    pub(super) fn supervise(&self, volume: &str, name: &str, words: &[&str]) -> Supervised {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let before = device(&folder);
+        let file = |kind: &str| File::create(self.path(&format!("{name}.{kind}"))).unwrap();
+        let process = self
+            .within(&self.client())
+            .args(["mount", volume, "--foreground", "--json-log"])
+            .arg(&folder)
+            .args(["--server", &format!("https://{}:7400", address(0))])
+            .args(["--certificate", &self.path("pki/client.pem")])
+            .args(["--key", &self.path("pki/client.key")])
+            .args(words)
+            .env("HOLDFAST_TOKEN", TOKEN)
+            .env("HOLDFAST_CA", self.path("pki/ca.pem"))
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .unwrap();
+        let said = self.path(name);
+        let mut mount = Supervised { folder, process, said };
+        let begun = Instant::now();
+        while device(&mount.folder) == before {
+            let ended = mount.process.try_wait().unwrap();
+            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(30), "{mount:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        mount
+    }
+
+    /// Runs a line of shell where the mounts are.
+    pub(super) fn shell_at_client(&self, line: &str) -> String {
+        let net = format!("--net=/run/netns/{}", self.client());
+        let output = Command::new("nsenter").args([&net, "bash", "-c", line]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The host whose member leads the control plane, when one is known to.
+    pub(super) fn control_leader(&self) -> Option<usize> {
+        let listed = self.ask(&["status", "--output", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&listed.out).ok()?;
+        let members = status["members"].as_array()?;
+        members.iter().position(|member| member["status"] == "leader")
+    }
+
+    /// The client talks to nobody and nobody to it.
+    pub(super) fn isolate_client(&self) {
+        self.isolate(CLIENT);
+    }
+
+    /// Plugs the client in again.
+    pub(super) fn plug_in_client(&self) {
+        self.plug_in(CLIENT);
+    }
+
+    /// Where a node keeps its disk.
+    pub(super) fn disk(&self, host: usize) -> PathBuf {
+        self.folder.join(format!("node-{host}"))
+    }
+
     /// Unmounts in order; everything must have been written back.
     pub(super) fn unmount(&mut self, folder: &Path) {
         let at = self.mounts.iter().position(|(mounted, _)| mounted == folder).unwrap();
@@ -325,6 +395,62 @@ impl Fleet {
 fn device(folder: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(folder).ok().map(|metadata| metadata.dev())
+}
+
+/// A mount with somebody who waits for its end.
+pub(super) struct Supervised {
+    pub(super) folder: PathBuf,
+    process: Child,
+    /// Where its words go, but for the ending.
+    said: String,
+}
+
+impl std::fmt::Debug for Supervised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n{}\n{}", self.folder.display(), self.read("out"), self.read("err"))
+    }
+}
+
+impl Supervised {
+    pub(super) fn read(&self, kind: &str) -> String {
+        std::fs::read_to_string(format!("{}.{kind}", self.said)).unwrap_or_default()
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    pub(super) fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        sh("kill", &["-TERM", &pid]);
+    }
+
+    /// Waits for its end: the exit code and the final line. Nothing may be left of the mount.
+    pub(super) fn end(&mut self, within: Duration) -> (i32, serde_json::Value) {
+        let begun = Instant::now();
+        while self.is_running() {
+            assert!(begun.elapsed() < within, "not ended within {within:?}: {self:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let code = self.process.wait().unwrap().code().unwrap_or(-1);
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let place = format!(" {} ", self.folder.display());
+        assert!(!mounts.contains(&place), "a mount point is left behind: {self:?}");
+        assert!(std::fs::read_dir(&self.folder).unwrap().next().is_none(), "{self:?}");
+        let out = self.read("out");
+        let line = out.lines().last().unwrap_or_else(|| panic!("no final line: {self:?}"));
+        (code, serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}")))
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        if self.is_running() {
+            let _ = Command::new("umount").arg("-l").arg(&self.folder).output();
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
 }
 
 impl Drop for Fleet {

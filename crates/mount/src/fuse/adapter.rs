@@ -147,10 +147,6 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn destroy(&mut self) {
-        self.gate.dismiss();
-    }
-
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (shared, name) = (self.shared(), bytes(name));
         self.entry(reply, async move { shared.volume.lookup(InodeId(parent.0), name).await });
@@ -442,8 +438,8 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        // Pages that programs changed through `mmap` before are still taken.
-        if self.gate.is_closed() && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+        let page = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        if self.gate.is_shut() || (self.gate.is_closed() && !page) {
             return reply.error(LEAVING);
         }
         let size = u32::try_from(data.len()).expect("the kernel's writes are short");

@@ -1,4 +1,4 @@
-//! Whether a mount takes changes, and how it ended.
+//! Whether a mount takes changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,32 +6,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Shared by a mount and its adapter; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    closed: AtomicBool,
-    dismissed: AtomicBool,
+    closed: Arc<AtomicBool>,
+    shut: Arc<AtomicBool>,
 }
 
 impl Gate {
-    /// Refuses every change from now on.
+    /// Refuses every change of a program from now on. Pages that the kernel has yet to hand over,
+    /// because they were changed through `mmap`, are still taken.
     pub(super) fn close(&self) {
-        self.inner.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Refuses the kernel's pages, too.
+    pub(super) fn shut(&self) {
+        self.shut.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Acquire)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.inner.closed.load(Ordering::Acquire)
-    }
-
-    /// The kernel said goodbye: somebody unmounted.
-    pub(super) fn dismiss(&self) {
-        self.inner.dismissed.store(true, Ordering::Release);
-    }
-
-    /// Whether the kernel said goodbye. A connection that ends without that was torn down.
-    pub(super) fn is_dismissed(&self) -> bool {
-        self.inner.dismissed.load(Ordering::Acquire)
+        self.closed.load(Ordering::Acquire)
     }
 }

@@ -3,16 +3,21 @@
 //!
 //! 1. Whatever would change the volume is refused from now on, with `ENODEV`.
 //! 2. The kernel hands over the pages that programs changed through `mmap`, and everything buffered
-//!    is written back.
-//! 3. The file system is unmounted; detached when it is in use, so that its place is free at once
-//!    and programs that still hold files meet errors instead of waiting.
-//! 4. Whatever still waits for the cluster is told that it is over, and the session ends.
+//!    is written back. From then on pages are refused, too: whoever calls `msync` hears of it.
+//! 3. The file system is unmounted; torn down when it is in use, so that its place is free at once
+//!    and programs that still hold files meet errors (`ENOTCONN`, `ECONNABORTED`), and never wait.
+//! 4. Whatever still waits for the cluster is told that it is over, and the session ends, with all
+//!    locks.
+//!
+//! What is not written back by then is lost, and [`Left`] says how much and of which files.
 
-use super::{Mount, unmount};
+use super::Mount;
 use client::{Error, Volume};
+use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::time::timeout;
 use types::InodeId;
 
 /// How a file system went.
@@ -22,8 +27,10 @@ pub enum Unmounted {
     Clean,
     /// It was in use; those who hold files in it meet errors.
     Detached,
-    /// Somebody else had unmounted it.
+    /// It was not mounted any more.
     Already,
+    /// It is still there; the kernel refused.
+    Stuck,
 }
 
 impl Unmounted {
@@ -34,6 +41,7 @@ impl Unmounted {
             Unmounted::Clean => "clean",
             Unmounted::Detached => "detached",
             Unmounted::Already => "already",
+            Unmounted::Stuck => "stuck",
         }
     }
 }
@@ -41,12 +49,12 @@ impl Unmounted {
 /// What became of a mount.
 #[derive(Clone, Debug)]
 pub struct Left {
-    /// Bytes that were buffered and were written back.
+    /// Bytes that were written back while leaving.
     pub flushed_bytes: u64,
     /// Bytes that were buffered and are lost.
     pub unflushed_bytes: u64,
-    /// The files that these bytes, or earlier failed writes, belong to.
-    pub unflushed_files: Vec<InodeId>,
+    /// The files that these bytes belong to, and those of which something else could not be told.
+    pub unflushed_files: BTreeSet<InodeId>,
     pub unmounted: Unmounted,
     /// The first thing that went wrong.
     pub error: Option<String>,
@@ -60,35 +68,30 @@ impl Left {
     }
 }
 
-/// How long the cluster gets to hear that the session is over, past the deadline.
+/// How long the cluster, and the kernel, get past the deadline.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Mount {
     /// Leaves, writing back what can be written back within `deadline`.
     pub async fn leave(self, deadline: Duration) -> Left {
-        let Mount { session, volume, path, gate } = self;
-        gate.close();
-        let mut error = None;
-        let hand_over = blocking(sync_pages(path.clone()));
-        if tokio::time::timeout(deadline / 2, hand_over).await.is_err() {
-            error.get_or_insert("the kernel did not hand over all changed pages in time".into());
-        }
-        let before = volume.dirty_bytes();
-        match tokio::time::timeout(deadline, volume.flush_all()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(failed)) => drop(error.get_or_insert(failed.to_string())),
-            Err(_) => drop(error.get_or_insert("the cluster did not take it in time".into())),
-        }
-        let unflushed_files = volume.unflushed();
-        let unflushed_bytes = volume.dirty_bytes();
+        self.gate.close();
+        let landed_before = self.volume.landed_bytes();
+        let served = (!self.session.guard.is_finished()).then(|| self.path.clone());
+        let mut error = write_back(&self.volume, served, deadline).await;
         if error.is_some() {
-            volume.give_up();
+            // Nobody shall wait any more, while unmounting least of all.
+            self.volume.give_up();
         }
-        let unmounted = blocking(move || take_away(session, path)).await;
+        self.gate.shut();
+        let volume = self.volume.clone();
+        let unmounted = take_away(self).await;
         close(&volume, &mut error).await;
+        let lost = volume.lost();
+        let mut unflushed_files = lost.files;
+        unflushed_files.extend(volume.unflushed());
         Left {
-            flushed_bytes: before.saturating_sub(unflushed_bytes),
-            unflushed_bytes,
+            flushed_bytes: volume.landed_bytes().saturating_sub(landed_before),
+            unflushed_bytes: lost.bytes + volume.dirty_bytes(),
             unflushed_files,
             unmounted,
             error,
@@ -96,9 +99,33 @@ impl Mount {
     }
 }
 
+/// Writes back what the kernel and this process have buffered; returns what went wrong.
+async fn write_back(
+    volume: &Volume,
+    served: Option<PathBuf>,
+    deadline: Duration,
+) -> Option<String> {
+    let volume = volume.clone();
+    // A task of its own: what it has taken out of the buffer must not vanish with a time-out.
+    let mut task = spawn(async move {
+        let mut error = None;
+        if let Some(path) = served
+            && timeout(deadline / 2, blocking(sync_pages(path))).await.is_err()
+        {
+            error = Some("the kernel did not hand over all changed pages in time".to_owned());
+        }
+        let flushed = volume.flush_all().await;
+        error.or(flushed.err().map(|failed| failed.to_string()))
+    });
+    match timeout(deadline, &mut task).await {
+        Ok(done) => done.unwrap_or_else(|panic| Some(panic.to_string())),
+        Err(_) => Some("the cluster did not take everything in time".to_owned()),
+    }
+}
+
 /// Ends the session. That of a volume that is gone ended with it.
 async fn close(volume: &Volume, error: &mut Option<String>) {
-    let closed = tokio::time::timeout(FAREWELL, volume.close()).await;
+    let closed = timeout(FAREWELL, volume.close()).await;
     volume.give_up();
     if let Ok(Err(failed)) = closed
         && !matches!(failed, Error::Deleted | Error::Unavailable { .. })
@@ -107,41 +134,71 @@ async fn close(volume: &Volume, error: &mut Option<String>) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a mount lives in a real process")]
+fn spawn<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(work)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the kernel is real, and these calls block")]
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }
 
-/// Makes the kernel write the pages that it alone has.
-#[expect(clippy::disallowed_methods, reason = "the kernel is real")]
+/// Makes the kernel write the pages that it alone has. By another process: a thread of this one that
+/// waits for its own mount would keep the process, were it killed meanwhile, half dead for ever, and
+/// with it everybody who uses the mount.
 fn sync_pages(path: PathBuf) -> impl FnOnce() + Send {
+    use std::process::{Command, Stdio};
     move || {
-        let synced = std::fs::File::open(&path)
-            .and_then(|root| rustix::fs::syncfs(&root).map_err(io::Error::from));
-        if let Err(error) = synced {
-            tracing::debug!(path = %path.display(), %error, "the kernel's pages were not synced");
+        let mut sync = Command::new("sync");
+        sync.arg("--file-system").arg(&path);
+        let quiet = sync.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match quiet.status() {
+            Ok(status) if status.success() => {}
+            synced => tracing::debug!(path = %path.display(), ?synced, "pages were not synced"),
         }
     }
 }
 
-fn take_away(session: fuser::BackgroundSession, path: PathBuf) -> Unmounted {
-    if session.guard.is_finished() {
-        return Unmounted::Already;
-    }
-    use rustix::mount::UnmountFlags;
-    let unmounted = match rustix::mount::unmount(&path, UnmountFlags::empty()) {
-        Ok(()) => Unmounted::Clean,
-        Err(rustix::io::Errno::BUSY) => match unmount(&path) {
-            Ok(()) => Unmounted::Detached,
-            Err(_) => Unmounted::Already,
-        },
-        Err(_) => Unmounted::Already,
-    };
-    if unmounted == Unmounted::Clean {
-        let _ = session.join();
+/// Unmounts; takes a dead mount point away too.
+async fn take_away(mount: Mount) -> Unmounted {
+    let place = mount.path.clone();
+    let unmounted = if mount.is_listed() {
+        match timeout(FAREWELL, blocking(move || unmount_plainly(&place))).await {
+            Ok(unmounted) => unmounted,
+            Err(_) if tear_down(&mount.path).is_ok() => Unmounted::Detached,
+            Err(_) => Unmounted::Stuck,
+        }
     } else {
-        // Its threads go on for those who still hold files, as long as this process runs.
-        std::mem::forget(session);
-    }
+        // What is there by now is somebody else's.
+        Unmounted::Already
+    };
+    // Its threads end with the connection. Dropping would unmount what somebody may have mounted
+    // here since.
+    std::mem::forget(mount.session);
     unmounted
+}
+
+fn unmount_plainly(path: &Path) -> Unmounted {
+    use rustix::io::Errno;
+    use rustix::mount::UnmountFlags;
+    match rustix::mount::unmount(path, UnmountFlags::empty()) {
+        Ok(()) => Unmounted::Clean,
+        Err(Errno::BUSY) if tear_down(path).is_ok() => Unmounted::Detached,
+        Err(Errno::BUSY) => Unmounted::Stuck,
+        Err(_) => Unmounted::Already,
+    }
+}
+
+/// Takes a mount away from under those who use it: they meet errors from now on, whatever they do.
+///
+/// # Errors
+/// What the kernel says.
+pub fn tear_down(path: &Path) -> io::Result<()> {
+    use rustix::mount::UnmountFlags;
+    // Forced, the kernel cuts the connection first. Were it cut by the end of this process instead,
+    // a request on its way would end in EIO, which is the word for damage.
+    Ok(rustix::mount::unmount(path, UnmountFlags::FORCE | UnmountFlags::DETACH)?)
 }

@@ -16,7 +16,16 @@ mod leave;
 mod locks;
 mod shared;
 
-pub use leave::{Left, Unmounted};
+pub use leave::{Left, Unmounted, tear_down};
+
+/// How a mount ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody unmounted it (`holdfast unmount`, `umount`).
+    Unmounted,
+    /// The kernel's connection was torn down, and the mount point is still there, dead.
+    Lost,
+}
 
 use adapter::Adapter;
 use client::Volume;
@@ -63,6 +72,8 @@ pub struct Mount {
     volume: Volume,
     path: PathBuf,
     gate: Gate,
+    /// Of the file system, as the kernel's list of mounts has it.
+    device: Option<String>,
 }
 
 impl Mount {
@@ -77,13 +88,19 @@ impl Mount {
         if !path.is_dir() {
             return Err(MountError::NotFolder(path.to_path_buf()));
         }
+        let kernel = |source| MountError::Kernel { path: path.to_path_buf(), source };
+        // The kernel lists it by this name, wherever this process goes.
+        let path = path.canonicalize().map_err(kernel)?;
         let runtime = tokio::runtime::Handle::current();
         let gate = Gate::default();
         let adapter = Adapter::new(volume.clone(), runtime, gate.clone());
-        let kernel = |source| MountError::Kernel { path: path.to_path_buf(), source };
-        let session = fuser::spawn_mount(adapter, path, &config(options)).map_err(kernel)?;
-        read_ahead(path);
-        Ok(Mount { session, volume, path: path.to_path_buf(), gate })
+        let kernel = |source| MountError::Kernel { path: path.clone(), source };
+        let session = fuser::spawn_mount(adapter, &path, &config(options)).map_err(kernel)?;
+        let device = device_of(&mounts(), &path).map(str::to_owned);
+        if let Some(device) = &device {
+            read_ahead(device);
+        }
+        Ok(Mount { session, volume, path, gate, device })
     }
 
     /// Where it is mounted.
@@ -92,39 +109,24 @@ impl Mount {
         &self.path
     }
 
-    /// Unmounts, writes back what is buffered, and ends the client's session. A mount point that is
-    /// in use is detached: programs that have files open keep them until they close them.
-    ///
-    /// # Errors
-    /// What could not be written back.
-    pub async fn close(self) -> Result<(), client::Error> {
-        let Mount { session, volume, path, .. } = self;
-        #[expect(clippy::disallowed_methods, reason = "the kernel is real, and unmounting blocks")]
-        let ended = tokio::task::spawn_blocking(move || {
-            if let Err(error) = session.umount_and_join() {
-                tracing::warn!(path = %path.display(), %error, "unmounting");
-                let _ = unmount(&path);
-            }
-        });
-        let _ = ended.await;
-        volume.close().await
-    }
-
     /// The mounted volume.
     #[must_use]
     pub fn volume(&self) -> &Volume {
         &self.volume
     }
 
-    /// Waits until it is no longer mounted. Says whether somebody unmounted it (`holdfast unmount`,
-    /// `umount`); if not, the kernel tore it down.
-    pub async fn wait(&self) -> bool {
-        loop {
-            if self.session.guard.is_finished() {
-                return self.gate.is_dismissed();
-            }
+    /// Waits until it is no longer served.
+    pub async fn wait(&self) -> Ended {
+        while !self.session.guard.is_finished() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        if self.is_listed() { Ended::Lost } else { Ended::Unmounted }
+    }
+
+    /// Whether the kernel lists it among its mounts, dead or alive.
+    fn is_listed(&self) -> bool {
+        let Some(device) = &self.device else { return false };
+        device_of(&mounts(), &self.path) == Some(device)
     }
 }
 
@@ -155,13 +157,16 @@ pub fn remove_dead(path: &Path) -> io::Result<()> {
 
 /// Lets the kernel read ahead further. It is only slower when this does not succeed.
 #[expect(clippy::disallowed_methods, reason = "the kernel is real")]
-fn read_ahead(path: &Path) {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let Some(device) = device_of(&mounts, path) else { return };
+fn read_ahead(device: &str) {
     let setting = format!("/sys/class/bdi/{device}/read_ahead_kb");
     if let Err(error) = std::fs::write(&setting, READ_AHEAD_KIB.to_string()) {
         tracing::debug!(setting, %error, "the kernel reads ahead as far as it likes");
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel is real")]
+fn mounts() -> String {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
 }
 
 /// The device number of what was last mounted on `path`. Asking the path itself would be a request

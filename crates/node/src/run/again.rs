@@ -1,5 +1,5 @@
-//! What a lack of room left undone, and is tried again: replicas that could not be opened, and
-//! replicas that could not be removed wholly.
+//! What was left undone, and is tried again: replicas that could not be opened for want of room, and
+//! replicas that could not be removed wholly, whatever the reason.
 //!
 //! Once a second, until it is done: small files may find room inside the reserve, long before the disk
 //! counts as having room.
@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use types::configuration::PartitionKind;
 use types::limits::ROOM_PROBE_INTERVAL;
 use types::{DiskId, Moment, ReplicaId};
+use wire::control::{ReplicaReport, ReplicaState};
 
 /// A deleted replica of which something is left on its disk.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,19 @@ impl NodeLoop {
         tracing::warn!(%replica, %error, "a deleted replica could not be removed wholly");
         if error.is_no_space() {
             self.refused(disk, &error.to_string());
-            self.remains.push(remains);
         }
+        self.remains.push(remains);
+    }
+
+    /// What is left of deleted replicas takes space, so it is reported: nobody shall call them gone.
+    pub(super) fn report_remains(&self) -> impl Iterator<Item = ReplicaReport> + '_ {
+        self.remains.iter().map(|Remains { found, disk, .. }| ReplicaReport {
+            replica: found.replica.0,
+            partition: found.partition.0,
+            disk: disk.0,
+            state: ReplicaState::Failed.into(),
+            reason: "it was deleted, and could not be removed wholly yet".to_owned(),
+            ..ReplicaReport::default()
+        })
     }
 }

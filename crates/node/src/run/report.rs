@@ -17,6 +17,7 @@ impl NodeLoop {
             reason: broken.reason.clone(),
             ..ReplicaReport::default()
         }));
+        replicas.extend(self.report_remains());
         let report =
             Report { disks: self.spaces.values().map(DiskSpace::report).collect(), replicas };
         self.set_gauges(&report);

@@ -3,7 +3,7 @@
 use super::machine::{Machine, Role, mix};
 use super::workload::{self, Task};
 use crate::dice::Dice;
-use ::client::{Client, OnOutage, Options, Volume};
+use ::client::{Client, Life, OnOutage, Options, Volume};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub(super) enum Phase {
     Working,
     /// Everything must work now.
     Finale,
+    /// The volume is deleted: who has it open must hear of it.
+    Ending,
 }
 
 /// Where harness and clients tell each other how far they are; clones share it.
@@ -33,6 +35,10 @@ struct State {
     finished: BTreeSet<usize>,
     failures: Vec<String>,
     value_next: u32,
+    /// Clients that took their volume for deleted.
+    ended: BTreeSet<usize>,
+    /// Of these, what those said who did so before anybody had asked for it.
+    too_early: Vec<String>,
 }
 
 impl Board {
@@ -42,6 +48,8 @@ impl Board {
             finished: BTreeSet::new(),
             failures: Vec::new(),
             value_next: 1,
+            ended: BTreeSet::new(),
+            too_early: Vec::new(),
         };
         Board { state: Arc::new(Mutex::new(state)) }
     }
@@ -71,6 +79,24 @@ impl Board {
         self.lock().failures.clone()
     }
 
+    /// How many clients took their volume for deleted.
+    pub(super) fn ended(&self) -> usize {
+        self.lock().ended.len()
+    }
+
+    /// Who took the volume for deleted while nobody had asked for that.
+    pub(super) fn too_early(&self) -> Vec<String> {
+        self.lock().too_early.clone()
+    }
+
+    fn note_end(&self, client: usize, life: Life) {
+        let mut state = self.lock();
+        if state.phase < Phase::Ending {
+            state.too_early.push(format!("client-{client}: {life:?}"));
+        }
+        state.ended.insert(client);
+    }
+
     /// A number that nobody else gets.
     fn value(&self) -> u32 {
         let mut state = self.lock();
@@ -92,6 +118,8 @@ pub(super) async fn run(machine: Machine, board: Board) -> turmoil::Result {
             Phase::Preparing => station.rest(50).await,
             Phase::Working => station.work().await,
             Phase::Finale => station.finish().await,
+            // It was killed before: it has nothing open, and nothing more to do.
+            Phase::Ending => std::future::pending().await,
         }
     }
 }
@@ -145,6 +173,7 @@ impl Station {
         let patience = Duration::from_millis(self.dice.between(1_000, 6_000));
         let volume = self.open(patience).await;
         while self.board.phase() == Phase::Working {
+            self.look(&volume);
             let value = self.board.value();
             let task = workload::draw(&mut self.dice, value);
             let _ = self.perform(&volume, task).await;
@@ -179,7 +208,18 @@ impl Station {
             }
         }
         self.board.lock().finished.insert(self.number);
+        let life = volume.ended().await;
+        self.machine.site.history.note(&format!("client-{} ends: {life:?}", self.number));
+        self.look(&volume);
         std::future::pending::<()>().await;
+    }
+
+    /// Notes should the client take its volume for deleted: a mount would end now.
+    fn look(&self, volume: &Volume) {
+        let life = volume.life();
+        if !life.is_live() {
+            self.board.note_end(self.number, life);
+        }
     }
 }
 

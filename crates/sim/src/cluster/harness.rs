@@ -41,6 +41,11 @@ const STATUS_LOOKS: usize = 4;
 /// counted from when they arrive.
 const REPORT_DELAY_MAX: Duration = Duration::from_secs(1);
 
+/// Everybody who has a volume open knows of its deletion within this, and every replica is gone.
+const ENDING_MAX: Duration = Duration::from_secs(40);
+
+const LIFE: &str = "a client ends for deletion if and only if its volume was deleted";
+
 const LIVENESS: &str = "what has healed works";
 
 pub(super) struct Harness<'a> {
@@ -158,6 +163,9 @@ impl Harness<'_> {
         self.heal();
         self.settle()?;
         self.finale()?;
+        let too_early = self.board.too_early();
+        demand(too_early.is_empty(), LIFE, || too_early.join("; "))?;
+        self.ending()?;
         check::history(&self.scenario, &self.history)
     }
 
@@ -279,5 +287,28 @@ impl Harness<'_> {
         })?;
         let failures = self.board.failures();
         demand(failures.is_empty(), LIVENESS, || failures.join("; "))
+    }
+
+    /// Deletes the volume, while the control plane may be in trouble. Every client must hear of it,
+    /// and when all has healed nothing of the volume may be left on any node.
+    fn ending(&mut self) -> Verdict {
+        self.board.enter(Phase::Ending);
+        self.screen.delete(*self.dice.pick(&[0, 0, 3]));
+        let wait = Duration::from_millis(self.dice.between(0, 200));
+        self.pass(wait)?;
+        self.trouble_the_control_plane();
+        self.until(ENDING_MAX, "a deletion", |harness| harness.screen.is_deleted())?;
+        let clients = self.scenario.clients;
+        self.until(ENDING_MAX, "an end of all clients", |harness| {
+            harness.board.ended() == clients
+        })?;
+        self.until(ENDING_MAX, "room on all disks", |harness| {
+            (1..=harness.scenario.nodes).all(|node| !harness.has_replicas(Role::Node(node)))
+        })
+    }
+
+    fn has_replicas(&self, node: Role) -> bool {
+        let paths = self.machine(node).sim_disk().paths();
+        paths.iter().any(|path| path.ends_with(".segment") || path.ends_with("/state"))
     }
 }

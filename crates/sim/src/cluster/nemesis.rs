@@ -60,6 +60,17 @@ impl Harness<'_> {
         }
     }
 
+    /// Something of the control plane fails, and comes back.
+    pub(super) fn trouble_the_control_plane(&mut self) {
+        let Some(leader) = self.control_leader() else { return };
+        match self.dice.below(4) {
+            0 => {}
+            1 => self.kill(leader),
+            2 => self.make_cuts(Trouble::IsolateControl, leader, leader),
+            _ => (1..=self.scenario.members).for_each(|member| self.kill(Role::Control(member))),
+        }
+    }
+
     fn long(&mut self) -> Duration {
         let most = *self.dice.pick(&[300, 2_500, 6_000]);
         Duration::from_millis(self.dice.between(20, most))

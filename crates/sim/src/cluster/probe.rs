@@ -22,6 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Screen {
     state: Arc<Mutex<Option<Shown>>>,
+    deletion: Arc<Mutex<Deletion>>,
+}
+
+/// How far the end of the volume is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Deletion {
+    #[default]
+    No,
+    /// It is to be deleted, with a grace of so many seconds.
+    Wanted {
+        grace_s: u64,
+    },
+    Accepted,
 }
 
 /// One answer.
@@ -51,6 +64,16 @@ impl Screen {
         self.state.lock().expect("no holder panics").clone()
     }
 
+    /// Has the volume deleted.
+    pub(super) fn delete(&self, grace_s: u64) {
+        *self.deletion.lock().expect("no holder panics") = Deletion::Wanted { grace_s };
+    }
+
+    /// Whether the control plane has said that the volume is deleted.
+    pub(super) fn is_deleted(&self) -> bool {
+        *self.deletion.lock().expect("no holder panics") == Deletion::Accepted
+    }
+
     fn show(&self, shown: Shown) {
         *self.state.lock().expect("no holder panics") = Some(shown);
     }
@@ -71,6 +94,15 @@ pub(super) async fn run(site: Site, screen: Screen) -> turmoil::Result {
         member = member % site.scenario.members + 1;
         let address = format!("control-{member}:7400");
         let asked = turmoil::sim_elapsed().unwrap_or_default();
+        let deletion = *screen.deletion.lock().expect("no holder panics");
+        if let Deletion::Wanted { grace_s } = deletion {
+            let path = format!("/v1/volumes/{VOLUME}?force=true&grace_s={grace_s}");
+            // Should an answer have been lost, the volume may be gone for good by now.
+            if let Some((200 | 404 | 410, _)) = ask(&world, &address, "DELETE", &path, "").await {
+                site.history.note("the deletion is accepted");
+                *screen.deletion.lock().expect("no holder panics") = Deletion::Accepted;
+            }
+        }
         match ask(&world, &address, "GET", &path, "").await {
             Some((200, body)) => {
                 if let Ok(list) = serde_json::from_str::<List<PartitionView>>(&body) {
@@ -79,7 +111,9 @@ pub(super) async fn run(site: Site, screen: Screen) -> turmoil::Result {
                 }
             }
             // There is no such volume yet.
-            Some((404, _)) => make(&world, &address, &site.scenario).await,
+            Some((404, _)) if deletion == Deletion::No => {
+                make(&world, &address, &site.scenario).await
+            }
             _ => {}
         }
         world.sleep(Duration::from_millis(50)).await;
