@@ -29,7 +29,7 @@
 //! - paused, cancelled or failed in any state, an operation leaves partitions that are complete and that
 //!   mending brings to exactly as many replicas as were asked for
 //!
-//! What it leaves out: doing anything ([`crate::reconcile`]), and damage, lost replicas and elections, which
+//! What it leaves out: doing anything (`crate::reconcile`), and damage, lost replicas and elections, which
 //! [`crate::plan`] sees to with or without operations.
 
 pub mod apply;
