@@ -136,6 +136,8 @@ impl Member {
         if let Err(error) = self.core.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop in order");
         }
+        // Requests that wait may know the store for a while yet; the folder is free from now on.
+        self.core.store.close();
     }
 
     fn cut_off(&self) {

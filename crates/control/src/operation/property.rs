@@ -182,7 +182,15 @@ impl Bench {
         for round in 0..160 {
             let settled =
                 |o: &Operation| o.state.has_ended() || o.state == OperationState::Incomplete;
+            // Locks of operations that cannot go on run out.
+            let locked = self
+                .state
+                .operations
+                .all
+                .values()
+                .any(|o| o.residue().any(|(_, _, residue)| residue.reason == Reason::Locked));
             if self.plan().is_empty()
+                && !locked
                 && self.state.operations.all.values().all(settled)
                 && round > 30
             {

@@ -33,8 +33,8 @@ pub struct Shortage {
 #[derive(Debug)]
 pub(super) struct Keeper {
     world: World,
-    /// `None`: what is only looked at is never opened again.
-    disk: Option<Disk>,
+    /// `None`: what is only looked at, or closed, is never opened again.
+    disk: Mutex<Option<Disk>>,
     /// The file refused something for want of room.
     refused: Arc<AtomicBool>,
     /// Without one, opening it again did not work yet.
@@ -49,14 +49,25 @@ impl Keeper {
     pub(super) fn on(world: World, disk: Disk) -> Result<Keeper, Error> {
         let refused = Arc::<AtomicBool>::default();
         let database = backend::open(&disk, &refused)?;
-        Ok(Keeper { disk: Some(disk), refused, ..Keeper::of(world, database) })
+        Ok(Keeper { disk: Mutex::new(Some(disk)), refused, ..Keeper::of(world, database) })
     }
 
     /// Takes a database that is already open.
     pub(super) fn of(world: World, database: Database) -> Keeper {
         let (open, shortage) = (RwLock::new(Some(Arc::new(database))), Mutex::default());
         let openings = AtomicU64::new(0);
-        Keeper { world, disk: None, refused: Arc::default(), open, openings, shortage }
+        let (disk, refused) = (Mutex::default(), Arc::default());
+        Keeper { world, disk, refused, open, openings, shortage }
+    }
+
+    /// Lets go of the database and of the disk, whoever else still knows this keeper.
+    pub(super) fn close(&self) {
+        *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Since when there is no room, and what was refused.
@@ -113,7 +124,7 @@ impl Keeper {
 
     /// Whether what failed just now failed because of a file that has no room.
     fn is_for_room(&self) -> bool {
-        self.refused.load(Ordering::Acquire) && self.disk.is_some()
+        self.refused.load(Ordering::Acquire) && self.disk().is_some()
     }
 
     async fn wait_for_room(&self, error: &Error) {
@@ -125,7 +136,7 @@ impl Keeper {
                 *shortage = Some(Shortage { since: self.world.now(), reason });
             }
         }
-        loop {
+        while self.disk().is_some() {
             self.world.sleep(ROOM_PROBE_INTERVAL).await;
             match self.open_again() {
                 Ok(()) => return,
@@ -142,15 +153,15 @@ impl Keeper {
             self.end_shortage();
             return Ok(());
         }
-        let disk = self.disk.as_ref().ok_or(Error::Closed)?;
-        probe(disk).map_err(redb::Error::Io)?;
+        let disk = self.disk().ok_or(Error::Closed)?;
+        probe(&disk).map_err(redb::Error::Io)?;
         // Whoever reads has done so in a moment.
         if open.as_mut().is_some_and(|database| Arc::get_mut(database).is_none()) {
             return Err(Error::Closed);
         }
         *open = None;
         self.refused.store(false, Ordering::Release);
-        let opened = backend::open(disk, &self.refused);
+        let opened = backend::open(&disk, &self.refused);
         *open =
             Some(Arc::new(opened.inspect_err(|_| self.refused.store(true, Ordering::Release))?));
         self.openings.fetch_add(1, Ordering::Release);

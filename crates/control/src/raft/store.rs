@@ -105,6 +105,11 @@ impl Store {
         Ok(Store { keeper: Arc::new(keeper) })
     }
 
+    /// Lets go of the database and of the disk. Whoever still asks is told that it is closed.
+    pub fn close(&self) {
+        self.keeper.close();
+    }
+
     /// Since when the disk has no room, and what was refused; `None` while it has.
     #[must_use]
     pub fn shortage(&self) -> Option<Shortage> {
