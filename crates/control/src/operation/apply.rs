@@ -218,8 +218,13 @@ fn note(
     at: Timestamp,
 ) -> Result<Outcome, Refusal> {
     let operation = find(state, id)?;
-    // Seen before somebody cancelled it, and agreed upon after that.
-    if matches!(operation.state, OperationState::Cancelled | OperationState::Failed) {
+    // Seen before somebody cancelled or paused it, and agreed upon after that.
+    let was_stopped = match operation.state {
+        OperationState::Cancelled | OperationState::Failed => true,
+        OperationState::Paused => next.is_some(),
+        _ => false,
+    };
+    if was_stopped {
         return Err(Refusal::breaks(format!("operation {id} is {}", operation.state)));
     }
     let ends_well = operation.state == OperationState::Succeeded;

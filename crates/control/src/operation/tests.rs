@@ -172,6 +172,19 @@ fn an_old_plan_does_nothing() {
     assert_eq!(bench.state, before);
 }
 
+/// Planned before the pause, agreed upon after it.
+#[test]
+fn a_round_does_not_end_a_pause() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let id = bench.start(DECOMMISSION, node(1));
+    let plan = bench.plan();
+    bench.order(id, Order::Pause);
+    for command in &plan.commands {
+        bench.state.apply(command);
+    }
+    assert_eq!(bench.operation(id).state, OperationState::Paused, "{plan}");
+}
+
 #[test]
 fn no_target_is_on_the_operation_in_the_first_round_and_a_new_node_heals_it() {
     let mut bench = Bench::with_volume(&["", "", ""]);
