@@ -14,7 +14,7 @@ const PACKAGES: [&str; 7] =
 const PROGRAMS: [&str; 7] = ["git", "sqlite3", "rsync", "setfattr", "setfacl", "ip", "python3"];
 
 /// Seed 41 breaks a promise that is not mended yet: see docs/simulation.md, "Known failures".
-const CLUSTER_SEED_FIRST: u64 = 42;
+const CLUSTER_SEED_LEFT_OUT: u64 = 41;
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
@@ -44,7 +44,14 @@ impl Test {
             run::succeed(sim.args(["--seed", &first.to_string(), "--seeds", &seeds.to_string()]))
         };
         step("engine simulation", || simulate("engine", 0, self.engine_seeds))?;
-        step("cluster simulation", || simulate("cluster", CLUSTER_SEED_FIRST, self.cluster_seeds))
+        step("cluster simulation", || {
+            let before = self.cluster_seeds.min(CLUSTER_SEED_LEFT_OUT);
+            simulate("cluster", 0, before)?;
+            match self.cluster_seeds - before {
+                0 => Ok(()),
+                rest => simulate("cluster", CLUSTER_SEED_LEFT_OUT + 1, rest),
+            }
+        })
     }
 }
 
