@@ -29,7 +29,7 @@ mod trouble;
 pub use checkpoint::CheckpointJob;
 pub use compact::Progress;
 pub use machine::Machine;
-pub use open::{Error, Found, Home, REPLICAS_FOLDER, destroy, was_alone};
+pub use open::{Error, Found, Home, REPLICAS_FOLDER, configuration_of, destroy};
 pub use read::{Damage, Damaged};
 pub use reap::Deleted;
 pub use scrub::Page;
