@@ -247,7 +247,7 @@ impl Core {
         self.machine.read(|state, _| {
             for (id, round) in rounds {
                 let Some(operation) = state.operations.all.get(id) else { continue };
-                let bytes = operation.progress().bytes_done + round.in_flight;
+                let bytes = operation.progress().bytes_done.saturating_add(round.in_flight);
                 leading.meters.entry(*id).or_default().note(now, bytes);
             }
         });

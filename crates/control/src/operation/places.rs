@@ -58,7 +58,7 @@ impl Places {
             }
             for replica in report.replicas.values() {
                 if let Some(place) = places.disks.get_mut(&replica.disk) {
-                    place.bytes += replica.bytes;
+                    place.bytes = place.bytes.saturating_add(replica.bytes);
                     place.replicas += 1;
                 }
             }
@@ -99,7 +99,7 @@ impl Places {
     pub fn take(&mut self, disk: DiskId, bytes: u64) {
         let Some(place) = self.disks.get_mut(&disk) else { return };
         self.open.remove(&place.rank(disk));
-        place.bytes += bytes;
+        place.bytes = place.bytes.saturating_add(bytes);
         place.replicas += 1;
         place.room = place.room.saturating_sub(bytes);
         if place.open {

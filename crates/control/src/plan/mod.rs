@@ -94,6 +94,21 @@ impl<'a> Inputs<'a> {
         self.silence(node).is_none_or(|silence| silence >= self.policy.silence_max)
     }
 
+    /// How long ago that date was; nothing when it is yet to come.
+    #[must_use]
+    pub fn since(&self, date: Timestamp) -> Duration {
+        let nanos = self.date.0.saturating_sub(date.0);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+
+    /// Whether a disk has failed, by the present word of its node.
+    #[must_use]
+    pub fn has_failed(&self, disk: DiskId) -> bool {
+        let node = self.state.disks.get(&disk).map(|disk| disk.node);
+        let report = node.and_then(|node| self.fresh(node)?.disks.get(&disk));
+        report.is_some_and(|report| report.state == DiskState::Failed)
+    }
+
     /// What the node of `member` says about it now.
     #[must_use]
     pub fn replica(&self, member: &Member) -> Option<&'a ReplicaReport> {

@@ -21,6 +21,8 @@ pub(crate) struct Bench {
     pub(crate) silent: BTreeSet<NodeId>,
     /// What the disks say.
     pub(crate) disk_state: BTreeMap<DiskId, DiskState>,
+    /// Disks whose folders cannot be read.
+    pub(crate) unread: BTreeSet<DiskId>,
     /// What nodes listed, for operations that asked them.
     pub(crate) contents: BTreeMap<types::OperationId, crate::operation::plan::Contents>,
 }
@@ -38,6 +40,7 @@ impl Bench {
             held: BTreeMap::new(),
             silent: BTreeSet::new(),
             disk_state: BTreeMap::new(),
+            unread: BTreeSet::new(),
             contents: BTreeMap::new(),
         };
         bench.state.apply(&Command::Initialize { cluster: ClusterId(1) });
@@ -91,6 +94,14 @@ impl Bench {
     }
 
     fn beat_one(&mut self, node: &Node) {
+        self.report(node);
+        let report = self.detector.report(node.id, node.boot);
+        let assignment = assign::assignment(&self.state, 1, node.id, report);
+        obey(self.held.entry(node.id).or_default(), node.id, &assignment);
+    }
+
+    /// A node says what it has, and gets no answer.
+    pub(crate) fn report(&mut self, node: &Node) {
         let held = self.held.entry(node.id).or_default();
         let disk = DiskId(node.id.0);
         let state = self.disk_state.get(&disk).copied().unwrap_or(DiskState::Ok);
@@ -111,9 +122,6 @@ impl Bench {
             replicas: held.values().cloned().collect(),
         };
         self.detector.observe(self.now, &heartbeat);
-        let report = self.detector.report(node.id, node.boot);
-        let assignment = assign::assignment(&self.state, 1, node.id, report);
-        obey(held, node.id, &assignment);
     }
 
     pub(crate) fn inputs(&self) -> Inputs<'_> {
