@@ -196,6 +196,12 @@ impl Operation {
         open.filter_map(|(id, item)| Some((*id, item, item.residue.as_ref()?)))
     }
 
+    /// Why a partition is left over, if it is.
+    #[must_use]
+    pub fn residue_of(&self, partition: PartitionId) -> Option<&Residue> {
+        self.items.get(&partition).filter(|item| !item.done)?.residue.as_ref()
+    }
+
     pub(super) fn note(&mut self, at: Timestamp, what: impl Into<String>) {
         remember(&mut self.history, OPERATION_HISTORY_MAX, at, what.into());
     }

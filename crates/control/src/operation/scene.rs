@@ -90,12 +90,7 @@ impl<'a> Scene<'a> {
         touched: BTreeSet<PartitionId>,
         unsettled: BTreeMap<PartitionId, Leadership>,
     ) -> Scene<'a> {
-        let mut leads = BTreeMap::new();
-        for partition in inputs.live_partitions() {
-            if let Some(leader) = partition.configuration.leader_member() {
-                *leads.entry(leader.node).or_default() += 1;
-            }
-        }
+        let leads = inputs.state.partitions.tally().leads.clone();
         let (places, budget) = (Places::of(inputs), moves_under_way(inputs));
         Scene { inputs, touched, unsettled, places, budget, leads }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Bench {
     pub(crate) disk_state: BTreeMap<DiskId, DiskState>,
     /// Disks whose folders cannot be read.
     pub(crate) unread: BTreeSet<DiskId>,
+    /// What the last plan left at rest.
+    pub(crate) memory: std::cell::RefCell<Memory>,
     /// What nodes listed, for operations that asked them.
     pub(crate) contents: BTreeMap<types::OperationId, crate::operation::plan::Contents>,
 }
@@ -41,6 +43,7 @@ impl Bench {
             silent: BTreeSet::new(),
             disk_state: BTreeMap::new(),
             unread: BTreeSet::new(),
+            memory: std::cell::RefCell::default(),
             contents: BTreeMap::new(),
         };
         bench.state.apply(&Command::Initialize { cluster: ClusterId(1) });
@@ -135,8 +138,11 @@ impl Bench {
         }
     }
 
+    /// Plans from everything there is, and from what changed: both must be the same.
     pub(crate) fn plan(&self) -> Plan {
-        plan(&self.inputs())
+        let plan = plan(&self.inputs());
+        assert_eq!(plan_on(&self.inputs(), &mut self.memory.borrow_mut()), plan);
+        plan
     }
 
     /// Carries out a plan; nothing in it may be refused.

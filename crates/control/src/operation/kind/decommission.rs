@@ -9,7 +9,7 @@ use crate::detect::DiskState;
 use crate::operation::movement;
 use crate::operation::record::{DutyKind, Operation};
 use crate::operation::scene::{Finding, Scene};
-use crate::state::{Partition, State};
+use crate::state::State;
 use std::collections::BTreeMap;
 use types::PartitionId;
 use types::operation::{LockKind, Target};
@@ -32,9 +32,10 @@ fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, 
     let state = scene.inputs.state;
     let area = Area::of(state, operation);
     let mut left = BTreeMap::new();
-    for (id, partition) in &state.partitions {
+    for partition in area.partitions(state) {
+        let id = partition.configuration.partition;
         for member in partition.holders().filter(|member| area.holds(member)) {
-            let bytes: &mut u64 = left.entry(*id).or_default();
+            let bytes: &mut u64 = left.entry(id).or_default();
             *bytes = bytes.saturating_add(scene.bytes(partition, member));
         }
     }
@@ -61,6 +62,5 @@ fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId) ->
 
 fn on_record(state: &State, operation: &Operation) -> u64 {
     let area = Area::of(state, operation);
-    let is_here = |partition: &&Partition| partition.holders().any(|member| area.holds(member));
-    state.partitions.values().filter(is_here).count() as u64
+    area.partitions(state).count() as u64
 }

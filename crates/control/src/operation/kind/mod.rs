@@ -6,7 +6,7 @@ mod drain;
 
 use super::record::{Duty, DutyKind, Evidence, Operation};
 use super::scene::{Finding, Scene};
-use crate::state::State;
+use crate::state::{Partition, State};
 use std::collections::{BTreeMap, BTreeSet};
 use types::operation::{LockKind, OperationKind, OperationState, Target};
 use types::{DiskId, Member, NodeId, PartitionId};
@@ -99,8 +99,8 @@ pub fn unseen(state: &State, operation: &Operation, evidence: &Evidence) -> Vec<
 /// that says it is in another zone now still is.
 #[derive(Clone, Debug)]
 pub struct Area {
-    nodes: Vec<NodeId>,
-    disks: Vec<DiskId>,
+    nodes: BTreeSet<NodeId>,
+    disks: BTreeSet<DiskId>,
 }
 
 impl Area {
@@ -123,6 +123,14 @@ impl Area {
     #[must_use]
     pub fn is_at(&self, node: NodeId, disk: DiskId) -> bool {
         self.nodes.contains(&node) || self.disks.contains(&disk)
+    }
+
+    /// The partitions of which something is there, by the record, ascending.
+    pub fn partitions<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a Partition> {
+        let here = self.nodes(state).into_iter().flat_map(|node| state.partitions.on(node));
+        let here = here.filter(|partition| partition.holders().any(|member| self.holds(member)));
+        let ids: BTreeSet<PartitionId> = here.map(|p| p.configuration.partition).collect();
+        ids.into_iter().filter_map(|id| state.partitions.get(&id))
     }
 
     /// The disks that it is made of. Of a node, those that did not leave before it.
