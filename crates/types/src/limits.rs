@@ -425,6 +425,10 @@ pub const MOVE_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// A replica that nobody uses any more is left over when its node has not deleted it after this long.
 pub const DELETION_SLOW: Duration = Duration::from_secs(30);
 
+/// Partitions of one operation whose next step is thought about in one round, besides those that are being
+/// moved. Of more, some have their turn in each round.
+pub const CONSIDERED_PER_ROUND_MAX: usize = 4_096;
+
 /// What is left over, and what has succeeded, is looked at afresh this often.
 pub const OPERATION_RESCAN_INTERVAL: Duration = Duration::from_secs(30);
 

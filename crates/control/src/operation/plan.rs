@@ -23,8 +23,8 @@ use crate::state::Command;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use types::limits::{
-    MOVE_RETRY_DELAY, MOVE_RETRY_DELAY_MAX, NOTES_PER_COMMAND_MAX, OPERATION_RESCAN_INTERVAL,
-    PARTITION_LOCK_LEASE,
+    CONSIDERED_PER_ROUND_MAX, MOVE_RETRY_DELAY, MOVE_RETRY_DELAY_MAX, NOTES_PER_COMMAND_MAX,
+    OPERATION_RESCAN_INTERVAL, PARTITION_LOCK_LEASE,
 };
 use types::operation::{Lasting, OperationState, Reason};
 use types::{BootId, DiskId, Moment, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
@@ -169,8 +169,12 @@ impl<'o> Consider<'o> {
         if self.operation.state == OperationState::Succeeded {
             return self.look_again(scene);
         }
-        for partition in self.remaining.keys().copied().collect::<Vec<_>>() {
+        let (now, later) = self.turns(scene.inputs.sense.random);
+        for partition in now {
             self.consider(scene, partition);
+        }
+        for partition in later {
+            self.pass_over(partition);
         }
         self.settle(scene);
         self.renew(scene.inputs);
@@ -198,11 +202,43 @@ impl<'o> Consider<'o> {
         self.operation.items.get(&partition)
     }
 
-    fn consider(&mut self, scene: &mut Scene<'_>, partition: PartitionId) {
-        let bytes = self.remaining[&partition];
+    /// Which of what is left has its turn in this round, and which has not. Who is being moved always has; of
+    /// the others so many from somewhere on, in another place each time.
+    fn turns(&self, random: u64) -> (Vec<PartitionId>, Vec<PartitionId>) {
+        let all = self.remaining.keys().copied();
+        if self.remaining.len() <= CONSIDERED_PER_ROUND_MAX {
+            return (all.collect(), Vec::new());
+        }
+        let is_moved = |id: &PartitionId| self.item(*id).is_some_and(|item| item.copy.is_some());
+        let (mut now, mut rest): (Vec<_>, Vec<_>) = all.partition(is_moved);
+        let begin = mix(random ^ self.operation.id.0) % rest.len().max(1) as u64;
+        rest.rotate_left(usize::try_from(begin).unwrap_or(0));
+        let later = rest.split_off(rest.len().min(CONSIDERED_PER_ROUND_MAX));
+        now.extend(rest);
+        (now, later)
+    }
+
+    /// It has no turn in this round: what was last found of it still stands.
+    fn pass_over(&mut self, partition: PartitionId) {
+        self.find(partition);
+        match self.operation.residue_of(partition) {
+            Some(residue) => {
+                self.left.insert(partition, residue.clone());
+            }
+            None => self.round.queued += 1,
+        }
+    }
+
+    /// Notes that it is to be dealt with, when that is news.
+    fn find(&mut self, partition: PartitionId) {
         if self.item(partition).is_none_or(|item| item.done) {
+            let bytes = self.remaining[&partition];
             self.notes.push((partition, Note::Found { bytes }));
         }
+    }
+
+    fn consider(&mut self, scene: &mut Scene<'_>, partition: PartitionId) {
+        self.find(partition);
         let finding = (kind::of(self.operation.kind).step)(scene, self.operation, partition);
         if finding.is_busy() && self.item(partition).is_some_and(|item| item.residue.is_some()) {
             self.notes.push((partition, Note::Freed));

@@ -279,6 +279,37 @@ impl Operations {
         })
     }
 
+    /// The same without what became of each partition: enough to see what one more operation would do.
+    #[must_use]
+    pub fn outline(&self) -> Operations {
+        let outline = |operation: &Operation| Operation {
+            id: operation.id,
+            kind: operation.kind,
+            target: operation.target.clone(),
+            by: operation.by.clone(),
+            created: operation.created,
+            started: operation.started,
+            ended: operation.ended,
+            state: operation.state,
+            changed: operation.changed,
+            limits: operation.limits,
+            priority: operation.priority,
+            force: operation.force,
+            blocked: None,
+            items: BTreeMap::new(),
+            verification: operation.verification,
+            evidence: None,
+            history: VecDeque::new(),
+        };
+        Operations {
+            last: self.last,
+            all: self.all.iter().map(|(id, operation)| (*id, outline(operation))).collect(),
+            locks: self.locks.clone(),
+            nodes: self.nodes.clone(),
+            disks: self.disks.clone(),
+        }
+    }
+
     /// What a place is excused from: by its disk or by its node, the stronger of the two.
     #[must_use]
     pub fn duty(&self, node: NodeId, disk: DiskId) -> Option<DutyKind> {

@@ -111,6 +111,24 @@ pub enum DecodeError {
 }
 
 impl State {
+    /// A copy to try on what one more operation would do: what happened before is left out, and the partitions
+    /// are shared, so it costs little however many there are.
+    #[must_use]
+    pub fn sketch(&self) -> State {
+        State {
+            version: self.version,
+            cluster: self.cluster,
+            counters: self.counters,
+            nodes: self.nodes.clone(),
+            disks: self.disks.clone(),
+            volumes: self.volumes.clone(),
+            partitions: self.partitions.clone(),
+            conditions: self.conditions.clone(),
+            events: Events::default(),
+            operations: self.operations.outline(),
+        }
+    }
+
     /// The state as bytes, for snapshots.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
