@@ -352,7 +352,10 @@ pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Orphans that one round of the reaper asks about, deletes and purges.
 pub const REAP_BATCH: usize = 256;
 
-/// Deletes of objects that one reaper has under way at a time.
+/// Objects that one request deletes.
+pub const DELETE_OBJECTS_MAX: usize = 256;
+
+/// Requests to delete that one reaper has under way at a time.
 pub const REAP_CONCURRENCY: usize = 16;
 
 /// A reaper looks for orphans this often, and less often while all it finds are held open.
@@ -367,6 +370,7 @@ pub const CAPACITY_RESEND_INTERVAL: Duration = Duration::from_secs(1);
 
 const _: () = assert!(EVENTS_WAIT_MAX.as_millis() * 3 < CLIENT_SESSION_SILENCE_MAX.as_millis());
 const _: () = assert!(REAP_BATCH <= ITEMS_PER_COMMAND_MAX);
+const _: () = assert!(DELETE_OBJECTS_MAX < REPLICATION_WINDOW_ENTRIES_MAX);
 
 /// Chunks, and bytes read for them, in one page of a replica's inspection; files in one page.
 pub const INSPECT_CHUNKS_MAX: usize = 2048;
