@@ -434,6 +434,18 @@ pub const MOVE_SILENCE_MAX: Duration = Duration::from_secs(10);
 pub const MOVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 pub const MOVE_RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 
+/// A copy that is not complete after this long, and a second for each so many of its bytes, is given up too:
+/// whoever copies it cannot reach whoever takes it, although both are heard of.
+pub const MOVE_STALLED_MAX: Duration = Duration::from_secs(600);
+pub const MOVE_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+/// A replica that nobody uses any more is left over when its node has not deleted it after this long.
+pub const DELETION_SLOW: Duration = Duration::from_secs(30);
+
+/// Partitions of one operation whose next step is thought about in one round, besides those that are being
+/// moved. Of more, some have their turn in each round.
+pub const CONSIDERED_PER_ROUND_MAX: usize = 4_096;
+
 /// What is left over, and what has succeeded, is looked at afresh this often.
 pub const OPERATION_RESCAN_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -444,6 +456,9 @@ pub const ITEM_HISTORY_MAX: usize = 8;
 pub const OPERATIONS_ENDED_MAX: usize = 256;
 pub const NOTES_PER_COMMAND_MAX: usize = 1_000;
 pub const NOTICES_MAX: usize = 256;
+
+/// Longest name of whoever asks for an operation.
+pub const OPERATION_BY_BYTES_MAX: usize = 256;
 
 /// A node is given this long to list what is on its disks.
 pub const CONTENTS_DEADLINE: Duration = Duration::from_secs(20);
