@@ -6,6 +6,7 @@ use crate::{output, size};
 use mount::{Left, Mount};
 use serde::Serialize;
 use std::time::Duration;
+use world::World;
 
 /// Why a mount ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -15,6 +16,8 @@ pub(crate) enum Reason {
     Unmounted,
     /// Its volume is being deleted, or was.
     VolumeDeleted,
+    /// This client may not use the volume any more.
+    AccessRevoked,
     /// The cluster answered nothing for longer than was allowed.
     ClusterUnreachable,
     /// The kernel's connection was torn down.
@@ -27,6 +30,7 @@ impl Reason {
             Reason::Unmounted if all_safe => Exit::Ok,
             Reason::Unmounted => Exit::Failed,
             Reason::VolumeDeleted => Exit::VolumeDeleted,
+            Reason::AccessRevoked => Exit::AccessRevoked,
             Reason::ClusterUnreachable => Exit::ClusterUnreachable,
             Reason::MountLost => Exit::MountLost,
         }
@@ -36,6 +40,7 @@ impl Reason {
         match self {
             Reason::Unmounted => "unmounted",
             Reason::VolumeDeleted => "its volume is being deleted, or was",
+            Reason::AccessRevoked => "access was revoked",
             Reason::ClusterUnreachable => "the cluster was unreachable for too long",
             Reason::MountLost => "the kernel's connection was torn down",
         }
@@ -50,6 +55,8 @@ pub(crate) struct Ending {
     reason: Reason,
     /// What the process ends with; `null` when it goes on with a standby.
     exit: Option<u8>,
+    /// When it began to end: milliseconds since 1970.
+    noticed_ms: i64,
     /// The volume that is mounted in the place of this one.
     standby: Option<String>,
     pub(crate) volume: String,
@@ -70,6 +77,7 @@ pub(crate) struct Ending {
 impl Ending {
     /// Leaves a mount in order, unless another signal says that it takes too long.
     pub(crate) async fn of(
+        world: &World,
         mount: Mount,
         volume_name: &str,
         reason: Reason,
@@ -77,6 +85,7 @@ impl Ending {
         signals: &mut Signals,
     ) -> Ending {
         let (volume, path) = (mount.volume().clone(), mount.path().to_owned());
+        let noticed_ms = world.timestamp().0 / 1_000_000;
         let leaving = mount.leave(deadline);
         let patience = tokio::time::sleep(PATIENCE);
         tokio::pin!(leaving, patience);
@@ -96,6 +105,7 @@ impl Ending {
             event: "mount-ended",
             reason,
             exit: Some(reason.exit(left.is_clean()) as u8),
+            noticed_ms,
             standby: None,
             volume: volume_name.to_owned(),
             volume_id: volume.id().0,
@@ -205,6 +215,7 @@ mod tests {
             event: "mount-ended",
             reason,
             exit: Some(reason.exit(files == 0) as u8),
+            noticed_ms: 0,
             standby: None,
             volume: "v".into(),
             volume_id: 1,
@@ -243,6 +254,7 @@ mod tests {
         assert_eq!(code(Reason::Unmounted, 0), Ok(()));
         assert_eq!(code(Reason::Unmounted, 1), Err(1));
         assert_eq!(code(Reason::VolumeDeleted, 0), Err(10));
+        assert_eq!(code(Reason::AccessRevoked, 0), Err(11));
         assert_eq!(code(Reason::ClusterUnreachable, 1), Err(12));
         assert_eq!(code(Reason::MountLost, 0), Err(13));
         let line = serde_json::to_value(ending(Reason::VolumeDeleted, 1)).unwrap();

@@ -13,9 +13,10 @@ mod refuse;
 mod report;
 mod wakes;
 
+use crate::access::{self, AccessTable};
 use crate::codec::Native;
 use crate::contents;
-use crate::context::Context;
+use crate::context::{Context, Counters};
 use crate::inbox::Turns;
 use crate::notices;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
@@ -34,7 +35,7 @@ use wakes::Wakes;
 use wire::control::{
     Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState,
 };
-use wire::{Operation, Request, Responder};
+use wire::{Operation, Request, Responder, Status};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]
@@ -166,6 +167,8 @@ impl Turns for NodeLoop {
 pub struct Report {
     pub disks: Vec<DiskReport>,
     pub replicas: Vec<ReplicaReport>,
+    /// Which list of tokens it goes by.
+    pub access_version: u64,
 }
 
 /// A replica that cannot be used until it is made anew, or the node starts again.
@@ -206,6 +209,7 @@ pub struct NodeLoop {
     /// Replicas that something happened to in this turn.
     touched: BTreeSet<ReplicaId>,
     notices: notices::Notices,
+    access: AccessTable,
     /// What is left of deleted replicas.
     remains: Vec<Remains>,
     /// When what had found no room was last tried again.
@@ -235,6 +239,7 @@ impl NodeLoop {
             heartbeat,
             touched: BTreeSet::new(),
             notices: notices::Notices::default(),
+            access: AccessTable::default(),
             remains: Vec::new(),
             tried_at: None,
             wakes: Wakes::default(),
@@ -368,11 +373,25 @@ impl NodeLoop {
         let Some(replica) = self.by_partition.get(&request.partition).copied() else {
             return self.refuse(&request, responder);
         };
+        if let Err(refused) = self.check_access(replica, &request) {
+            return responder.refuse(refused.status, refused.reason);
+        }
         self.with(replica, |holder| match request.operation {
             Operation::Snapshot => holder.take_piece(&request, responder),
             Operation::Inspect => holder.inspect(&request, responder),
             _ => holder.request(request, responder),
         });
+    }
+
+    fn check_access(&self, replica: ReplicaId, request: &Request) -> Result<(), access::Refusal> {
+        // One without a configuration serves nobody, and says so itself.
+        let volume = self.replicas.get(&replica).and_then(Holder::volume);
+        let Some(volume) = volume else { return Ok(()) };
+        let checked = self.access.check(self.context.world.now(), volume, request);
+        if checked.is_err_and(|refused| refused.status != Status::AccessUnknown) {
+            Counters::add(&self.context.counters.denied, 1);
+        }
+        checked
     }
 
     fn replicate(&mut self, partition: PartitionId, native: Native) {
@@ -390,6 +409,7 @@ impl NodeLoop {
         }
         self.learn_addresses(assignment);
         self.note_deleted(assignment);
+        self.access.take(self.context.world.now(), assignment);
         self.notices.take(&assignment.notices);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));

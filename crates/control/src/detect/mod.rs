@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{BootId, DiskId, Epoch, Moment, NodeId, PartitionId, ReplicaId, Sequence};
+use types::{BootId, DiskId, Epoch, Moment, NodeId, PartitionId, ReplicaId, Sequence, Timestamp};
 use wire::control as message;
 pub use wire::control::{DiskState, ReplicaState, Role};
 
@@ -67,6 +67,10 @@ pub struct NodeReport {
     pub count: u32,
     pub disks: BTreeMap<DiskId, DiskReport>,
     pub replicas: BTreeMap<ReplicaId, ReplicaReport>,
+    /// Which access list it goes by; zero when it has none.
+    pub access_version: u64,
+    /// What its clock said.
+    pub clock: Timestamp,
 }
 
 impl NodeReport {
@@ -119,6 +123,8 @@ impl Detector {
             count,
             disks: heartbeat.disks.iter().map(disk_report).collect(),
             replicas: heartbeat.replicas.iter().map(replica_report).collect(),
+            access_version: heartbeat.access_version,
+            clock: Timestamp(heartbeat.clock),
         };
         self.reports.insert(node, report);
         Taken::Fresh
@@ -189,6 +195,7 @@ mod tests {
             sequence,
             disks: vec![disk],
             replicas: vec![],
+            ..Default::default()
         }
     }
 

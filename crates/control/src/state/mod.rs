@@ -13,6 +13,7 @@
 //!   replica never comes back
 //! - the record of a partition outlives every replica of it that was ever made
 
+pub mod access;
 pub mod command;
 pub mod conditions;
 pub mod configure;
@@ -24,6 +25,7 @@ pub(crate) use apply::{check_spec, configure_partition};
 #[cfg(test)]
 mod tests;
 
+pub use access::{AccessRecord, Token, TokenEnd, TokenSpec};
 pub use command::{Command, Outcome, Refusal};
 pub use conditions::Conditions;
 pub use configure::Step;
@@ -77,6 +79,9 @@ pub struct State {
     /// Long-running work, locks, and who is out of service.
     #[serde(default)]
     pub operations: Operations,
+    /// Which volumes need a token, and all tokens.
+    #[serde(default)]
+    pub access: AccessRecord,
 }
 
 impl Default for State {
@@ -92,6 +97,7 @@ impl Default for State {
             conditions: Conditions::default(),
             events: Events::default(),
             operations: Operations::default(),
+            access: AccessRecord::default(),
         }
     }
 }

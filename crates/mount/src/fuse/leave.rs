@@ -128,7 +128,7 @@ async fn close(volume: &Volume, error: &mut Option<String>) {
     let closed = timeout(FAREWELL, volume.close()).await;
     volume.give_up();
     if let Ok(Err(failed)) = closed
-        && !matches!(failed, Error::Deleted | Error::Unavailable { .. })
+        && !matches!(failed, Error::Deleted | Error::Revoked(_) | Error::Unavailable { .. })
     {
         error.get_or_insert(failed.to_string());
     }
