@@ -308,6 +308,8 @@ impl Remote {
 /// The answering end of one connection.
 #[derive(Debug)]
 struct Accepted {
+    /// The peer's certificate is for clients: it may ask what clients ask, and nothing else.
+    client_only: bool,
     outgoing: mpsc::UnboundedSender<Frame>,
     queued_bytes: AtomicUsize,
     /// Requests that are being worked on, and whether their callers have left.
@@ -405,6 +407,7 @@ async fn serve(incoming: Incoming, service: Arc<dyn Service>, metrics: Arc<Metri
     Metrics::count(&metrics.sessions_opened);
     let (outgoing, queue) = mpsc::unbounded_channel();
     let session = Arc::new(Accepted {
+        client_only: stream.is_client_only(),
         outgoing,
         queued_bytes: AtomicUsize::new(0),
         in_flight: Mutex::default(),
@@ -458,6 +461,8 @@ async fn read_all(
         };
         match frame.header.kind {
             Kind::Reply => return Ended::Unexpected(Kind::Reply),
+            // Clients send nothing of the kind.
+            Kind::OneWay if session.client_only => {}
             Kind::OneWay => service.handle(Request::from_frame(frame), Responder::one_way()),
             Kind::Cancel => {
                 let in_flight = session.in_flight.lock().expect("no holder panics");
@@ -475,6 +480,13 @@ async fn read_all(
                 let Some(responder) = accept(session, frame.header, credit, room) else {
                     return Ended::Repeated(frame.header.request_id);
                 };
+                let (operation, class) = (frame.header.operation, frame.header.class);
+                if session.client_only && !operation.is_for_clients(class) {
+                    let what =
+                        "the certificate shown is for clients, and this is no client's request";
+                    responder.refuse(Status::Denied, what);
+                    continue;
+                }
                 service.handle(Request::from_frame(frame), responder);
             }
         }

@@ -138,8 +138,12 @@ async fn the_first_token_makes_one_required_and_revocation_is_told_at_once() {
     assert_eq!(status, 404);
 
     let (_, events) = json(admin, "GET", "/v1/events?count=50", None).await;
-    let kinds: Vec<&str> =
-        events["events"].as_array().unwrap().iter().map(|e| e["to"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = events["item"]["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["to"].as_str().unwrap())
+        .collect();
     for kind in ["token-required", "token-created", "token-revoked", "token-expired"] {
         assert!(kinds.contains(&kind), "{kind}: {events}");
     }
