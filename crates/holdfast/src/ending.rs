@@ -5,7 +5,9 @@ use crate::signals::Signals;
 use crate::{output, size};
 use mount::{Left, Mount};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use types::InodeId;
 use world::World;
 
 /// Why a mount ended.
@@ -68,6 +70,8 @@ pub(crate) struct Ending {
     unflushed_bytes: u64,
     /// Numbers of the inodes with something lost (`find -inum`).
     unflushed_files: Vec<u64>,
+    /// Paths of these files within the volume, by inode, as far as programs had them open.
+    unflushed_paths: BTreeMap<u64, String>,
     /// `clean`, `detached` (somebody used it), `already`, or `stuck` (it is still there).
     unmounted: &'static str,
     /// What went wrong first while leaving.
@@ -113,6 +117,11 @@ impl Ending {
             flushed_bytes: left.flushed_bytes,
             unflushed_bytes: left.unflushed_bytes,
             unflushed_files: left.unflushed_files.iter().map(|inode| inode.0).collect(),
+            unflushed_paths: left
+                .unflushed_names
+                .into_iter()
+                .map(|(id, path)| (id.0, path))
+                .collect(),
             unmounted: left.unmounted.name(),
             error: left.error,
         }
@@ -157,15 +166,18 @@ impl Ending {
 
 /// Leaves at once, with whatever is not written back.
 fn give_up(volume: &client::Volume, path: &std::path::Path) -> Left {
+    let names = mount::open_files(path);
     let unmounted = match mount::tear_down(path) {
         Ok(()) => mount::Unmounted::Detached,
         Err(_) => mount::Unmounted::Already,
     };
     let lost = volume.lost();
+    let files: BTreeSet<InodeId> = lost.files.into_iter().chain(volume.unflushed()).collect();
     Left {
         flushed_bytes: 0,
         unflushed_bytes: lost.bytes + volume.dirty_bytes(),
-        unflushed_files: lost.files.into_iter().chain(volume.unflushed()).collect(),
+        unflushed_names: names.into_iter().filter(|(id, _)| files.contains(id)).collect(),
+        unflushed_files: files,
         unmounted,
         error: Some("given up at a second signal".to_owned()),
     }
@@ -195,7 +207,11 @@ impl std::fmt::Display for Ending {
         let count = self.unflushed_files.len();
         if count > 0 {
             let shown = self.unflushed_files.iter().take(FILES_SHOWN_MAX);
-            let shown: Vec<String> = shown.map(u64::to_string).collect();
+            let name = |inode: &u64| match self.unflushed_paths.get(inode) {
+                Some(path) => format!("{inode} {path}"),
+                None => inode.to_string(),
+            };
+            let shown: Vec<String> = shown.map(name).collect();
             write!(f, " of {count} files (inodes {}", shown.join(", "))?;
             write!(f, "{})", if count > FILES_SHOWN_MAX { ", ..." } else { "" })?;
         }
@@ -223,6 +239,7 @@ mod tests {
             flushed_bytes: 2 << 20,
             unflushed_bytes: files * 4096,
             unflushed_files: (2..2 + files).collect(),
+            unflushed_paths: [(3, "/a/b".to_owned())].into(),
             unmounted: "clean",
             error: (files > 0).then(|| "the volume was deleted".into()),
         }
@@ -238,7 +255,7 @@ mod tests {
         assert_eq!(
             ending(Reason::VolumeDeleted, 2).to_string(),
             "mount ended: volume v on /mnt: its volume is being deleted, or was (exit 10); 2 MiB \
-             written back, 8 KiB lost of 2 files (inodes 2, 3); the volume was deleted; unmounted: \
+             written back, 8 KiB lost of 2 files (inodes 2, 3 /a/b); the volume was deleted; unmounted: \
              clean"
         );
         let mut goes_on = ending(Reason::VolumeDeleted, 0);

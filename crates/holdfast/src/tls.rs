@@ -142,8 +142,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_certificate_for_clients_is_known_as_one_and_is_no_hosts() {
-        let [ours, _] = tokio::task::spawn_blocking(two_clusters).await.unwrap();
-        ca(ours.path(), &["issue", "reader", "--client"]).unwrap();
+        let made = || {
+            let [ours, _] = two_clusters();
+            ca(ours.path(), &["issue", "reader", "--client"]).unwrap();
+            ours
+        };
+        let ours = tokio::task::spawn_blocking(made).await.unwrap();
         let (host, reader) = (identity(ours.path(), "host"), identity(ours.path(), "reader"));
         let (host, reader) = (Net::tls(host.mutual), Net::tls(reader.mutual));
         for (client, client_only) in [(&host, false), (&reader, true)] {

@@ -457,6 +457,3 @@ pub const ACCESS_FRESH_MAX: Duration = Duration::from_secs(5);
 /// longer than a leader that was deposed can take itself for one.
 pub const ACCESS_DOUBT_MIN: Duration = Duration::from_secs(10);
 const _: () = assert!(HEARTBEAT_INTERVAL.as_millis() * 5 < ACCESS_FRESH_MAX.as_millis());
-
-/// How far a node's clock may be from the control plane's before it counts as wrong.
-pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(2);

@@ -60,7 +60,7 @@ pub(crate) struct Revoke {
     /// Name or id of the volume
     volume: String,
     /// Number of the token
-    token: u64,
+    id: u64,
     /// Answer the question whether to go on
     #[arg(long)]
     yes: bool,
@@ -156,15 +156,15 @@ impl Revoke {
         let Item { item: volume, .. } = client.get::<Item<VolumeView>>(&path(&self.volume))?;
         let tokens = format!("{}/tokens", path(&volume.id.to_string()));
         let list: ListOf<TokenView> = client.get(&tokens)?;
-        let used = list.items.iter().find(|token| token.id == self.token);
+        let used = list.items.iter().find(|token| token.id == self.id);
         let clients = used.map_or(0, |token| token.clients);
         let question = format!(
             "This revokes token {} of volume '{}' for good. {clients} clients use it: they end, and \
              what they have not written back is lost.",
-            self.token, volume.name
+            self.id, volume.name
         );
         output::confirm(&question, &volume.name, self.yes)?;
-        let path = format!("{tokens}/{}", self.token);
+        let path = format!("{tokens}/{}", self.id);
         let Item { item, .. } = client.delete::<Item<TokenView>>(&path)?;
         let token = wait(&client, &volume.id.to_string(), item)?;
         let rows = [

@@ -86,6 +86,7 @@ async fn nodes_serve_nobody_without_a_right() {
         None | Some(Error::Revoked(_))
     ));
     assert!(matches!(file.sync().await, Err(Error::Revoked(_))));
+    let _ = anybody.close().await;
     for (token, wanted) in [(None, "needs a token"), (Some(Secret::draw(|| 3)), "none of this")] {
         let error = try_open(&cluster, token).await.unwrap_err();
         assert!(
@@ -181,6 +182,8 @@ async fn rights_are_kept(cluster: &Embedded, writer: Secret) {
     let error = try_open(cluster, Some(reader)).await.unwrap_err();
     assert!(matches!(error, Error::Revoked(Revocation::Expired)), "{error}");
     writes.close().await.unwrap();
+    // What it could not write back is no news.
+    let _ = reads.close().await;
     eventually("it left", Duration::from_secs(5), || async {
         let listed = command(cluster, &["client", "list", "--output", "json"]).await;
         listed.json() == serde_json::json!([])

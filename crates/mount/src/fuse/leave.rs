@@ -12,8 +12,9 @@
 //! What is not written back by then is lost, and [`Left`] says how much and of which files.
 
 use super::Mount;
+use super::names::open_files;
 use client::{Error, Volume};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct Left {
     pub unflushed_bytes: u64,
     /// The files that these bytes belong to, and those of which something else could not be told.
     pub unflushed_files: BTreeSet<InodeId>,
+    /// What these are called within the volume, as far as programs had them open.
+    pub unflushed_names: BTreeMap<InodeId, String>,
     pub unmounted: Unmounted,
     /// The first thing that went wrong.
     pub error: Option<String>,
@@ -74,6 +77,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 impl Mount {
     /// Leaves, writing back what can be written back within `deadline`.
     pub async fn leave(self, deadline: Duration) -> Left {
+        let mut names = BTreeMap::new();
+        if self.volume.dirty_bytes() > 0 || !self.volume.lost().files.is_empty() {
+            // Before any program meets an error, and lets go of its files.
+            let place = self.path.clone();
+            let looking = blocking(move || open_files(&place));
+            names = timeout(FAREWELL, looking).await.unwrap_or_default();
+        }
         self.gate.close();
         let landed_before = self.volume.landed_bytes();
         let served = (!self.session.guard.is_finished()).then(|| self.path.clone());
@@ -89,10 +99,12 @@ impl Mount {
         let lost = volume.lost();
         let mut unflushed_files = lost.files;
         unflushed_files.extend(volume.unflushed());
+        names.retain(|inode, _| unflushed_files.contains(inode));
         Left {
             flushed_bytes: volume.landed_bytes().saturating_sub(landed_before),
             unflushed_bytes: lost.bytes + volume.dirty_bytes(),
             unflushed_files,
+            unflushed_names: names,
             unmounted,
             error,
         }

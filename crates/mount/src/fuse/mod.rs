@@ -14,9 +14,11 @@ mod gate;
 mod handles;
 mod leave;
 mod locks;
+mod names;
 mod shared;
 
 pub use leave::{Left, Unmounted, tear_down};
+pub use names::open_files;
 
 /// How a mount ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
