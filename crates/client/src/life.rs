@@ -177,7 +177,12 @@ impl Volume {
             }
             .into(),
         };
-        let reply = self.send_watch(&watch, WATCH_WAIT_MAX + WATCH_PATIENCE).await?;
+        let mut reply = self.send_watch(&watch, WATCH_WAIT_MAX + WATCH_PATIENCE).await?;
+        if before.is_live() && reply.life() == VolumeLife::Deleting {
+            // The answer may have been under way for long, over a link that was cut, and the deletion
+            // have been taken back. What is final needs no second question.
+            reply = self.send_watch(&watch, WATCH_WAIT_MAX + WATCH_PATIENCE).await?;
+        }
         self.inner.pulse.heard(self.client().world.now());
         match advance(before, self.router().cluster(), &reply) {
             Ok(life) => {

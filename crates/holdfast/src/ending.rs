@@ -3,7 +3,7 @@
 use crate::exit::{Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::{output, size};
-use mount::{Left, Mount};
+use mount::{Afterwards, Left, Mount};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -85,12 +85,12 @@ impl Ending {
         mount: Mount,
         volume_name: &str,
         reason: Reason,
-        deadline: Duration,
+        (deadline, afterwards): (Duration, Afterwards),
         signals: &mut Signals,
     ) -> Ending {
         let (volume, path) = (mount.volume().clone(), mount.path().to_owned());
         let noticed_ms = world.timestamp().0 / 1_000_000;
-        let leaving = mount.leave(deadline);
+        let leaving = mount.leave(deadline, afterwards);
         let patience = tokio::time::sleep(PATIENCE);
         tokio::pin!(leaving, patience);
         let mut told = false;

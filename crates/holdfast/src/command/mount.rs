@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use client::{Grade, Identity, Life, OnOutage, Volume};
 use control::http::HttpServer;
 use holdfast::metrics::Registry;
-use mount::{Ended, Mount as Mounted, MountOptions};
+use mount::{Afterwards, Ended, Mount as Mounted, MountOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,8 +144,10 @@ impl Mount {
                 () = signals.next() => Reason::Unmounted,
             };
             let name = mounted.volume().name();
-            let mut ending =
-                Ending::of(&world, mounted, &name, reason, self.deadline, &mut signals).await;
+            let stays = standby.is_some() && reason == Reason::VolumeDeleted;
+            let afterwards = if stays { Afterwards::GoesOn } else { Afterwards::Ends };
+            let how = (self.deadline, afterwards);
+            let mut ending = Ending::of(&world, mounted, &name, reason, how, &mut signals).await;
             let next = standby.take().filter(|_| ending.wants_standby());
             let Some(next) = next else {
                 self.print(&ending)?;

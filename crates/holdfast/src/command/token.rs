@@ -3,12 +3,14 @@
 use super::volume::path;
 use crate::admin::Client;
 use crate::cli::Remote;
-use crate::exit::Result;
+use crate::exit::{Exit, Failure, Result};
+use crate::file;
 use crate::output::{self, Format, or_dash};
 use crate::span;
 use clap::{Args, Subcommand};
 use control::api::token::Create as CreateRequest;
 use control::view::{CreatedToken, Item, List as ListOf, TokenView, VolumeView};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use types::access::Rights;
 
@@ -40,6 +42,9 @@ pub(crate) struct Create {
     /// For how long it is good [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = span::parse)]
     expires: Option<Duration>,
+    /// Write the secret to this new file, which only you can read, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Also where it is the first one, and clients have the volume open without: they must leave
     #[arg(long)]
     force: bool,
@@ -80,6 +85,10 @@ impl Token {
 
 impl Create {
     fn run(self) -> Result {
+        if let Some(path) = self.file.as_deref().filter(|path| file::exists(path)) {
+            let message = format!("{} exists, and is not overwritten", path.display());
+            return Err(Failure::new(Exit::Conflict, message, "name a new file"));
+        }
         let client = self.remote.client()?;
         let before: Item<VolumeView> = client.get(&path(&self.volume))?;
         let request = CreateRequest {
@@ -99,15 +108,24 @@ impl Create {
                 before.item.name
             ));
         }
+        // Before anything can go wrong: nobody can show it again.
+        if let Some(path) = &self.file {
+            file::create(path, &format!("{}\n", item.secret), true)?;
+        }
+        let CreatedToken { token, secret } = item;
+        let token = wait(&client, &volume, token)?;
+        let kept = self.file.is_some();
+        let place = self.file.map_or("FILE".to_owned(), |path| path.display().to_string());
         output::talk(&format!(
-            "token {} ({}) of volume {}. Its secret follows; nobody can show it again. Keep it in a \
-             file that only you can read, and mount with --volume-token-file FILE.",
-            item.token.id, item.token.rights, before.item.name
+            "token {} ({}) of volume {}: mount with --volume-token-file {place}. Nobody can show its \
+             secret again.",
+            token.id, token.rights, before.item.name
         ));
-        let token = wait(&client, &volume, item.token)?;
         match self.remote.output {
-            Format::Json => output::json(&CreatedToken { token, ..item }),
-            Format::Table => output::data(&item.secret),
+            Format::Json if kept => output::json(&token),
+            Format::Json => output::json(&CreatedToken { token, secret }),
+            Format::Table if kept => Ok(()),
+            Format::Table => output::data(&secret),
         }
     }
 }

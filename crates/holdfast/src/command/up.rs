@@ -5,7 +5,7 @@ use crate::ending::{Ending, Reason};
 use crate::exit::{Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::{logging, output};
-use ::mount::{Mount, MountOptions};
+use ::mount::{Afterwards, Mount, MountOptions};
 use clap::Args;
 use holdfast::embedded::{Config, Embedded};
 use std::path::PathBuf;
@@ -93,7 +93,8 @@ impl Up {
         let asked = reason.is_none();
         let reason = reason.unwrap_or(Reason::Unmounted);
         let world = &cluster.world;
-        let ending = Ending::of(world, mounted, VOLUME, reason, LEAVE_DEADLINE, signals).await;
+        let how = (LEAVE_DEADLINE, if asked { Afterwards::Ends } else { Afterwards::GoesOn });
+        let ending = Ending::of(world, mounted, VOLUME, reason, how, signals).await;
         if !asked || !ending.is_clean() {
             ending.print(false)?;
         }

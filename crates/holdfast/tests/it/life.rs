@@ -134,7 +134,16 @@ impl Row {
             _ => assert!(["clean", "detached"].contains(&unmounted), "{of}"),
         }
         let error = self.working.end(ERROR_WITHIN);
-        let known = [libc_errno::ENODEV, libc_errno::ENOTCONN, libc_errno::ECONNABORTED];
+        let mut known = vec![libc_errno::ENODEV, libc_errno::ENOTCONN, libc_errno::ECONNABORTED];
+        if deletion == Deletion::Revoked {
+            known.push(libc_errno::EACCES);
+        }
+        // What was open all the time has a name.
+        if self.working.workload == Workload::Fsync {
+            let files = line["unflushed_files"].as_array().unwrap();
+            let named = |file: &serde_json::Value| &line["unflushed_paths"][file.to_string()];
+            assert!(files.iter().all(|file| named(file) == "/log"), "{of}");
+        }
         if matches!(self.working.workload, Workload::Heavy | Workload::Fsync | Workload::Unlinked) {
             assert!(
                 error.is_some_and(|error| known.contains(&error)),
@@ -148,6 +157,8 @@ impl Row {
 
 /// The numbers of errors that programs may meet.
 mod libc_errno {
+    /// The token was revoked.
+    pub(super) const EACCES: i32 = 13;
     /// The volume goes: no more changes.
     pub(super) const ENODEV: i32 = 19;
     /// The mount is gone by now.
