@@ -29,6 +29,8 @@ pub(crate) struct Leading {
     pub(crate) attached: Attached,
     /// What changed of conditions, and is not agreed upon yet.
     pub(crate) watch: crate::observe::Watch,
+    /// What the last plan left at rest.
+    pub(crate) memory: plan::Memory,
     /// What the last plan could not do.
     pub(crate) residue: Vec<String>,
     /// What the last plan saw of each operation.
@@ -51,6 +53,7 @@ impl Leading {
             detector,
             attached,
             watch: crate::observe::Watch::default(),
+            memory: plan::Memory::default(),
             residue: Vec::new(),
             rounds: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -235,7 +238,10 @@ impl Core {
     pub(crate) fn plan(&self) -> Option<plan::Plan> {
         let mut leading = self.leading();
         let leading = leading.as_mut()?;
-        let plan = self.machine.read(|state, _| plan::plan(&self.inputs(state, leading)));
+        let mut memory = std::mem::take(&mut leading.memory);
+        let plan =
+            self.machine.read(|state, _| plan::plan_on(&self.inputs(state, leading), &mut memory));
+        leading.memory = memory;
         leading.residue.clone_from(&plan.residue);
         leading.rounds.clone_from(&plan.rounds);
         self.measure(leading);
@@ -250,7 +256,7 @@ impl Core {
         self.machine.read(|state, _| {
             for (id, round) in rounds {
                 let Some(operation) = state.operations.all.get(id) else { continue };
-                let bytes = operation.progress().bytes_done + round.in_flight;
+                let bytes = operation.progress().bytes_done.saturating_add(round.in_flight);
                 leading.meters.entry(*id).or_default().note(now, bytes);
             }
         });

@@ -53,7 +53,7 @@ pub fn encode(from: ReplicaId, to: ReplicaId, message: &Message) -> (on_wire::Re
                 epoch: epoch.0,
                 stamp: *stamp,
                 life: *life,
-                last: Some(encode_position(*last)),
+                last: last.map(encode_position),
             };
             (on_wire::Message::Compared(compared), Bytes::new())
         }
@@ -86,7 +86,7 @@ pub fn decode(body: on_wire::Replicate, payload: &Bytes) -> Result<Native, Malfo
             epoch: Epoch(compared.epoch),
             stamp: compared.stamp,
             life: compared.life,
-            last: decode_position(compared.last)?,
+            last: compared.last.map(|last| decode_position(Some(last))).transpose()?,
         },
     };
     Ok(Native { from: ReplicaId(body.from), to: ReplicaId(body.to), message })

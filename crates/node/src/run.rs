@@ -9,6 +9,7 @@
 //! the loop is told in [`crate::inbox`].
 
 mod again;
+mod broken;
 mod refuse;
 mod report;
 mod wakes;
@@ -22,6 +23,7 @@ use crate::notices;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use crate::space::DiskSpace;
 use again::Remains;
+use broken::Broken;
 use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,9 +34,7 @@ use types::limits::{LOOP_IDLE_MAX, LOOP_TEND_INTERVAL};
 
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
 use wakes::Wakes;
-use wire::control::{
-    Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport, ReplicaState,
-};
+use wire::control::{Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport};
 use wire::{Operation, Request, Responder, Status};
 
 /// Everything that can happen to a node.
@@ -99,6 +99,11 @@ pub enum NodeEvent {
     SnapshotSent {
         replica: ReplicaId,
         to: ReplicaId,
+    },
+    /// What was received of a snapshot is on disk.
+    Stored {
+        replica: ReplicaId,
+        stored: replica::Stored,
     },
     Inspected {
         replica: ReplicaId,
@@ -169,26 +174,6 @@ pub struct Report {
     pub replicas: Vec<ReplicaReport>,
     /// Which list of tokens it goes by.
     pub access_version: u64,
-}
-
-/// A replica that cannot be used until it is made anew, or the node starts again.
-#[derive(Debug)]
-struct Broken {
-    found: Found,
-    disk: DiskId,
-    reason: String,
-    /// What it had is not all there any more.
-    is_damaged: bool,
-    /// No other replica was in sync when it was last well.
-    was_alone: bool,
-    /// There was no room to open it, and nothing else is wrong.
-    wants_room: bool,
-}
-
-impl Broken {
-    fn state(&self) -> ReplicaState {
-        if self.wants_room { ReplicaState::Full } else { ReplicaState::Failed }
-    }
 }
 
 /// What the loop owns.
@@ -270,14 +255,10 @@ impl NodeLoop {
                     partition = %found.partition, replica = %found.replica, %error,
                     "a replica cannot be opened"
                 );
-                let (reason, is_damaged) = (error.to_string(), error.is_damage());
-                let (was_alone, wants_room) =
-                    (replica::was_alone(&home.disk, found), error.is_no_space());
-                if wants_room {
-                    self.refused(home.disk_id, &reason);
+                let broken = Broken::unopened(home, found, &error);
+                if broken.wants_room {
+                    self.refused(home.disk_id, &broken.reason);
                 }
-                let disk = home.disk_id;
-                let broken = Broken { found, disk, reason, is_damaged, was_alone, wants_room };
                 self.broken.insert(found.replica, broken);
             }
         }
@@ -310,6 +291,9 @@ impl NodeLoop {
             }
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
+            }
+            NodeEvent::Stored { replica, stored } => {
+                self.with(replica, |holder| holder.stored(stored));
             }
             NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
             NodeEvent::Compacted { replica, progress } => {
@@ -397,8 +381,13 @@ impl NodeLoop {
     fn replicate(&mut self, partition: PartitionId, native: Native) {
         if self.by_partition.get(&partition) == Some(&native.to) {
             let Native { from, to, message } = native;
-            self.with(to, |holder| holder.handle(Event::Message { from, message }));
+            if let Message::Append(append) = &message {
+                let bytes: usize = append.entries.iter().map(|entry| entry.body.bytes()).sum();
+                Counters::add(&self.context.counters.replicated_bytes, bytes as u64);
+            }
+            return self.with(to, |holder| holder.handle(Event::Message { from, message }));
         }
+        self.answer_for_broken(partition, &native);
     }
 
     fn assigned(&mut self, assignment: &Assignment) {
@@ -592,11 +581,7 @@ impl NodeLoop {
         self.wakes.set(replica, None);
         self.by_partition.remove(&holder.partition);
         let found = Found { partition: holder.partition, replica };
-        let reason = holder.failed.clone().unwrap_or_default();
-        let was_alone = !holder.has_others_in_sync();
-        let is_damaged = holder.is_damaged;
-        let (disk, wants_room) = (holder.disk_id, false);
-        let broken = Broken { found, disk, reason, is_damaged, was_alone, wants_room };
+        let broken = Broken::failed(&holder, found);
         self.broken.insert(replica, broken);
         self.heartbeat.notify_one();
     }

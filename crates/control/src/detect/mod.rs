@@ -7,6 +7,7 @@
 //! Each node re-states its whole condition; what it said replaces what it said before, and what
 //! arrives late (an older sequence, an earlier life) is dropped. Time is an argument.
 
+use crate::state::changes::{Changes, Mark};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{BootId, DiskId, Epoch, Moment, NodeId, PartitionId, ReplicaId, Sequence, Timestamp};
@@ -67,13 +68,40 @@ pub struct NodeReport {
     pub count: u32,
     pub disks: BTreeMap<DiskId, DiskReport>,
     pub replicas: BTreeMap<ReplicaId, ReplicaReport>,
+    /// Bytes and number of the replicas on each disk.
+    pub held: BTreeMap<DiskId, Held>,
     /// Which access list it goes by; zero when it has none.
     pub access_version: u64,
     /// What its clock said.
     pub clock: Timestamp,
 }
 
+/// What is on a disk, summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub bytes: u64,
+    pub replicas: u64,
+}
+
 impl NodeReport {
+    /// Partitions of which it says something else than `before`, as far as plans go by it.
+    fn news<'a>(&'a self, before: &'a NodeReport) -> impl Iterator<Item = PartitionId> + 'a {
+        let said = |report: &NodeReport, id: &ReplicaId| report.replicas.get(id).map(essence);
+        let newer = self.replicas.iter();
+        let newer = newer.filter(move |(id, word)| said(before, id) != Some(essence(word)));
+        let gone = before.replicas.iter().filter(|(id, _)| !self.replicas.contains_key(id));
+        newer.chain(gone).map(|(_, word)| word.partition)
+    }
+
+    /// Whether plans for everything on it may change: a new life, its disks, or whether its silence counts.
+    fn is_other(&self, before: &NodeReport) -> bool {
+        let disks = |report: &NodeReport| -> Vec<(DiskId, DiskState)> {
+            report.disks.iter().map(|(id, disk)| (*id, disk.state)).collect()
+        };
+        let settled = |report: &NodeReport| report.count >= REPORTS_SETTLED;
+        self.boot != before.boot || settled(self) != settled(before) || disks(self) != disks(before)
+    }
+
     /// Whether `replica` is certainly not on `disk` any more: the disk works, and the list without
     /// it is no early one.
     #[must_use]
@@ -81,6 +109,12 @@ impl NodeReport {
         let works = self.disks.get(&disk).is_some_and(|d| d.state != DiskState::Failed);
         works && self.count >= REPORTS_SETTLED && !self.replicas.contains_key(&replica)
     }
+}
+
+/// What plans go by, of what is said about a replica. How far logs go is not worth looking at once more, as
+/// long as there is a leader.
+fn essence(word: &ReplicaReport) -> impl PartialEq + use<> {
+    (word.partition, word.disk, word.role, word.epoch, word.lease_expired, word.proven, word.state)
 }
 
 /// How a heartbeat was taken.
@@ -98,13 +132,15 @@ pub struct Detector {
     /// When this member began to lead.
     since: Moment,
     reports: BTreeMap<NodeId, NodeReport>,
+    /// Partitions of which something else is said than before.
+    changes: Changes<PartitionId>,
 }
 
 impl Detector {
     /// Begins to listen.
     #[must_use]
     pub fn new(since: Moment) -> Detector {
-        Detector { since, reports: BTreeMap::new() }
+        Detector { since, reports: BTreeMap::new(), changes: Changes::default() }
     }
 
     /// Takes a heartbeat of `boot`, the life of the node that is on record.
@@ -116,18 +152,45 @@ impl Detector {
             return Taken::Stale;
         }
         let count = before.map_or(0, |report| report.count).saturating_add(1);
+        let replicas: BTreeMap<_, _> = heartbeat.replicas.iter().map(replica_report).collect();
         let report = NodeReport {
             boot,
             sequence: heartbeat.sequence,
             at: now,
             count,
             disks: heartbeat.disks.iter().map(disk_report).collect(),
-            replicas: heartbeat.replicas.iter().map(replica_report).collect(),
+            held: sums(replicas.values()),
+            replicas,
             access_version: heartbeat.access_version,
             clock: Timestamp(heartbeat.clock),
         };
+        self.note_news(node, &report);
         self.reports.insert(node, report);
         Taken::Fresh
+    }
+
+    fn note_news(&mut self, node: NodeId, report: &NodeReport) {
+        let all = |report: &NodeReport| -> Vec<PartitionId> {
+            report.replicas.values().map(|word| word.partition).collect()
+        };
+        let news: Vec<PartitionId> = match self.reports.get(&node) {
+            Some(before) if !report.is_other(before) => report.news(before).collect(),
+            Some(before) => all(before).into_iter().chain(all(report)).collect(),
+            None => all(report),
+        };
+        news.into_iter().for_each(|partition| self.changes.note(partition));
+    }
+
+    /// How far the news goes by now.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.changes.mark()
+    }
+
+    /// Partitions of which something else was said since `mark`; `None` when that is of another detector.
+    #[must_use]
+    pub fn news_since(&self, mark: &Mark) -> Option<impl Iterator<Item = PartitionId>> {
+        self.changes.since(mark)
     }
 
     /// The last report of a node, however old, if it is of the life `boot`.
@@ -147,6 +210,16 @@ impl Detector {
     pub fn listening(&self, now: Moment) -> Duration {
         now.since(self.since)
     }
+}
+
+fn sums<'a>(replicas: impl Iterator<Item = &'a ReplicaReport>) -> BTreeMap<DiskId, Held> {
+    let mut sums: BTreeMap<DiskId, Held> = BTreeMap::new();
+    for replica in replicas {
+        let held = sums.entry(replica.disk).or_default();
+        held.bytes = held.bytes.saturating_add(replica.bytes);
+        held.replicas += 1;
+    }
+    sums
 }
 
 fn disk_report(from: &message::DiskReport) -> (DiskId, DiskReport) {

@@ -5,6 +5,7 @@
 
 use crate::detect::NodeReport;
 use crate::state::{Partition, State};
+use std::collections::BTreeSet;
 use types::limits::NOTICES_MAX;
 use types::{NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control as message;
@@ -41,28 +42,26 @@ pub fn assignment(
 }
 
 fn deleted_on(state: &State, node: NodeId) -> impl Iterator<Item = PartitionId> {
-    let deleted = state.partitions.values().filter(|partition| partition.deleted);
-    let here = deleted.filter(move |p| p.holders().any(|member| member.node == node));
-    here.map(|partition| partition.configuration.partition).take(DELETES_MAX)
+    let deleted = state.partitions.on(node).filter(|partition| partition.deleted);
+    deleted.map(|partition| partition.configuration.partition).take(DELETES_MAX)
 }
 
 /// What operations could not do with partitions that are led from the node.
 fn notices(state: &State, node: NodeId) -> Vec<message::Notice> {
     let open = state.operations.all.values().filter(|operation| operation.state.is_at_work());
-    let left = open.flat_map(|operation| operation.residue().map(move |left| (operation.id, left)));
-    let owned = left.filter(|(_, (partition, _, _))| {
-        let leader = state.partitions.get(partition).and_then(|p| p.configuration.leader_member());
-        leader.is_some_and(|leader| leader.node == node)
+    let is_led = |p: &&Partition| p.configuration.leader_member().is_some_and(|l| l.node == node);
+    let led = || state.partitions.on(node).filter(is_led).map(|p| p.configuration.partition);
+    let left = open.flat_map(|operation| {
+        led().filter_map(move |id| Some((operation.id, id, operation.residue_of(id)?)))
     });
-    let notices =
-        owned.take(NOTICES_MAX).map(|(operation, (partition, _, residue))| message::Notice {
-            operation: operation.0,
-            partition: partition.0,
-            reason: residue.reason.code().to_owned(),
-            detail: residue.detail.clone(),
-            action: residue.reason.action().to_owned(),
-            since: residue.since.to_string(),
-        });
+    let notices = left.take(NOTICES_MAX).map(|(operation, partition, residue)| message::Notice {
+        operation: operation.0,
+        partition: partition.0,
+        reason: residue.reason.code().to_owned(),
+        detail: residue.detail.clone(),
+        action: residue.reason.action().to_owned(),
+        since: residue.since.to_string(),
+    });
     notices.collect()
 }
 
@@ -80,7 +79,7 @@ fn configurations(
     node: NodeId,
     report: Option<&NodeReport>,
 ) -> Vec<message::Configuration> {
-    let live = state.partitions.values().filter(|partition| !partition.deleted);
+    let live = state.partitions.on(node).filter(|partition| !partition.deleted);
     let wanted = live.filter(|partition| needs_configuration(partition, node, report));
     let wanted = wanted.take(CONFIGURATIONS_MAX);
     wanted.map(|partition| message::Configuration::from(&partition.configuration)).collect()
@@ -117,7 +116,7 @@ fn deletes(state: &State, node: NodeId, report: Option<&NodeReport>) -> Vec<Repl
 }
 
 fn doomed_on(state: &State, node: NodeId) -> impl Iterator<Item = ReplicaId> {
-    let doomed = state.partitions.values().flat_map(|partition| partition.doomed.values());
+    let doomed = state.partitions.on(node).flat_map(|partition| partition.doomed.values());
     doomed.filter(move |member| member.node == node).map(|member| member.replica)
 }
 
@@ -127,13 +126,8 @@ fn is_wanted(partition: &Partition, replica: ReplicaId) -> bool {
 }
 
 fn capacities(state: &State, node: NodeId) -> Vec<message::Capacity> {
-    let here = |partition: &&Partition| {
-        !partition.deleted && partition.holders().any(|member| member.node == node)
-    };
-    let mut volumes: Vec<VolumeId> =
-        state.partitions.values().filter(here).map(|p| p.configuration.volume).collect();
-    volumes.sort_unstable();
-    volumes.dedup();
+    let live = state.partitions.on(node).filter(|partition| !partition.deleted);
+    let volumes: BTreeSet<VolumeId> = live.map(|p| p.configuration.volume).collect();
     let known = volumes.iter().filter_map(|volume| state.volumes.get(volume));
     known.map(|v| message::Capacity { volume: v.id.0, bytes: v.capacity }).collect()
 }

@@ -247,16 +247,22 @@ fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Ou
     record.state = VolumeState::Purging;
     let name = record.name.clone();
     state.events.push(Event::of("volume", format!("volume/{volume}"), "purging", name, at));
-    let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
-    for partition in state.partitions.values_mut().filter(of_volume) {
-        let holders: Vec<Member> = partition.holders().copied().collect();
-        partition.doomed = holders.into_iter().map(|m| (m.replica, m)).collect();
-        partition.spare = BTreeMap::new();
-        partition.deleted = true;
-        partition.configuration.epoch = partition.configuration.epoch.next();
+    let all: Vec<PartitionId> =
+        state.partitions_of(volume).map(|p| p.configuration.partition).collect();
+    for id in all {
+        state.partitions.edit(id, doom);
     }
     bury(state, at);
     Ok(Outcome::Volume(Box::new(state.volumes[&volume].clone())))
+}
+
+/// Every replica of the partition is to go.
+fn doom(partition: &mut Partition) {
+    let holders: Vec<Member> = partition.holders().copied().collect();
+    partition.doomed = holders.into_iter().map(|m| (m.replica, m)).collect();
+    partition.spare = BTreeMap::new();
+    partition.deleted = true;
+    partition.configuration.epoch = partition.configuration.epoch.next();
 }
 
 /// Remembers it once: a client says it again to every new leader.
@@ -280,11 +286,12 @@ fn note_standby(
 
 /// Volumes that are being deleted and have nothing left become tombstones.
 fn bury(state: &mut State, at: Timestamp) {
-    state.partitions.retain(|_, p| !(p.deleted && p.doomed.is_empty()));
-    let remaining: BTreeSet<VolumeId> =
-        state.partitions.values().map(|p| p.configuration.volume).collect();
+    let empty = state.partitions.deleted().filter(|p| p.doomed.is_empty());
+    let empty: Vec<PartitionId> = empty.map(|p| p.configuration.partition).collect();
+    empty.into_iter().for_each(|id| state.partitions.remove(id));
     for volume in state.volumes.values_mut() {
-        if volume.state == VolumeState::Purging && !remaining.contains(&volume.id) {
+        let is_left = state.partitions.of(volume.id).next().is_some();
+        if volume.state == VolumeState::Purging && !is_left {
             volume.state = VolumeState::Deleted;
             let message = format!("{}; every replica is gone", volume.name);
             let subject = format!("volume/{}", volume.id);
@@ -381,19 +388,25 @@ pub(crate) fn configure_partition(
 
 fn confirm(state: &mut State, made: &[(PartitionId, ReplicaId)]) -> Outcome {
     for (partition, replica) in made {
-        let Some(record) = state.partitions.get_mut(partition) else { continue };
-        if record.holders().any(|member| member.replica == *replica) {
-            record.made.insert(*replica);
-        }
+        state.partitions.edit(*partition, |record| {
+            if record.holders().any(|member| member.replica == *replica) {
+                record.made.insert(*replica);
+            }
+        });
     }
     Outcome::Done
 }
 
 fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)], at: Timestamp) -> Outcome {
     for (partition, replica) in gone {
-        let Some(record) = state.partitions.get_mut(partition) else { continue };
-        if record.doomed.remove(replica).is_some() {
-            record.made.remove(replica);
+        let was_doomed = state.partitions.edit(*partition, |record| {
+            let was_doomed = record.doomed.remove(replica).is_some();
+            was_doomed && {
+                record.made.remove(replica);
+                true
+            }
+        });
+        if was_doomed == Some(true) {
             state.conditions.forget(*partition, *replica);
         }
     }

@@ -14,10 +14,12 @@
 //! - the record of a partition outlives every replica of it that was ever made
 
 pub mod access;
+pub mod changes;
 pub mod command;
 pub mod conditions;
 pub mod configure;
 pub mod event;
+pub mod partitions;
 pub mod record;
 
 mod apply;
@@ -30,6 +32,7 @@ pub use command::{Command, Outcome, Refusal};
 pub use conditions::Conditions;
 pub use configure::Step;
 pub use event::{Event, Events};
+pub use partitions::Partitions;
 pub use record::{Disk, Node, Partition, Spare, Volume, VolumeState};
 
 use crate::operation::Operations;
@@ -69,7 +72,7 @@ pub struct State {
     pub disks: BTreeMap<DiskId, Disk>,
     /// Deleted volumes stay, as tombstones: that a volume is gone is a fact people ask for.
     pub volumes: BTreeMap<VolumeId, Volume>,
-    pub partitions: BTreeMap<PartitionId, Partition>,
+    pub partitions: Partitions,
     /// What is known of nodes, disks and replicas, as far as it was ever other than well.
     #[serde(default)]
     pub conditions: Conditions,
@@ -93,7 +96,7 @@ impl Default for State {
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             volumes: BTreeMap::new(),
-            partitions: BTreeMap::new(),
+            partitions: Partitions::default(),
             conditions: Conditions::default(),
             events: Events::default(),
             operations: Operations::default(),
@@ -114,6 +117,26 @@ pub enum DecodeError {
 }
 
 impl State {
+    /// A copy to try on what one more operation would do: what happened before is left out, and the partitions
+    /// are shared, so it costs little however many there are.
+    #[must_use]
+    pub fn sketch(&self) -> State {
+        State {
+            version: self.version,
+            cluster: self.cluster,
+            counters: self.counters,
+            nodes: self.nodes.clone(),
+            disks: self.disks.clone(),
+            volumes: self.volumes.clone(),
+            partitions: self.partitions.clone(),
+            conditions: self.conditions.clone(),
+            events: Events::default(),
+            operations: self.operations.outline(),
+            // No operation asks who may reach a volume.
+            access: AccessRecord::default(),
+        }
+    }
+
     /// The state as bytes, for snapshots.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -151,7 +174,7 @@ impl State {
 
     /// The partitions of a volume, in ascending order.
     pub fn partitions_of(&self, volume: VolumeId) -> impl Iterator<Item = &Partition> {
-        self.partitions.values().filter(move |p| p.configuration.volume == volume)
+        self.partitions.of(volume)
     }
 
     /// Says which promise of the state is broken, if any.
@@ -160,6 +183,7 @@ impl State {
     /// A sentence that names the broken promise and where.
     pub fn check(&self) -> Result<(), String> {
         self.operations.check()?;
+        self.partitions.check()?;
         let mut seen = BTreeSet::new();
         for (id, partition) in &self.partitions {
             partition.check().map_err(|broken| format!("partition {id}: {broken}"))?;

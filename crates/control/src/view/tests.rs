@@ -154,7 +154,7 @@ fn a_volume_is_as_bad_as_its_worst_partition() {
     let sight_now = sight(&state, &detector, Duration::ZERO);
     let view = volume::volume(&sight_now, &state.volumes[&VolumeId(1)]);
     assert_eq!(view.status, VolumeStatus::Degraded, "one replica of two");
-    state.partitions.get_mut(&PartitionId(2)).unwrap().configuration.leader = None;
+    state.partitions.edit(PartitionId(2), |partition| partition.configuration.leader = None);
     let sight_now = sight(&state, &detector, Duration::ZERO);
     let view = volume::volume(&sight_now, &state.volumes[&VolumeId(1)]);
     assert_eq!(view.status, VolumeStatus::Unavailable);

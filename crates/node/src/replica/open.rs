@@ -90,6 +90,18 @@ impl Error {
         }
     }
 
+    /// Whether records that were in the log are certainly not in it any more: waiting brings none of
+    /// them back.
+    #[must_use]
+    pub fn lacks_log(&self) -> bool {
+        use crate::log::Error as Log;
+        match self {
+            Error::Log(error) => matches!(error, Log::Damaged { .. } | Log::DamagedSegment { .. }),
+            Error::LogShort { .. } | Error::NoSegment(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether something that was written is not there any more. Everything else may pass.
     #[must_use]
     pub fn is_damage(&self) -> bool {
@@ -241,13 +253,11 @@ pub fn destroy(
     Ok(disk.sync_folder(REPLICAS_FOLDER)?)
 }
 
-/// Whether a replica that cannot be opened was the only one in sync, as far as its state file says.
+/// The configuration of a replica that cannot be opened, as far as its state file says.
 #[must_use]
-pub fn was_alone(disk: &Disk, found: Found) -> bool {
-    let state = store::read::<ReplicaState>(disk, &format!("{}/state", found.folder()));
-    let Ok(Some(state)) = state else { return false };
-    let configuration = state.configuration.as_ref().and_then(|c| Configuration::try_from(c).ok());
-    configuration.is_some_and(|c| c.in_sync.iter().all(|replica| *replica == found.replica))
+pub fn configuration_of(disk: &Disk, found: Found) -> Option<Configuration> {
+    let state = store::read::<ReplicaState>(disk, &state_path(found)).ok()??;
+    Configuration::try_from(state.configuration.as_ref()?).ok()
 }
 
 fn state_path(found: Found) -> String {

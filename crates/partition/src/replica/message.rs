@@ -25,8 +25,9 @@ pub enum Message {
     },
     /// Leader that cannot prove its log whole, to all in-sync replicas: what do you have?
     Compare { epoch: Epoch, stamp: u64 },
-    /// Answer to `Compare`.
-    Compared { epoch: Epoch, stamp: u64, life: u64, last: Position },
+    /// Answer to `Compare`. Without a last entry: of this log some is certainly lost for good, so that
+    /// there is nothing to compare with.
+    Compared { epoch: Epoch, stamp: u64, life: u64, last: Option<Position> },
 }
 
 impl Message {

@@ -2,7 +2,8 @@
 //!
 //! 1. **Comparing**, only when it cannot prove that its log is whole (it lost power): it asks every
 //!    in-sync replica for its last entry, and leads only when none is ahead of its own. While it
-//!    compares it writes nothing, because whatever it wrote would look newer than all the rest.
+//!    compares it writes nothing, because whatever it wrote would look newer than all the rest. A
+//!    replica whose log is certainly lost is not waited for, when at least one other log was compared.
 //! 2. **Reconciling**: it writes a barrier, an entry of its own epoch, and brings its log up to the
 //!    barrier to every replica that counts; they cut what differs. It also waits until its own
 //!    promise to the old leader has run out.
@@ -25,9 +26,9 @@ use types::{Moment, ReplicaId, Sequence};
 /// How far a leader has come.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// The last entries of those in-sync replicas that have answered.
+    /// The last entries of those in-sync replicas that have answered; `None` of one whose log is lost.
     Comparing {
-        heard: BTreeMap<ReplicaId, Position>,
+        heard: BTreeMap<ReplicaId, Option<Position>>,
     },
     Reconciling {
         barrier: Sequence,
@@ -109,7 +110,7 @@ impl Leading {
         core: &mut Core,
         now: Moment,
         from: ReplicaId,
-        last: Position,
+        last: Option<Position>,
         effects: &mut Vec<Effect>,
     ) -> Comparison {
         let Phase::Comparing { heard } = &mut self.phase else { return Comparison::Open };
@@ -125,12 +126,15 @@ impl Leading {
     fn comparison(&self, core: &Core) -> Comparison {
         let Phase::Comparing { heard } = &self.phase else { return Comparison::Open };
         let mine = core.log.last();
-        if heard.values().any(|theirs| *theirs > mine) {
+        if heard.values().flatten().any(|theirs| *theirs > mine) {
             return Comparison::Beaten;
         }
         let in_sync = |replica| self.followers[replica].membership == Membership::InSync;
         let open = self.followers.keys().any(|r| in_sync(r) && !heard.contains_key(r));
-        if open { Comparison::Open } else { Comparison::Best }
+        // Damage at the end of a log looks like a write that power cut short, here too: where one log
+        // is known to be damaged, one other alone is not trusted.
+        let alone = heard.values().any(Option::is_none) && heard.values().all(Option::is_none);
+        if open || alone { Comparison::Open } else { Comparison::Best }
     }
 
     /// Orders the first entry of this epoch. From here on this log is the measure.

@@ -145,7 +145,8 @@ impl Replica {
         match message {
             Message::Append(append) => following.on_append(core, now, append, effects),
             Message::Compare { epoch, stamp } => {
-                let (epoch, stamp, life, last) = (*epoch, *stamp, core.life, core.log.last());
+                let (epoch, stamp, life) = (*epoch, *stamp, core.life);
+                let last = Some(core.log.last());
                 let message = Message::Compared { epoch, stamp, life, last };
                 effects.push(Effect::Send { to: from, message });
             }

@@ -482,6 +482,8 @@ fn message_fingerprint(message: &Message) -> u64 {
         Message::Reject(reject) => reject.stamp ^ reject.hint.sequence.0 << 40,
         Message::Stale { epoch, .. } => epoch.0 << 8 | 1,
         Message::Compare { stamp, .. } => stamp ^ 2,
-        Message::Compared { stamp, last, .. } => stamp ^ last.sequence.0 << 40,
+        Message::Compared { stamp, last, .. } => {
+            stamp ^ last.map_or(0, |last| last.sequence.0) << 40
+        }
     }
 }

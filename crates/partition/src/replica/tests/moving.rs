@@ -90,11 +90,42 @@ fn whoever_cannot_prove_its_log_writes_nothing_before_all_others_were_heard() {
             Effect::Send { to: THREE, message: compare }
         ]
     );
-    let compared = |last| Message::Compared { epoch: Epoch(2), stamp: LATER.0, life: 1, last };
-    assert_eq!(step(&mut leader, LATER, from(TWO, compared(position(1, 1)))), []);
-    let effects = step(&mut leader, LATER, from(THREE, compared(position(1, 2))));
+    assert_eq!(step(&mut leader, LATER, from(TWO, compared(Some(position(1, 1))))), []);
+    let effects = step(&mut leader, LATER, from(THREE, compared(Some(position(1, 2)))));
     assert_eq!(effects[0], Effect::MarkProven);
     assert!(matches!(effects[1], Effect::Append { .. }));
+}
+
+fn compared(last: Option<Position>) -> Message {
+    Message::Compared { epoch: Epoch(2), stamp: LATER.0, life: 1, last }
+}
+
+/// Power failed everywhere, and of one log a part that had been on disk was gone. The others waited for
+/// it for ever, although there was nothing to come.
+#[test]
+fn a_log_that_is_lost_is_not_waited_for_when_another_was_compared() {
+    let unproven = || {
+        let found = Persisted { proven: false, ..persisted(1, &[1, 1]) };
+        let mut leader = Replica::recover(ONE, found, Moment(0));
+        take_up(&mut leader, LATER, configuration(2, ONE, &[ONE, TWO, THREE]));
+        leader
+    };
+    let mut leader = unproven();
+    assert_eq!(step(&mut leader, LATER, from(TWO, compared(None))), []);
+    let effects = step(&mut leader, LATER, from(THREE, compared(Some(position(1, 2)))));
+    assert_eq!(effects[0], Effect::MarkProven);
+    let mut leader = unproven();
+    step(&mut leader, LATER, from(TWO, compared(None)));
+    step(&mut leader, LATER, from(THREE, compared(Some(position(1, 3)))));
+    assert_eq!(leader.status(LATER).role, RoleName::Waiting, "the other one has more");
+    let mut leader = unproven();
+    step(&mut leader, LATER, from(TWO, compared(None)));
+    assert_eq!(
+        step(&mut leader, LATER, from(THREE, compared(None))),
+        [],
+        "one log is no comparison"
+    );
+    assert_eq!(leader.status(LATER).role, RoleName::Reconciling, "it waits");
 }
 
 #[test]
@@ -102,7 +133,7 @@ fn whoever_is_beaten_in_comparison_does_not_lead() {
     let found = Persisted { proven: false, ..persisted(3, &[1, 1, 1]) };
     let mut leader = Replica::recover(ONE, found, Moment(0));
     take_up(&mut leader, LATER, configuration(4, ONE, &[ONE, TWO]));
-    let last = position(3, 2);
+    let last = Some(position(3, 2));
     let compared = Message::Compared { epoch: Epoch(4), stamp: LATER.0, life: 1, last };
     step(&mut leader, LATER, from(TWO, compared));
     assert_eq!(leader.status(LATER).role, RoleName::Waiting, "a newer epoch beats a longer log");
