@@ -202,21 +202,26 @@ impl Metrics {
             "Clients that have the volume open; only of the member that leads",
             metrics.volume_clients.clone(),
         );
-        all.register("tokens", "Tokens of volumes on record", metrics.tokens.clone());
-        all.register(
-            "access_nodes_behind",
-            "Nodes that do not go by the newest list of tokens; only of the member that leads",
-            metrics.access_nodes_behind.clone(),
-        );
-        all.register(
-            "node_clock_offset_milliseconds",
-            "How far the clock of a node is ahead of this member's; only of the member that leads",
-            metrics.node_clock_offset.clone(),
-        );
+        metrics.register_access(all);
         metrics.operation_work.register(all);
         all.register("operations", "Operations on record", metrics.operations.clone());
         drop(registry);
         metrics
+    }
+
+    /// Enters what is said of tokens, and of the nodes that go by them.
+    fn register_access(&self, all: &mut Registry) {
+        all.register("tokens", "Tokens of volumes on record", self.tokens.clone());
+        all.register(
+            "access_nodes_behind",
+            "Nodes that do not go by the newest list of tokens; only of the member that leads",
+            self.access_nodes_behind.clone(),
+        );
+        all.register(
+            "node_clock_offset_milliseconds",
+            "How far the clock of a node is ahead of this member's; only of the member that leads",
+            self.node_clock_offset.clone(),
+        );
     }
 
     /// Sets the gauges of conditions to what is on record.

@@ -1,8 +1,10 @@
 //! Mounts, nodes and members that are cut off, late, or restored from an old copy: none of that is a
 //! deletion, and none of that is a revocation. And where there is one, who was cut off learns of it.
 
-use super::fleet::{CLIENT, Fleet, HOSTS, OTHER_CLIENT, Part, Supervised};
+use super::fleet::{CLIENT, Fleet, HOSTS, OTHER_CLIENT, Part, Supervised, load};
 use super::life::{create, health, wait_health};
+use super::mounted::Mounted;
+use super::run::holdfast;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -173,6 +175,33 @@ fn an_outage_is_an_error_by_choice(fleet: &Fleet) {
 }
 
 const ETIMEDOUT: i32 = 110;
+
+#[test]
+fn life_of_a_cluster_in_one_process_goes_on_without_its_mount() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = Mounted::start(folder.path());
+    let (_, before) = load(mounted.pid());
+    assert!(before > 0, "it is mounted");
+    let said = mounted.said();
+    let server = said.split("http://").nth(1).unwrap().split_whitespace().next().unwrap();
+    let ask = |words: &[&str]| {
+        let words: Vec<&str> = words.iter().copied().chain(["--server", server]).collect();
+        let run = holdfast(&words);
+        assert_eq!(run.code, 0, "{run:?}");
+        run
+    };
+    ask(&["volume", "delete", "main", "--yes", "--force", "--grace", "1h"]);
+    let begun = Instant::now();
+    while !mounted.said().contains("is not mounted any more") || load(mounted.pid()).1 > 0 {
+        let left = load(mounted.pid());
+        assert!(begun.elapsed() < ENDED_WITHIN, "{left:?} {}", mounted.said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&mounted.path().display().to_string()));
+    ask(&["status"]);
+    mounted.stop();
+}
 
 #[test]
 fn life_apart_from_others_is_no_end() {

@@ -270,6 +270,13 @@ impl Fleet {
         }
     }
 
+    /// A member whose process runs.
+    fn server(&self) -> String {
+        let runs = |host: &usize| self.processes[*host][Part::Control as usize].is_some();
+        let host = (0..HOSTS).find(runs).expect("one of them runs");
+        format!("https://{}:7400", address(host))
+    }
+
     /// Checks a volume while nothing writes to it.
     pub(super) fn fsck(&self, volume: &str) -> Run {
         self.ask_directly(&["fsck", volume])
@@ -292,7 +299,7 @@ impl Fleet {
             .within(&self.client())
             .args(["mount", volume, "--foreground"])
             .arg(&folder)
-            .args(["--server", &format!("https://{}:7400", address(0))])
+            .args(["--server", &self.server()])
             .args(["--certificate", &self.path("pki/client.pem")])
             .args(["--key", &self.path("pki/client.key")])
             .env("HOLDFAST_TOKEN", TOKEN)
@@ -335,7 +342,7 @@ impl Fleet {
             .within(&self.host(place))
             .args(["mount", volume, "--foreground", "--json-log"])
             .arg(&folder)
-            .args(["--server", &format!("https://{}:7400", address(0))])
+            .args(["--server", &self.server()])
             .args(["--certificate", &self.path("pki/client.pem")])
             .args(["--key", &self.path("pki/client.key")])
             .args(words)
@@ -437,6 +444,16 @@ fn device(folder: &Path) -> Option<u64> {
     std::fs::metadata(folder).ok().map(|metadata| metadata.dev())
 }
 
+/// How many threads a process has, and how many open connections to the kernel's file systems.
+pub(super) fn load(pid: u32) -> (usize, usize) {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let is_fuse = |entry: &std::fs::DirEntry| {
+        std::fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/fuse"))
+    };
+    (threads, descriptors.filter_map(Result::ok).filter(is_fuse).count())
+}
+
 /// A mount with somebody who waits for its end.
 pub(super) struct Supervised {
     pub(super) folder: PathBuf,
@@ -456,16 +473,8 @@ impl Supervised {
         std::fs::read_to_string(format!("{}.{kind}", self.said)).unwrap_or_default()
     }
 
-    /// How many threads it has, and how many open connections to the kernel's file systems.
     pub(super) fn load(&self) -> (usize, usize) {
-        let pid = self.process.id();
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-        let is_fuse = |entry: &std::fs::DirEntry| {
-            std::fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/fuse"))
-        };
-        let fuse = descriptors.filter_map(Result::ok).filter(is_fuse).count();
-        (threads, fuse)
+        load(self.process.id())
     }
 
     pub(super) fn is_running(&mut self) -> bool {
