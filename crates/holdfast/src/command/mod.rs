@@ -13,6 +13,7 @@ pub(crate) mod operation;
 pub(crate) mod partition;
 pub(crate) mod server;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod volume;
 pub(crate) mod watch;
