@@ -61,6 +61,7 @@ impl File {
                 Ok(OutcomeBody::Delegated(delegated)) => {
                     if let Some(attributes) = delegated.attributes {
                         let mut state = self.shared.lock();
+                        state.size_told = attributes.size;
                         state.size = if state.is_idle() {
                             attributes.size
                         } else {

@@ -56,6 +56,12 @@ impl Buffer {
         self.segments.is_empty()
     }
 
+    /// Where the last of it ends; 0 when nothing is buffered.
+    pub(super) fn end(&self) -> u64 {
+        let last = self.segments.last_key_value();
+        last.map_or(0, |(start, dirty)| start + dirty.bytes.len() as u64)
+    }
+
     /// How much is buffered.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -49,6 +49,11 @@ impl Flights {
         self.ranges.values().any(|(from, until)| *from < end && *until > start)
     }
 
+    /// Where the last of them ends; 0 when there is none.
+    pub(super) fn end(&self) -> u64 {
+        self.ranges.values().map(|(_, until)| *until).max().unwrap_or(0)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }

@@ -40,6 +40,8 @@ impl File {
             state.commit.recount |= !grown.certain;
             state.commit.landed = state.commit.landed.max(end);
             used = u64::try_from(grown.delta).unwrap_or(0).min(reserved);
+        } else {
+            state.forget_failed();
         }
         state.commit.reservation_used += used;
         drop(state);

@@ -140,6 +140,7 @@ impl File {
                 Ok(OutcomeBody::Changed(changed)) => {
                     let mut state = self.shared.lock();
                     state.size = size;
+                    state.size_told = size;
                     if let Some(attributes) = &changed.attributes {
                         state.version_seen = state.version_seen.max(attributes.version);
                     }

@@ -80,6 +80,8 @@ struct State {
     version: Option<u64>,
     /// As far as this client knows, what is buffered included.
     size: u64,
+    /// As the cluster last said.
+    size_told: u64,
     placements: BTreeMap<u64, PartitionId>,
     buffer: Buffer,
     /// Ranges on their way, from the moment they leave the buffer.
@@ -164,6 +166,7 @@ impl State {
             setid: is_setid(attributes),
             version: Some(attributes.version),
             size: attributes.size,
+            size_told: attributes.size,
             placements,
             buffer: Buffer::default(),
             in_flight: Flights::default(),
@@ -202,12 +205,26 @@ impl State {
     /// the same.
     fn learn(&mut self, attributes: &Attributes) {
         if attributes.version >= self.version_seen {
-            let told = self.committing.into_iter().chain([self.commit]);
-            let untold = told.filter(|pending| pending.wanted).map(|pending| pending.size);
-            self.size = untold.fold(attributes.size, u64::max);
+            self.size_told = attributes.size;
+            self.measure();
             self.setid = is_setid(attributes);
         }
         self.version_seen = self.version_seen.max(attributes.version);
+    }
+
+    fn measure(&mut self) {
+        let told = self.committing.into_iter().chain([self.commit]);
+        let untold = told.filter(|pending| pending.wanted).map(|pending| pending.size);
+        self.size = untold.fold(self.size_told, u64::max);
+    }
+
+    /// A write has failed: the file is as long as if it had never been, for who wrote it as well.
+    fn forget_failed(&mut self) {
+        let on_its_way = self.buffer.end().max(self.in_flight.end());
+        for pending in self.committing.iter_mut().chain([&mut self.commit]) {
+            pending.size = pending.size.min(pending.landed.max(on_its_way));
+        }
+        self.measure();
     }
 }
 
@@ -502,6 +519,27 @@ mod tests {
         assert_eq!(state.size, 50, "and so do those of others");
         state.learn(&Attributes { version: 4, size: 15, ..Attributes::default() });
         assert_eq!(state.size, 50, "what is older than that counts for nothing");
+    }
+
+    #[test]
+    fn what_failed_makes_the_file_no_longer() {
+        let mut state = State::new(&Attributes { version: 3, size: 10, ..Attributes::default() });
+        state.commit = PendingCommit { wanted: true, size: 30, landed: 16, ..Default::default() };
+        state.size = 30;
+        let segment = |start, length| {
+            let bytes = vec![7; length].into();
+            Segment { start, bytes, room: None, reserved: true }
+        };
+        let departed = state.in_flight.depart(vec![segment(16, 4), segment(20, 10)]);
+        state.in_flight.land(departed[1].ticket);
+        state.forget_failed();
+        assert_eq!(state.size, 20, "what is on its way counts");
+        state.in_flight.land(departed[0].ticket);
+        state.forget_failed();
+        assert_eq!((state.size, state.commit.size), (16, 16), "and so does what has landed");
+        state.commit = PendingCommit::default();
+        state.forget_failed();
+        assert_eq!(state.size, 10, "and what the cluster said");
     }
 
     #[test]
