@@ -23,6 +23,8 @@ enum What {
     File(Rest),
     /// Planning of the decommission of a rack, from a thousand to a million partitions; takes gigabytes
     Planner,
+    /// What hearing of 100,000 partitions costs the control plane; the crates that matter are optimised
+    Heartbeat,
     /// Memory with a million files, and processor time when idle
     #[command(disable_help_flag = true)]
     Memory(Rest),
@@ -41,6 +43,7 @@ impl Bench {
             What::File(rest) => ("file", rest),
             What::Memory(rest) => ("memory", rest),
             What::Planner => return planner(),
+            What::Heartbeat => return heartbeat(),
         };
         let mut build = run::cargo();
         build.args(["build", "--quiet", "--release", "-p", "holdfast-bench"]);
@@ -60,5 +63,17 @@ fn planner() -> Result<()> {
     let mut test = run::cargo();
     test.args(["test", "--release", "-p", "holdfast-control", "--lib", "--"]);
     test.args(["--ignored", "--nocapture", "print_how_planning_grows"]);
+    run::succeed(&mut test)
+}
+
+/// Has no cluster either. Builds less than a release would.
+fn heartbeat() -> Result<()> {
+    let mut test = run::cargo();
+    test.args(["test", "-p", "holdfast-control", "--lib"]);
+    for name in ["control", "wire", "types", "partition"] {
+        test.arg("--config").arg(format!("profile.dev.package.holdfast-{name}.opt-level=3"));
+    }
+    test.args(["--config", "profile.dev.package.holdfast-control.debug-assertions=false"]);
+    test.args(["--", "--ignored", "--nocapture", "print_what_heartbeats_cost"]);
     run::succeed(&mut test)
 }

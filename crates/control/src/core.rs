@@ -9,6 +9,7 @@ use crate::raft::machine::Machine;
 use crate::raft::network::Network;
 use crate::raft::store::Store;
 use crate::raft::{QUORUM_SILENCE_MS_MAX, Raft};
+use crate::rest::{Basis, Rest};
 use crate::state::{Command, Node, Outcome, Partition, State};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ServerState};
@@ -29,6 +30,10 @@ pub(crate) struct Leading {
     pub(crate) attached: Attached,
     /// What changed of conditions, and is not agreed upon yet.
     pub(crate) watch: crate::observe::Watch,
+    /// Nodes for which there was nothing to do.
+    pub(crate) settled: BTreeMap<NodeId, crate::hear::Settled>,
+    /// Set after a plan that found nothing to do.
+    pub(crate) rest: Option<Rest>,
     /// What the last plan could not do.
     pub(crate) residue: Vec<String>,
     /// What the last plan saw of each operation.
@@ -49,6 +54,8 @@ impl Leading {
             detector,
             attached,
             watch: crate::observe::Watch::default(),
+            settled: BTreeMap::new(),
+            rest: None,
             residue: Vec::new(),
             rounds: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -228,11 +235,22 @@ impl Core {
         }
     }
 
-    /// Makes a plan from what is known now; `None` when this member does not lead.
+    /// Makes a plan from what is known now; `None` when this member does not lead, or when it is known
+    /// that there is nothing to do.
     pub(crate) fn plan(&self) -> Option<plan::Plan> {
         let mut leading = self.leading();
         let leading = leading.as_mut()?;
-        let plan = self.machine.read(|state, _| plan::plan(&self.inputs(state, leading)));
+        let (plan, rest) = self.machine.read(|state, revision| {
+            let inputs = self.inputs(state, leading);
+            let basis = Basis::of(&inputs, revision);
+            if leading.rests(inputs.now, &basis) {
+                return None;
+            }
+            let plan = plan::plan(&inputs);
+            let rest = Rest::after(&plan, &inputs, basis);
+            Some((plan, rest))
+        })?;
+        leading.rest = rest;
         leading.residue.clone_from(&plan.residue);
         leading.rounds.clone_from(&plan.rounds);
         self.measure(leading);

@@ -18,7 +18,10 @@ pub mod api;
 pub mod attached;
 pub mod config;
 mod core;
+#[cfg(test)]
+mod cost;
 pub mod detect;
+mod hear;
 pub mod http;
 mod listing;
 pub mod member;
@@ -28,6 +31,7 @@ pub mod operation;
 pub mod plan;
 pub mod raft;
 mod reconcile;
+mod rest;
 mod service;
 mod stand;
 pub mod state;

@@ -4,89 +4,24 @@
 //! everybody gets the full time of silence again before anything is decided about them: its own
 //! deafness so far is no evidence.
 //!
-//! Each node re-states its whole condition; what it said replaces what it said before, and what
-//! arrives late (an older sequence, an earlier life) is dropped. Time is an argument.
+//! Each node re-states its whole condition: what it said replaces what it said before, and what
+//! arrives late (an older sequence, an earlier life) is dropped. To say it in few words, a heartbeat may
+//! be "as the one before, but": that counts only where exactly the one before is known, and where the
+//! digest of the whole agrees afterwards; in any other case the node is asked for all of it, so that
+//! nothing is ever put together from parts that do not belong together. Time is an argument.
 
+mod report;
+
+pub use report::{
+    DiskReport, DiskState, NodeReport, REPORTS_SETTLED, ReplicaReport, ReplicaState, Role, Spoken,
+    Taken,
+};
+
+use report::{is_news, replica_report};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{BootId, DiskId, Epoch, Moment, NodeId, PartitionId, ReplicaId, Sequence};
+use types::{BootId, Moment, NodeId, ReplicaId};
 use wire::control as message;
-pub use wire::control::{DiskState, ReplicaState, Role};
-
-/// That something is missing from a node's report counts once this many reports of its life came:
-/// the first ones may have been under way for long.
-pub const REPORTS_SETTLED: u32 = 3;
-
-/// One disk, by the word of its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiskReport {
-    pub state: DiskState,
-    /// Bytes.
-    pub free: u64,
-    /// Bytes.
-    pub total: u64,
-    pub reason: String,
-    /// What is known of its space, and by what evidence.
-    pub space: Option<wire::condition::Space>,
-}
-
-/// One replica, by the word of its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaReport {
-    pub partition: PartitionId,
-    pub disk: DiskId,
-    pub role: Role,
-    pub epoch: Epoch,
-    pub end: Sequence,
-    pub committed: Sequence,
-    pub last_record_epoch: Epoch,
-    pub lease_expired: bool,
-    pub proven: bool,
-    pub state: ReplicaState,
-    pub reason: String,
-    /// Bytes on its disk.
-    pub bytes: u64,
-}
-
-impl ReplicaReport {
-    /// Whether the replica can take part in its partition now.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        matches!(self.state, ReplicaState::Ok | ReplicaState::Damaged)
-    }
-}
-
-/// The last report of one node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeReport {
-    pub boot: BootId,
-    pub sequence: u64,
-    /// When it arrived, by the clock of the member that received it.
-    pub at: Moment,
-    /// How many reports of this life arrived, this one counted.
-    pub count: u32,
-    pub disks: BTreeMap<DiskId, DiskReport>,
-    pub replicas: BTreeMap<ReplicaId, ReplicaReport>,
-}
-
-impl NodeReport {
-    /// Whether `replica` is certainly not on `disk` any more: the disk works, and the list without
-    /// it is no early one.
-    #[must_use]
-    pub fn proves_gone(&self, replica: ReplicaId, disk: DiskId) -> bool {
-        let works = self.disks.get(&disk).is_some_and(|d| d.state != DiskState::Failed);
-        works && self.count >= REPORTS_SETTLED && !self.replicas.contains_key(&replica)
-    }
-}
-
-/// How a heartbeat was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It replaced what was known.
-    Fresh,
-    /// It is not newer than what is known, and was dropped.
-    Stale,
-}
 
 /// What all nodes said, and since when we listen.
 #[derive(Clone, Debug)]
@@ -94,13 +29,15 @@ pub struct Detector {
     /// When this member began to lead.
     since: Moment,
     reports: BTreeMap<NodeId, NodeReport>,
+    /// The last number handed out for [`NodeReport::news`].
+    news: u64,
 }
 
 impl Detector {
     /// Begins to listen.
     #[must_use]
     pub fn new(since: Moment) -> Detector {
-        Detector { since, reports: BTreeMap::new() }
+        Detector { since, reports: BTreeMap::new(), news: 0 }
     }
 
     /// Takes a heartbeat of `boot`, the life of the node that is on record.
@@ -111,23 +48,69 @@ impl Detector {
         if before.is_some_and(|report| report.sequence >= heartbeat.sequence) {
             return Taken::Stale;
         }
-        let count = before.map_or(0, |report| report.count).saturating_add(1);
-        let report = NodeReport {
-            boot,
-            sequence: heartbeat.sequence,
-            at: now,
-            count,
-            disks: heartbeat.disks.iter().map(disk_report).collect(),
-            replicas: heartbeat.replicas.iter().map(replica_report).collect(),
+        let mut taken = match heartbeat.base {
+            0 => self.replace(now, heartbeat),
+            _ => self.follow(now, heartbeat),
         };
+        let Taken::Fresh { news, .. } = &mut taken else { return taken };
+        let report = self.reports.get_mut(&node).expect("it was just taken");
+        *news |= report.heard(now, heartbeat);
+        if *news {
+            self.news += 1;
+            report.news = self.news;
+        }
+        taken
+    }
+
+    /// Takes a full heartbeat. It replaces what was known; nothing is merged.
+    fn replace(&mut self, now: Moment, heartbeat: &message::Heartbeat) -> Taken {
+        let (node, boot) = (NodeId(heartbeat.node), BootId(heartbeat.boot));
+        let replicas: BTreeMap<ReplicaId, ReplicaReport> =
+            heartbeat.replicas.iter().map(|replica| replica_report(replica, now)).collect();
+        let digest = replicas.values().fold(0, |sum: u64, r| sum.wrapping_add(r.digest));
+        let before = self.reports.remove(&node).filter(|report| report.boot == boot);
+        let mut report = NodeReport { replicas, digest, ..NodeReport::new(boot, now) };
+        let mut news = true;
+        if let Some(before) = before {
+            let same = |(a, b): ((_, &ReplicaReport), (_, _))| a.0 == b.0 && !is_news(a.1, b.1);
+            news = before.replicas.len() != report.replicas.len()
+                || !before.replicas.iter().zip(&report.replicas).all(same);
+            report = NodeReport { replicas: report.replicas, digest, ..before };
+        }
         self.reports.insert(node, report);
-        Taken::Fresh
+        Taken::Fresh { news, spoken: Spoken::All }
+    }
+
+    /// Takes a heartbeat that says what changed, if it does so of exactly what is known here.
+    fn follow(&mut self, now: Moment, heartbeat: &message::Heartbeat) -> Taken {
+        let boot = BootId(heartbeat.boot);
+        let report = self.reports.get_mut(&NodeId(heartbeat.node));
+        let known = report.filter(|r| r.boot == boot && r.sequence == heartbeat.base);
+        let Some(report) = known else { return Taken::Unfit };
+        let Some(digest) = report.digest_after(heartbeat) else { return Taken::Unfit };
+        if digest != heartbeat.digest {
+            tracing::warn!(
+                node = heartbeat.node,
+                base = heartbeat.base,
+                sequence = heartbeat.sequence,
+                "what changed does not fit what is known of this node: asking for all of it"
+            );
+            return Taken::Unfit;
+        }
+        report.digest = digest;
+        report.change(now, heartbeat)
     }
 
     /// The last report of a node, however old, if it is of the life `boot`.
     #[must_use]
     pub fn report(&self, node: NodeId, boot: BootId) -> Option<&NodeReport> {
         self.reports.get(&node).filter(|report| report.boot == boot)
+    }
+
+    /// Changes when anything does that some node said, but how far logs go.
+    #[must_use]
+    pub fn news(&self) -> u64 {
+        self.news
     }
 
     /// How long nothing was heard of that life of the node. Listening counts from when it began.
@@ -143,38 +126,10 @@ impl Detector {
     }
 }
 
-fn disk_report(from: &message::DiskReport) -> (DiskId, DiskReport) {
-    let report = DiskReport {
-        state: from.state(),
-        free: from.free,
-        total: from.total,
-        reason: from.reason.clone(),
-        space: from.space.clone(),
-    };
-    (DiskId(from.disk), report)
-}
-
-fn replica_report(from: &message::ReplicaReport) -> (ReplicaId, ReplicaReport) {
-    let report = ReplicaReport {
-        partition: PartitionId(from.partition),
-        disk: DiskId(from.disk),
-        role: from.role(),
-        epoch: Epoch(from.epoch),
-        end: Sequence(from.end),
-        committed: Sequence(from.committed),
-        last_record_epoch: Epoch(from.last_record_epoch),
-        lease_expired: from.lease_expired,
-        proven: from.proven,
-        state: from.state(),
-        reason: from.reason.clone(),
-        bytes: from.bytes,
-    };
-    (ReplicaId(from.replica), report)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use types::DiskId;
 
     const NODE: NodeId = NodeId(1);
     const BOOT: BootId = BootId(7);
@@ -188,7 +143,7 @@ mod tests {
             boot,
             sequence,
             disks: vec![disk],
-            replicas: vec![],
+            ..Default::default()
         }
     }
 
@@ -199,7 +154,7 @@ mod tests {
     #[test]
     fn late_heartbeats_are_dropped() {
         let mut detector = Detector::new(Moment(0));
-        assert_eq!(detector.observe(Moment(10), &heartbeat(7, 5, 50)), Taken::Fresh);
+        assert!(detector.observe(Moment(10), &heartbeat(7, 5, 50)).is_fresh());
         assert_eq!(detector.observe(Moment(11), &heartbeat(7, 4, 40)), Taken::Stale);
         assert_eq!(detector.observe(Moment(12), &heartbeat(7, 5, 99)), Taken::Stale);
         assert_eq!(free(&detector), 50);
@@ -215,11 +170,81 @@ mod tests {
         assert!(detector.report(NODE, BOOT).unwrap().disks.is_empty());
     }
 
+    fn replica(id: u64, end: u64) -> message::ReplicaReport {
+        message::ReplicaReport { replica: id, partition: id, end, ..Default::default() }
+    }
+
+    fn with(sequence: u64, replicas: Vec<message::ReplicaReport>) -> message::Heartbeat {
+        message::Heartbeat { replicas, ..heartbeat(7, sequence, 50) }
+    }
+
+    /// Listens to two replicas, of which the second has got to the end.
+    fn listening_to_two() -> Detector {
+        let mut detector = Detector::new(Moment(0));
+        detector.observe(Moment(10), &with(5, vec![replica(1, 4), replica(2, 4)]));
+        detector
+    }
+
+    /// A heartbeat that says that the second replica got to 9.
+    fn change(base: u64) -> message::Heartbeat {
+        let digest = message::digest(&replica(1, 4)).wrapping_add(message::digest(&replica(2, 9)));
+        message::Heartbeat { base, digest, ..with(6, vec![replica(2, 9)]) }
+    }
+
+    #[test]
+    fn a_change_is_taken_on_top_of_exactly_what_it_follows() {
+        let mut detector = listening_to_two();
+        let taken = detector.observe(Moment(20), &change(5));
+        let spoken = Spoken::Of(vec![ReplicaId(2)]);
+        assert_eq!(taken, Taken::Fresh { news: false, spoken });
+        let report = detector.report(NODE, BOOT).unwrap();
+        let ends: Vec<_> = report.replicas.values().map(|r| r.end.0).collect();
+        assert_eq!((ends, report.sequence, report.at), (vec![4, 9], 6, Moment(20)));
+        assert_eq!(detector.observe(Moment(21), &change(5)), Taken::Stale, "it came twice");
+    }
+
+    #[test]
+    fn a_change_of_anything_else_is_not_taken_and_leaves_no_trace() {
+        let other_life = message::Heartbeat { boot: 8, ..change(5) };
+        let wrong_sum = message::Heartbeat { digest: 1, ..change(5) };
+        let never_listed = message::Heartbeat { gone: vec![3], ..change(5) };
+        let both = message::Heartbeat { gone: vec![2], ..change(5) };
+        let twice = message::Heartbeat { replicas: vec![replica(2, 9); 2], ..change(5) };
+        for unfit in [change(4), other_life, wrong_sum, never_listed, both, twice] {
+            let mut detector = listening_to_two();
+            let before = detector.report(NODE, BOOT).cloned();
+            assert_eq!(detector.observe(Moment(20), &unfit), Taken::Unfit, "{unfit:?}");
+            assert_eq!(detector.report(NODE, BOOT).cloned(), before, "{unfit:?}");
+        }
+        let mut fresh = Detector::new(Moment(0));
+        assert_eq!(fresh.observe(Moment(20), &change(5)), Taken::Unfit, "another member leads");
+        assert!(fresh.report(NODE, BOOT).is_none());
+    }
+
+    #[test]
+    fn what_is_gone_is_said_and_is_news() {
+        let mut detector = listening_to_two();
+        let digest = message::digest(&replica(1, 4));
+        let gone = message::Heartbeat { base: 5, gone: vec![2], digest, ..with(6, vec![]) };
+        let spoken = Spoken::Of(vec![]);
+        assert_eq!(detector.observe(Moment(20), &gone), Taken::Fresh { news: true, spoken });
+        assert_eq!(detector.report(NODE, BOOT).unwrap().replicas.len(), 1);
+    }
+
+    #[test]
+    fn what_was_held_back_is_as_old_as_when_it_was_told() {
+        let mut detector = listening_to_two();
+        detector.observe(Moment(20), &message::Heartbeat { held_back: 1, ..change(5) });
+        let report = detector.report(NODE, BOOT).unwrap();
+        let age = |id| report.age_of(&report.replicas[&ReplicaId(id)], Moment(30)).as_nanos();
+        assert_eq!((age(1), age(2)), (20, 10));
+    }
+
     #[test]
     fn a_new_life_starts_afresh() {
         let mut detector = Detector::new(Moment(0));
         detector.observe(Moment(10), &heartbeat(7, 900, 50));
-        assert_eq!(detector.observe(Moment(20), &heartbeat(8, 1, 60)), Taken::Fresh);
+        assert!(detector.observe(Moment(20), &heartbeat(8, 1, 60)).is_fresh());
         assert!(detector.report(NODE, BOOT).is_none(), "the old life has nothing to say");
         assert_eq!(detector.report(NODE, BootId(8)).unwrap().count, 1);
     }

@@ -25,22 +25,44 @@ pub fn assignment(
     report: Option<&NodeReport>,
 ) -> message::Assignment {
     message::Assignment {
-        cluster: state.cluster.map_or(0, |cluster| cluster.0),
-        node: node.0,
-        revision,
         configurations: configurations(state, node, report),
         deletes: deletes(state, node, report).into_iter().map(|replica| replica.0).collect(),
-        nodes: addresses(state, |_| true),
-        capacities: capacities(state, node),
         notices: notices(state, node),
         deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
+        ..greeting(state, revision, node)
     }
 }
 
+/// The assignment of a node for which there is nothing to do, and which has all addresses.
+#[must_use]
+pub fn nothing(state: &State, revision: u64, node: NodeId) -> message::Assignment {
+    message::Assignment {
+        cluster: state.cluster.map_or(0, |cluster| cluster.0),
+        node: node.0,
+        revision,
+        ..Default::default()
+    }
+}
+
+/// Whether there is nothing to do in it. That nothing is to be done does not depend on time.
+#[must_use]
+pub fn is_nothing(assignment: &message::Assignment) -> bool {
+    assignment.configurations.is_empty()
+        && assignment.deletes.is_empty()
+        && assignment.notices.is_empty()
+        && assignment.deleted_partitions.is_empty()
+}
+
+/// For a node that has not said yet how it is: where everybody is, and nothing to do before it has.
+#[must_use]
+pub fn greeting(state: &State, revision: u64, node: NodeId) -> message::Assignment {
+    let (nodes, capacities) = (addresses(state, |_| true), capacities(state, node));
+    message::Assignment { nodes, capacities, ..nothing(state, revision, node) }
+}
+
 fn deleted_on(state: &State, node: NodeId) -> impl Iterator<Item = PartitionId> {
-    let deleted = state.partitions.values().filter(|partition| partition.deleted);
-    let here = deleted.filter(move |p| p.holders().any(|member| member.node == node));
-    here.map(|partition| partition.configuration.partition).take(DELETES_MAX)
+    let deleted = state.partitions.on(node).filter(|partition| partition.deleted);
+    deleted.map(|partition| partition.configuration.partition).take(DELETES_MAX)
 }
 
 /// What operations could not do with partitions that are led from the node.
@@ -77,7 +99,7 @@ fn configurations(
     node: NodeId,
     report: Option<&NodeReport>,
 ) -> Vec<message::Configuration> {
-    let live = state.partitions.values().filter(|partition| !partition.deleted);
+    let live = state.partitions.on(node).filter(|partition| !partition.deleted);
     let wanted = live.filter(|partition| needs_configuration(partition, node, report));
     let wanted = wanted.take(CONFIGURATIONS_MAX);
     wanted.map(|partition| message::Configuration::from(&partition.configuration)).collect()
@@ -114,7 +136,7 @@ fn deletes(state: &State, node: NodeId, report: Option<&NodeReport>) -> Vec<Repl
 }
 
 fn doomed_on(state: &State, node: NodeId) -> impl Iterator<Item = ReplicaId> {
-    let doomed = state.partitions.values().flat_map(|partition| partition.doomed.values());
+    let doomed = state.partitions.on(node).flat_map(|partition| partition.doomed.values());
     doomed.filter(move |member| member.node == node).map(|member| member.replica)
 }
 
@@ -124,11 +146,8 @@ fn is_wanted(partition: &Partition, replica: ReplicaId) -> bool {
 }
 
 fn capacities(state: &State, node: NodeId) -> Vec<message::Capacity> {
-    let here = |partition: &&Partition| {
-        !partition.deleted && partition.holders().any(|member| member.node == node)
-    };
-    let mut volumes: Vec<VolumeId> =
-        state.partitions.values().filter(here).map(|p| p.configuration.volume).collect();
+    let live = state.partitions.on(node).filter(|partition| !partition.deleted);
+    let mut volumes: Vec<VolumeId> = live.map(|p| p.configuration.volume).collect();
     volumes.sort_unstable();
     volumes.dedup();
     let known = volumes.iter().filter_map(|volume| state.volumes.get(volume));

@@ -109,6 +109,7 @@ impl Bench {
             sequence: self.sequence,
             disks: vec![disk],
             replicas: held.values().cloned().collect(),
+            ..Default::default()
         };
         self.detector.observe(self.now, &heartbeat);
         let report = self.detector.report(node.id, node.boot);

@@ -242,16 +242,21 @@ fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Ou
     record.state = VolumeState::Purging;
     let name = record.name.clone();
     state.events.push(Event::of("volume", format!("volume/{volume}"), "purging", name, at));
-    let of_volume = |p: &&mut Partition| p.configuration.volume == volume;
-    for partition in state.partitions.values_mut().filter(of_volume) {
-        let holders: Vec<Member> = partition.holders().copied().collect();
-        partition.doomed = holders.into_iter().map(|m| (m.replica, m)).collect();
-        partition.spare = BTreeMap::new();
-        partition.deleted = true;
-        partition.configuration.epoch = partition.configuration.epoch.next();
+    let of_volume = state.partitions_of(volume).map(|p| p.configuration.partition);
+    for partition in of_volume.collect::<Vec<_>>() {
+        state.partitions.change(partition, doom);
     }
     bury(state, at);
     Ok(Outcome::Volume(Box::new(state.volumes[&volume].clone())))
+}
+
+/// Every replica is to be deleted.
+fn doom(partition: &mut Partition) {
+    let holders: Vec<Member> = partition.holders().copied().collect();
+    partition.doomed = holders.into_iter().map(|m| (m.replica, m)).collect();
+    partition.spare = BTreeMap::new();
+    partition.deleted = true;
+    partition.configuration.epoch = partition.configuration.epoch.next();
 }
 
 /// Remembers it once: a client says it again to every new leader.
@@ -275,7 +280,7 @@ fn note_standby(
 
 /// Volumes that are being deleted and have nothing left become tombstones.
 fn bury(state: &mut State, at: Timestamp) {
-    state.partitions.retain(|_, p| !(p.deleted && p.doomed.is_empty()));
+    state.partitions.retain(|p| !(p.deleted && p.doomed.is_empty()));
     let remaining: BTreeSet<VolumeId> =
         state.partitions.values().map(|p| p.configuration.volume).collect();
     for volume in state.volumes.values_mut() {
@@ -306,7 +311,7 @@ fn place_partitions(
         placements.iter().map(|placement| place(state, &record, placement)).collect();
     let partitions = partitions.inspect_err(|_| state.counters = before)?;
     for partition in partitions {
-        state.partitions.insert(partition.configuration.partition, partition);
+        state.partitions.insert(partition);
     }
     live_volume(state, volume)?.state = VolumeState::Active;
     Ok(Outcome::Done)
@@ -342,6 +347,7 @@ fn place(state: &mut State, volume: &Volume, placement: &Placement) -> Result<Pa
         doomed: BTreeMap::new(),
         made: BTreeSet::new(),
         deleted: false,
+        changed: None,
     })
 }
 
@@ -369,25 +375,28 @@ pub(crate) fn configure_partition(
     }
     let configuration = Box::new(after.configuration.clone());
     state.events.push(Event::configured(partition, expected, &configuration, step, at));
-    state.partitions.insert(partition, after);
+    state.partitions.insert(after);
     Ok(Outcome::Configuration(configuration))
 }
 
 fn confirm(state: &mut State, made: &[(PartitionId, ReplicaId)]) -> Outcome {
     for (partition, replica) in made {
-        let Some(record) = state.partitions.get_mut(partition) else { continue };
-        if record.holders().any(|member| member.replica == *replica) {
-            record.made.insert(*replica);
-        }
+        state.partitions.change(*partition, |record| {
+            if record.holders().any(|member| member.replica == *replica) {
+                record.made.insert(*replica);
+            }
+        });
     }
     Outcome::Done
 }
 
 fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)], at: Timestamp) -> Outcome {
     for (partition, replica) in gone {
-        let Some(record) = state.partitions.get_mut(partition) else { continue };
-        if record.doomed.remove(replica).is_some() {
-            record.made.remove(replica);
+        let was_doomed = state.partitions.change(*partition, |record| {
+            let was_doomed = record.doomed.remove(replica).is_some();
+            was_doomed.then(|| record.made.remove(replica)).is_some()
+        });
+        if was_doomed == Some(true) {
             state.conditions.forget(*partition, *replica);
         }
     }

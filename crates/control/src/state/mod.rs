@@ -17,6 +17,7 @@ pub mod command;
 pub mod conditions;
 pub mod configure;
 pub mod event;
+pub mod partitions;
 pub mod record;
 
 mod apply;
@@ -28,6 +29,7 @@ pub use command::{Command, Outcome, Refusal};
 pub use conditions::Conditions;
 pub use configure::Step;
 pub use event::{Event, Events};
+pub use partitions::Partitions;
 pub use record::{Disk, Node, Partition, Spare, Volume, VolumeState};
 
 use crate::operation::Operations;
@@ -67,7 +69,7 @@ pub struct State {
     pub disks: BTreeMap<DiskId, Disk>,
     /// Deleted volumes stay, as tombstones: that a volume is gone is a fact people ask for.
     pub volumes: BTreeMap<VolumeId, Volume>,
-    pub partitions: BTreeMap<PartitionId, Partition>,
+    pub partitions: Partitions,
     /// What is known of nodes, disks and replicas, as far as it was ever other than well.
     #[serde(default)]
     pub conditions: Conditions,
@@ -88,7 +90,7 @@ impl Default for State {
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             volumes: BTreeMap::new(),
-            partitions: BTreeMap::new(),
+            partitions: Partitions::default(),
             conditions: Conditions::default(),
             events: Events::default(),
             operations: Operations::default(),
@@ -154,6 +156,7 @@ impl State {
     /// A sentence that names the broken promise and where.
     pub fn check(&self) -> Result<(), String> {
         self.operations.check()?;
+        self.partitions.check()?;
         let mut seen = BTreeSet::new();
         for (id, partition) in &self.partitions {
             partition.check().map_err(|broken| format!("partition {id}: {broken}"))?;

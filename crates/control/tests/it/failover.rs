@@ -24,7 +24,7 @@ async fn with_volume(members: u64) -> (Cluster, Vec<Node>) {
 
 async fn configurations(cluster: &Cluster) -> Vec<types::Configuration> {
     let state = cluster.state().await;
-    state.partitions.into_values().map(|partition| partition.configuration).collect()
+    state.partitions.values().map(|partition| partition.configuration.clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

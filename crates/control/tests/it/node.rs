@@ -141,6 +141,7 @@ impl Inner {
                 space: None,
             }],
             replicas: self.replicas.iter().map(report).collect(),
+            ..Default::default()
         }
     }
 }
