@@ -25,6 +25,9 @@ enum What {
     Planner,
     /// What hearing of 100,000 partitions costs the control plane; the crates that matter are optimised
     Heartbeat,
+    /// Bringing replicas up, and what others feel of it
+    #[command(disable_help_flag = true)]
+    Repair(Rest),
     /// Memory with a million files, and processor time when idle
     #[command(disable_help_flag = true)]
     Memory(Rest),
@@ -42,6 +45,7 @@ impl Bench {
         let (name, rest) = match self.what {
             What::File(rest) => ("file", rest),
             What::Memory(rest) => ("memory", rest),
+            What::Repair(rest) => ("repair", rest),
             What::Planner => return planner(),
             What::Heartbeat => return heartbeat(),
         };

@@ -9,7 +9,6 @@ use crate::raft::machine::Machine;
 use crate::raft::network::Network;
 use crate::raft::store::Store;
 use crate::raft::{QUORUM_SILENCE_MS_MAX, Raft};
-use crate::rest::{Basis, Rest};
 use crate::state::{Command, Node, Outcome, Partition, State};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ServerState};
@@ -32,8 +31,8 @@ pub(crate) struct Leading {
     pub(crate) watch: crate::observe::Watch,
     /// Nodes for which there was nothing to do.
     pub(crate) settled: BTreeMap<NodeId, crate::hear::Settled>,
-    /// Set after a plan that found nothing to do.
-    pub(crate) rest: Option<Rest>,
+    /// What the last plan left at rest.
+    pub(crate) memory: plan::Memory,
     /// What the last plan could not do.
     pub(crate) residue: Vec<String>,
     /// What the last plan saw of each operation.
@@ -55,7 +54,7 @@ impl Leading {
             attached,
             watch: crate::observe::Watch::default(),
             settled: BTreeMap::new(),
-            rest: None,
+            memory: plan::Memory::default(),
             residue: Vec::new(),
             rounds: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -240,17 +239,10 @@ impl Core {
     pub(crate) fn plan(&self) -> Option<plan::Plan> {
         let mut leading = self.leading();
         let leading = leading.as_mut()?;
-        let (plan, rest) = self.machine.read(|state, revision| {
-            let inputs = self.inputs(state, leading);
-            let basis = Basis::of(&inputs, revision);
-            if leading.rests(inputs.now, &basis) {
-                return None;
-            }
-            let plan = plan::plan(&inputs);
-            let rest = Rest::after(&plan, &inputs, basis);
-            Some((plan, rest))
-        })?;
-        leading.rest = rest;
+        let mut memory = std::mem::take(&mut leading.memory);
+        let plan =
+            self.machine.read(|state, _| plan::plan_on(&self.inputs(state, leading), &mut memory));
+        leading.memory = memory;
         leading.residue.clone_from(&plan.residue);
         leading.rounds.clone_from(&plan.rounds);
         self.measure(leading);
@@ -265,7 +257,7 @@ impl Core {
         self.machine.read(|state, _| {
             for (id, round) in rounds {
                 let Some(operation) = state.operations.all.get(id) else { continue };
-                let bytes = operation.progress().bytes_done + round.in_flight;
+                let bytes = operation.progress().bytes_done.saturating_add(round.in_flight);
                 leading.meters.entry(*id).or_default().note(now, bytes);
             }
         });

@@ -31,7 +31,6 @@ pub mod operation;
 pub mod plan;
 pub mod raft;
 mod reconcile;
-mod rest;
 mod service;
 mod stand;
 pub mod state;

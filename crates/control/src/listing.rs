@@ -65,6 +65,7 @@ fn read(contents: &message::Contents) -> Listing {
     Listing {
         boot: BootId(contents.boot),
         replicas: contents.replicas.iter().map(replica).collect(),
+        disks: contents.listed.iter().copied().map(DiskId).collect(),
     }
 }
 

@@ -20,11 +20,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// making it again at once would not make it right.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
-/// After a plan that had nothing to do and took at least so long, the planner pauses for so many times as
-/// long.
-const PLAN_LONG: Duration = Duration::from_millis(10);
-const PLAN_PAUSE: u32 = 4;
-
 /// Runs until it is dropped.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut revision = core.machine.watch();
@@ -111,16 +106,10 @@ fn appoints(command: &Command) -> bool {
 
 async fn reconcile(core: &Arc<Core>) {
     observe(core).await;
-    let begun = core.world.now();
     let Some(plan) = core.plan() else { return };
-    let took = core.world.now().since(begun);
     listing::ask(core, &plan);
     core.metrics.residue.set(i64::try_from(plan.residue.len()).unwrap_or(i64::MAX));
     if plan.is_empty() {
-        // Where planning takes long it is not to take all the time there is.
-        if took >= PLAN_LONG {
-            core.world.sleep(took * PLAN_PAUSE).await;
-        }
         return;
     }
     core.metrics.plans.inc();

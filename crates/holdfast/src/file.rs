@@ -17,6 +17,11 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     })
 }
 
+/// Whether there is anything in a folder, as far as can be seen.
+pub(crate) fn has_entries(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// Writes a file that must not exist yet. A secret one can be read by its owner only.
 pub(crate) fn create(path: &Path, content: &str, secret: bool) -> Result {
     let failed = |error: std::io::Error| {

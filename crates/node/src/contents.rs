@@ -36,6 +36,7 @@ fn look(context: &Context, homes: &[Home]) -> Contents {
     for home in homes {
         match home.disk.list(REPLICAS_FOLDER) {
             Ok(names) => {
+                contents.listed.push(home.disk_id.0);
                 let found = names.iter().filter_map(|name| Found::parse(name));
                 contents.replicas.extend(found.map(|found| FoundReplica {
                     partition: found.partition.0,

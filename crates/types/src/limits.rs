@@ -81,10 +81,6 @@ pub const HEARTBEAT_PROGRESS_MAX: usize = 64;
 /// those of which it speaks.
 pub const HEARTBEATS_PER_SWEEP: u64 = 16;
 
-/// The control plane plans at least this often. It does so at once when anything changed, and all the time
-/// while there is something to do or to wait for.
-pub const PLAN_IDLE_INTERVAL: Duration = Duration::from_secs(5);
-
 /// A node that was silent for this long is taken for gone.
 pub const NODE_SILENCE_MAX: Duration = Duration::from_millis(1500);
 
@@ -250,6 +246,19 @@ pub const SNAPSHOT_TOMBSTONES_MAX: usize = 64 << 10;
 // Each takes at most ten bytes.
 const _: () = assert!(SNAPSHOT_TOMBSTONES_MAX * 10 + 4096 < FRAME_BODY_BYTES_MAX as usize);
 
+/// Records of data in one piece of a snapshot.
+pub const SNAPSHOT_RECORDS_MAX: usize = 2048;
+// A length, a count and a part: four numbers of at most five bytes.
+const _: () = assert!(SNAPSHOT_RECORDS_MAX * 20 + 4096 < FRAME_BODY_BYTES_MAX as usize);
+
+/// Bytes, and pieces, of a snapshot that are received before they are brought to disk.
+pub const SNAPSHOT_UNSTORED_BYTES_MAX: usize = 32 << 20;
+pub const SNAPSHOT_UNSTORED_PIECES_MAX: u32 = 64;
+
+/// While its node serves others, a snapshot takes half of the time, but is never slowed down below
+/// this many bytes a second.
+pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 16 << 20;
+
 /// A piece of a snapshot is given this long to be stored.
 pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -364,7 +373,10 @@ pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Orphans that one round of the reaper asks about, deletes and purges.
 pub const REAP_BATCH: usize = 256;
 
-/// Deletes of objects that one reaper has under way at a time.
+/// Objects that one request deletes.
+pub const DELETE_OBJECTS_MAX: usize = 256;
+
+/// Requests to delete that one reaper has under way at a time.
 pub const REAP_CONCURRENCY: usize = 16;
 
 /// A reaper looks for orphans this often, and less often while all it finds are held open.
@@ -379,6 +391,7 @@ pub const CAPACITY_RESEND_INTERVAL: Duration = Duration::from_secs(1);
 
 const _: () = assert!(EVENTS_WAIT_MAX.as_millis() * 3 < CLIENT_SESSION_SILENCE_MAX.as_millis());
 const _: () = assert!(REAP_BATCH <= ITEMS_PER_COMMAND_MAX);
+const _: () = assert!(DELETE_OBJECTS_MAX < REPLICATION_WINDOW_ENTRIES_MAX);
 
 /// Chunks, and bytes read for them, in one page of a replica's inspection; files in one page.
 pub const INSPECT_CHUNKS_MAX: usize = 2048;
@@ -429,6 +442,18 @@ pub const MOVE_SILENCE_MAX: Duration = Duration::from_secs(10);
 pub const MOVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 pub const MOVE_RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 
+/// A copy that is not complete after this long, and a second for each so many of its bytes, is given up too:
+/// whoever copies it cannot reach whoever takes it, although both are heard of.
+pub const MOVE_STALLED_MAX: Duration = Duration::from_secs(600);
+pub const MOVE_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+/// A replica that nobody uses any more is left over when its node has not deleted it after this long.
+pub const DELETION_SLOW: Duration = Duration::from_secs(30);
+
+/// Partitions of one operation whose next step is thought about in one round, besides those that are being
+/// moved. Of more, some have their turn in each round.
+pub const CONSIDERED_PER_ROUND_MAX: usize = 4_096;
+
 /// What is left over, and what has succeeded, is looked at afresh this often.
 pub const OPERATION_RESCAN_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -439,6 +464,9 @@ pub const ITEM_HISTORY_MAX: usize = 8;
 pub const OPERATIONS_ENDED_MAX: usize = 256;
 pub const NOTES_PER_COMMAND_MAX: usize = 1_000;
 pub const NOTICES_MAX: usize = 256;
+
+/// Longest name of whoever asks for an operation.
+pub const OPERATION_BY_BYTES_MAX: usize = 256;
 
 /// A node is given this long to list what is on its disks.
 pub const CONTENTS_DEADLINE: Duration = Duration::from_secs(20);

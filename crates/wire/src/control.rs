@@ -445,6 +445,9 @@ pub struct Contents {
     /// Disks whose folders cannot be read: nothing is to be had from them.
     #[prost(uint64, repeated, tag = "4")]
     pub unreadable: Vec<u64>,
+    /// Disks whose folders were read; of others it says nothing.
+    #[prost(uint64, repeated, tag = "5")]
+    pub listed: Vec<u64>,
 }
 
 // ---------------------------------------------------------------------------------------------

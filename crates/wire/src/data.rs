@@ -55,11 +55,13 @@ pub struct Trim {
     pub length: u64,
 }
 
-/// Deletes an object for good; what comes later for it is refused as gone. Answered by [`Written`].
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+/// Deletes objects for good; what comes later for them is refused as gone. Answered, without a body,
+/// once that is durable; when it is refused some of them may be gone, and it may be asked again. At
+/// least one, and at most `DELETE_OBJECTS_MAX`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Delete {
-    #[prost(uint64, tag = "1")]
-    pub object: u64,
+    #[prost(uint64, repeated, tag = "1")]
+    pub objects: Vec<u64>,
 }
 
 /// Asks which parts of a range hold data.

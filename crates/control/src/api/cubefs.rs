@@ -135,8 +135,9 @@ fn progress(state: &Record, operation: &Operation, kind: Option<PartitionKind>) 
         operation.items.iter().filter(|(id, _)| kind.is_none_or(|kind| kind == kind_of(**id)));
     let items: Vec<(&PartitionId, &Item)> = all.collect();
     let movable = || items.iter().map(|(_, item)| *item).filter(|i| i.done || i.residue.is_none());
-    let whole = movable().map(|item| item.bytes).sum();
-    let done = movable().filter(|item| item.done).map(|item| item.bytes).sum();
+    let add = |sum: u64, item: &Item| sum.saturating_add(item.bytes);
+    let whole = movable().fold(0, add);
+    let done = movable().filter(|item| item.done).fold(0, add);
     let incomplete = items.iter().filter(|(_, item)| !item.done).filter_map(|(id, item)| {
         let residue = item.residue.as_ref()?;
         Some(Incomplete {
@@ -148,7 +149,11 @@ fn progress(state: &Record, operation: &Operation, kind: Option<PartitionKind>) 
     let remaining = movable().filter(|item| !item.done).count();
     Progress {
         status: status(operation.state),
-        progress: percent(done, whole, remaining, movable().count()),
+        // Nobody has looked yet: that nothing is known to remain means nothing.
+        progress: match operation.state {
+            OperationState::Planned => percent(0, 1, 1, 1),
+            _ => percent(done, whole, remaining, movable().count()),
+        },
         total_dp_cnt: items.len(),
         remaining_dp_cnt: remaining,
         incomplete_partitions: incomplete.collect(),

@@ -13,14 +13,15 @@
 mod report;
 
 pub use report::{
-    DiskReport, DiskState, NodeReport, REPORTS_SETTLED, ReplicaReport, ReplicaState, Role, Spoken,
-    Taken,
+    DiskReport, DiskState, Held, NodeReport, REPORTS_SETTLED, ReplicaReport, ReplicaState, Role,
+    Spoken, Taken,
 };
 
-use report::{is_news, replica_report};
+use crate::state::changes::{Changes, Mark};
+use report::replica_report;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{BootId, Moment, NodeId, ReplicaId};
+use types::{BootId, Moment, NodeId, PartitionId, ReplicaId};
 use wire::control as message;
 
 /// What all nodes said, and since when we listen.
@@ -31,13 +32,15 @@ pub struct Detector {
     reports: BTreeMap<NodeId, NodeReport>,
     /// The last number handed out for [`NodeReport::news`].
     news: u64,
+    /// Partitions of which something else is said than before.
+    changes: Changes<PartitionId>,
 }
 
 impl Detector {
     /// Begins to listen.
     #[must_use]
     pub fn new(since: Moment) -> Detector {
-        Detector { since, reports: BTreeMap::new(), news: 0 }
+        Detector { since, reports: BTreeMap::new(), news: 0, changes: Changes::default() }
     }
 
     /// Takes a heartbeat of `boot`, the life of the node that is on record.
@@ -48,41 +51,55 @@ impl Detector {
         if before.is_some_and(|report| report.sequence >= heartbeat.sequence) {
             return Taken::Stale;
         }
+        let mut changed = Vec::new();
         let mut taken = match heartbeat.base {
-            0 => self.replace(now, heartbeat),
-            _ => self.follow(now, heartbeat),
+            0 => self.replace(now, heartbeat, &mut changed),
+            _ => self.follow(now, heartbeat, &mut changed),
         };
         let Taken::Fresh { news, .. } = &mut taken else { return taken };
         let report = self.reports.get_mut(&node).expect("it was just taken");
-        *news |= report.heard(now, heartbeat);
+        if report.heard(now, heartbeat) {
+            changed.extend(report.partitions());
+            *news = true;
+        }
         if *news {
             self.news += 1;
             report.news = self.news;
         }
+        changed.into_iter().for_each(|partition| self.changes.note(partition));
         taken
     }
 
     /// Takes a full heartbeat. It replaces what was known; nothing is merged.
-    fn replace(&mut self, now: Moment, heartbeat: &message::Heartbeat) -> Taken {
+    fn replace(
+        &mut self,
+        now: Moment,
+        heartbeat: &message::Heartbeat,
+        changed: &mut Vec<PartitionId>,
+    ) -> Taken {
         let (node, boot) = (NodeId(heartbeat.node), BootId(heartbeat.boot));
         let replicas: BTreeMap<ReplicaId, ReplicaReport> =
             heartbeat.replicas.iter().map(|replica| replica_report(replica, now)).collect();
-        let digest = replicas.values().fold(0, |sum: u64, r| sum.wrapping_add(r.digest));
-        let before = self.reports.remove(&node).filter(|report| report.boot == boot);
-        let mut report = NodeReport { replicas, digest, ..NodeReport::new(boot, now) };
-        let mut news = true;
-        if let Some(before) = before {
-            let same = |(a, b): ((_, &ReplicaReport), (_, _))| a.0 == b.0 && !is_news(a.1, b.1);
-            news = before.replicas.len() != report.replicas.len()
-                || !before.replicas.iter().zip(&report.replicas).all(same);
-            report = NodeReport { replicas: report.replicas, digest, ..before };
-        }
+        let (before, same_life) = match self.reports.remove(&node) {
+            Some(before) if before.boot == boot => (before, true),
+            Some(before) => {
+                changed.extend(before.partitions());
+                (NodeReport::new(boot, now), false)
+            }
+            None => (NodeReport::new(boot, now), false),
+        };
+        let report = before.with(replicas, changed);
         self.reports.insert(node, report);
-        Taken::Fresh { news, spoken: Spoken::All }
+        Taken::Fresh { news: !same_life || !changed.is_empty(), spoken: Spoken::All }
     }
 
     /// Takes a heartbeat that says what changed, if it does so of exactly what is known here.
-    fn follow(&mut self, now: Moment, heartbeat: &message::Heartbeat) -> Taken {
+    fn follow(
+        &mut self,
+        now: Moment,
+        heartbeat: &message::Heartbeat,
+        changed: &mut Vec<PartitionId>,
+    ) -> Taken {
         let boot = BootId(heartbeat.boot);
         let report = self.reports.get_mut(&NodeId(heartbeat.node));
         let known = report.filter(|r| r.boot == boot && r.sequence == heartbeat.base);
@@ -98,19 +115,25 @@ impl Detector {
             return Taken::Unfit;
         }
         report.digest = digest;
-        report.change(now, heartbeat)
+        report.change(now, heartbeat, changed)
+    }
+
+    /// How far the news goes by now.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.changes.mark()
+    }
+
+    /// Partitions of which something else was said since `mark`; `None` when that is of another detector.
+    #[must_use]
+    pub fn news_since(&self, mark: &Mark) -> Option<impl Iterator<Item = PartitionId>> {
+        self.changes.since(mark)
     }
 
     /// The last report of a node, however old, if it is of the life `boot`.
     #[must_use]
     pub fn report(&self, node: NodeId, boot: BootId) -> Option<&NodeReport> {
         self.reports.get(&node).filter(|report| report.boot == boot)
-    }
-
-    /// Changes when anything does that some node said, but how far logs go.
-    #[must_use]
-    pub fn news(&self) -> u64 {
-        self.news
     }
 
     /// How long nothing was heard of that life of the node. Listening counts from when it began.

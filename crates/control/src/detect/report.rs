@@ -68,6 +68,8 @@ pub struct NodeReport {
     pub count: u32,
     pub disks: BTreeMap<DiskId, DiskReport>,
     pub replicas: BTreeMap<ReplicaId, ReplicaReport>,
+    /// Bytes and number of the replicas on each disk.
+    pub held: BTreeMap<DiskId, Held>,
     /// Changes when anything does but how far logs go; no two reports of one detector have the same
     /// number and differ in more than that.
     pub news: u64,
@@ -75,6 +77,13 @@ pub struct NodeReport {
     pub(super) all_told_at: Moment,
     /// Of all replicas together.
     pub(super) digest: u64,
+}
+
+/// What is on a disk, summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub bytes: u64,
+    pub replicas: u64,
 }
 
 impl NodeReport {
@@ -93,6 +102,7 @@ impl NodeReport {
             count: 0,
             disks: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            held: BTreeMap::new(),
             news: 0,
             all_told_at: now,
             digest: 0,
@@ -136,20 +146,75 @@ impl NodeReport {
         (!heartbeat.gone.iter().any(both)).then_some(sum)
     }
 
-    /// Makes the changes of a heartbeat, which were found to fit.
-    pub(super) fn change(&mut self, now: Moment, heartbeat: &message::Heartbeat) -> Taken {
-        let mut news = !heartbeat.gone.is_empty();
+    /// Makes the changes of a heartbeat, which were found to fit. Notes the partitions of which something
+    /// else is said than before.
+    pub(super) fn change(
+        &mut self,
+        now: Moment,
+        heartbeat: &message::Heartbeat,
+        changed: &mut Vec<PartitionId>,
+    ) -> Taken {
+        let before = changed.len();
         for gone in &heartbeat.gone {
-            self.replicas.remove(&ReplicaId(*gone));
+            changed.extend(self.take_out(ReplicaId(*gone)).map(|replica| replica.partition));
         }
         let mut spoken = Vec::with_capacity(heartbeat.replicas.len());
         for replica in &heartbeat.replicas {
             let (id, after) = replica_report(replica, now);
             spoken.push(id);
-            news |= self.replicas.get(&id).is_none_or(|before| is_news(before, &after));
-            self.replicas.insert(id, after);
+            self.put_in(id, after, changed);
         }
-        Taken::Fresh { news, spoken: Spoken::Of(spoken) }
+        Taken::Fresh { news: changed.len() > before, spoken: Spoken::Of(spoken) }
+    }
+
+    /// The report with other replicas; notes the partitions of which something else is said than before.
+    pub(super) fn with(
+        mut self,
+        replicas: BTreeMap<ReplicaId, ReplicaReport>,
+        changed: &mut Vec<PartitionId>,
+    ) -> NodeReport {
+        let gone: Vec<ReplicaId> =
+            self.replicas.keys().filter(|id| !replicas.contains_key(id)).copied().collect();
+        for id in gone {
+            changed.extend(self.take_out(id).map(|replica| replica.partition));
+        }
+        for (id, replica) in replicas {
+            self.put_in(id, replica, changed);
+        }
+        self.digest = self.replicas.values().fold(0, |sum, r| sum.wrapping_add(r.digest));
+        self
+    }
+
+    fn put_in(&mut self, id: ReplicaId, after: ReplicaReport, changed: &mut Vec<PartitionId>) {
+        let before = self.take_out(id);
+        let held = self.held.entry(after.disk).or_default();
+        held.bytes = held.bytes.saturating_add(after.bytes);
+        held.replicas += 1;
+        match before {
+            Some(before) if !is_news(&before, &after) => {}
+            before => {
+                changed.extend(before.map(|before| before.partition));
+                changed.push(after.partition);
+            }
+        }
+        self.replicas.insert(id, after);
+    }
+
+    fn take_out(&mut self, id: ReplicaId) -> Option<ReplicaReport> {
+        let replica = self.replicas.remove(&id)?;
+        if let Some(held) = self.held.get_mut(&replica.disk) {
+            held.bytes = held.bytes.saturating_sub(replica.bytes);
+            held.replicas -= 1;
+            if held.replicas == 0 {
+                self.held.remove(&replica.disk);
+            }
+        }
+        Some(replica)
+    }
+
+    /// The partitions that it speaks of.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.replicas.values().map(|replica| replica.partition)
     }
 
     /// Whether `replica` is certainly not on `disk` any more: the disk works, and the list without

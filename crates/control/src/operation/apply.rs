@@ -3,11 +3,11 @@
 use super::command::{Act, Note, Order};
 use super::kind;
 use super::record::{Duty, Evidence, Lock, Operation, Residue, member_of};
-use crate::state::{Event, Outcome, Refusal, State, configure_partition};
+use crate::state::{Event, Outcome, Refusal, State, Step, configure_partition};
 use std::collections::BTreeMap;
-use types::limits::{OPERATIONS_ENDED_MAX, PARTITION_LOCK_LEASE};
+use types::limits::{OPERATION_BY_BYTES_MAX, OPERATIONS_ENDED_MAX, PARTITION_LOCK_LEASE};
 use types::operation::{LockKind, OperationKind, OperationState, Target};
-use types::{NodeId, OperationId, PartitionId, Timestamp};
+use types::{Epoch, NodeId, OperationId, PartitionId, Timestamp};
 
 /// Carries out one act.
 pub(crate) fn apply(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
@@ -15,9 +15,7 @@ pub(crate) fn apply(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
         Act::Start { .. } => start(state, act),
         Act::Step { operation, lock, partition, expected, step, at } => {
             let hold = Hold { operation: *operation, kind: *lock, at: *at };
-            take_step(state, hold, *partition, |state| {
-                configure_partition(state, *partition, *expected, step, *at)
-            })
+            take_step(state, hold, *partition, *expected, step)
         }
         Act::Note { operation, notes, blocked, state: next, at } => {
             note(state, *operation, notes, blocked.as_ref(), *next, *at)
@@ -33,6 +31,8 @@ fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
         unreachable!("only a start is started")
     };
     state.cluster.ok_or(Refusal::NotInitialized)?;
+    check_by(by)?;
+    limits.check().map_err(Refusal::breaks)?;
     check_start(state, *kind, target)?;
     state.operations.last += 1;
     let id = OperationId(state.operations.last);
@@ -63,6 +63,14 @@ fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
     state.operations.all.insert(id, operation);
     forget_old(state);
     Ok(Outcome::Operation(id))
+}
+
+/// Who asks is written down and shown: a line of words.
+fn check_by(by: &str) -> Result<(), Refusal> {
+    if by.len() > OPERATION_BY_BYTES_MAX || by.chars().any(char::is_control) {
+        return Err(Refusal::breaks("who asks is up to 256 bytes without control characters"));
+    }
+    Ok(())
 }
 
 fn check_start(state: &State, kind: OperationKind, target: &Target) -> Result<(), Refusal> {
@@ -141,7 +149,8 @@ fn take_step(
     state: &mut State,
     hold: Hold,
     partition: PartitionId,
-    change: impl FnOnce(&mut State) -> Result<Outcome, Refusal>,
+    expected: Epoch,
+    step: &Step,
 ) -> Result<Outcome, Refusal> {
     let operation = find(state, hold.operation)?;
     if !operation.state.is_at_work() {
@@ -153,8 +162,10 @@ fn take_step(
     {
         return Err(Refusal::Locked { partition, by: holder.operation });
     }
+    let force = state.operations.all[&hold.operation].force;
+    check_redundancy(state, partition, step, force)?;
     let before = members(state, partition);
-    let outcome = change(state)?;
+    let outcome = configure_partition(state, partition, expected, step, hold.at)?;
     lock(state, hold, partition);
     if let Outcome::Configuration(configuration) = &outcome {
         let added = configuration.members.iter().find(|member| !before.contains(&member.replica));
@@ -173,6 +184,32 @@ fn take_step(
         }
     }
     Ok(outcome)
+}
+
+/// No step takes a replica out of sync when fewer than are due would be left.
+fn check_redundancy(
+    state: &State,
+    partition: PartitionId,
+    step: &Step,
+    force: bool,
+) -> Result<(), Refusal> {
+    let (Step::Suspend { replica }, Some(record)) = (step, state.partitions.get(&partition)) else {
+        return Ok(());
+    };
+    let configuration = &record.configuration;
+    if !configuration.in_sync.contains(replica) {
+        return Ok(());
+    }
+    let volume = state.volumes.get(&configuration.volume);
+    let wanted = volume.map_or(1, |volume| usize::from(volume.replicas));
+    let min = usize::from(configuration.in_sync_min).min(wanted);
+    let floor = if force { min } else { wanted }.max(1);
+    let after = configuration.in_sync.len() - 1;
+    if after < floor {
+        let reason = format!("{after} replicas would be left in sync, and {floor} are due");
+        return Err(Refusal::breaks(reason));
+    }
+    Ok(())
 }
 
 fn members(state: &State, partition: PartitionId) -> Vec<types::ReplicaId> {
@@ -199,14 +236,20 @@ pub(crate) fn later(at: Timestamp, by: std::time::Duration) -> Timestamp {
     Timestamp(at.0.saturating_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX)))
 }
 
-fn unlock(state: &mut State, operation: OperationId, partition: Option<PartitionId>) {
-    let locks = &mut state.operations.locks;
-    for (id, locks) in locks.iter_mut() {
-        if partition.is_none_or(|partition| partition == *id) {
-            locks.retain(|lock| lock.operation != operation);
-        }
+/// Lets go of what the operation holds of one partition.
+fn unlock(state: &mut State, operation: OperationId, partition: PartitionId) {
+    let all = &mut state.operations.locks;
+    let Some(locks) = all.get_mut(&partition) else { return };
+    locks.retain(|lock| lock.operation != operation);
+    if locks.is_empty() {
+        all.remove(&partition);
     }
-    locks.retain(|_, locks| !locks.is_empty());
+}
+
+fn unlock_all(state: &mut State, operation: OperationId) {
+    let all = &mut state.operations.locks;
+    all.values_mut().for_each(|locks| locks.retain(|lock| lock.operation != operation));
+    all.retain(|_, locks| !locks.is_empty());
 }
 
 fn note(
@@ -283,17 +326,23 @@ fn note_one(
         Note::Done => {
             (item.done, item.residue) = (true, None);
             item.note(at, "done");
-            unlock(state, id, Some(partition));
+            unlock(state, id, partition);
         }
         Note::Left(residue) => {
             item.note(at, format!("left: {}: {}", residue.reason, residue.detail));
             item.residue = Some(residue.clone());
+            // Nothing of it is under way: others may have their turn.
+            if item.copy.is_none() {
+                unlock(state, id, partition);
+            }
         }
         Note::Freed => {
             item.residue = None;
             item.note(at, "goes on");
         }
-        Note::GivenUp { why, retry_at } => {
+        // Said of a copy that is not the present one any more.
+        Note::GivenUp { copy, .. } if copy.is_some() && item.copy.map(|m| m.replica) != *copy => {}
+        Note::GivenUp { why, retry_at, .. } => {
             item.note(at, format!("copy given up: {why}"));
             item.attempts = item.attempts.saturating_add(1);
             (item.copy, item.begun, item.retry_at) = (None, None, Some(*retry_at));
@@ -330,14 +379,17 @@ fn become_state(
         operation.verification += 1;
     }
     operation.ended = next.has_ended().then_some(at);
+    if next.has_ended() {
+        operation.blocked = None;
+    }
     let words = if why.is_empty() { next.to_string() } else { format!("{next}: {why}") };
     operation.note(at, words);
     let about = format!("{} {}", operation.kind, operation.target);
     let message = if why.is_empty() { about } else { format!("{about}: {why}") };
     let event = Event::of("operation", format!("operation/{id}"), next.word(), message, at);
     state.events.push(Event { from: before.word().to_owned(), ..event });
-    if next.has_ended() {
-        unlock(state, id, None);
+    if next.has_ended() || next == OperationState::Paused {
+        unlock_all(state, id);
     }
     if matches!(next, OperationState::Cancelled | OperationState::Failed) {
         unexcuse(state, id);
@@ -367,9 +419,12 @@ fn verdict(
             !evidence.witnesses.iter().any(|w| w.node == *node && Some(w.boot) == boot)
         })
         .collect();
-    let found: u64 = evidence.witnesses.iter().map(|witness| witness.found).sum();
-    let is_clean = open == 0 && on_record == 0 && evidence.left == 0 && found == 0;
-    let next = match is_clean && unheard.is_empty() {
+    let unseen = kind::unseen(state, &operation, evidence);
+    let is_clean = open == 0
+        && on_record == 0
+        && evidence.left == 0
+        && evidence.witnesses.iter().all(|witness| witness.found == 0);
+    let next = match is_clean && unheard.is_empty() && unseen.is_empty() {
         true => OperationState::Succeeded,
         false => OperationState::Incomplete,
     };
@@ -380,6 +435,9 @@ fn verdict(
             evidence.processed,
             evidence.witnesses.len()
         ),
+        _ if is_clean && unheard.is_empty() => {
+            format!("nothing left on record, but nobody saw what is on {unseen:?}")
+        }
         _ if is_clean => format!("nothing left on record, but not heard of: {unheard:?}"),
         _ => format!("{} partitions left", evidence.left.max(open as u64).max(on_record)),
     };
@@ -394,12 +452,12 @@ fn give_order(
     by: &str,
     at: Timestamp,
 ) -> Result<Outcome, Refusal> {
+    check_by(by)?;
     let operation = find(state, id)?;
     let why = format!("by {by}");
     match order {
         Order::Pause => {
             become_state(state, id, OperationState::Paused, &why, at)?;
-            unlock(state, id, None);
         }
         Order::Cancel => {
             let words = kind::of(operation.kind).cancelled;
@@ -443,6 +501,7 @@ fn recommission(
     by: &str,
     at: Timestamp,
 ) -> Result<Outcome, Refusal> {
+    check_by(by)?;
     if !state.nodes.contains_key(&node) {
         return Err(Refusal::breaks(format!("there is no node {node}")));
     }

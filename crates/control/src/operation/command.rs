@@ -5,7 +5,7 @@ use crate::state::Step;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use types::operation::{LockKind, OperationKind, OperationState, Target};
-use types::{Epoch, NodeId, OperationId, PartitionId, Timestamp};
+use types::{Epoch, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
 
 /// What a person asks of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,13 @@ pub enum Note {
     /// It can be dealt with again.
     Freed,
     /// Its copy was given up; another one is begun at `retry_at`.
-    GivenUp { why: String, retry_at: Timestamp },
+    GivenUp {
+        why: String,
+        retry_at: Timestamp,
+        /// Which copy; a later one is not meant.
+        #[serde(default)]
+        copy: Option<ReplicaId>,
+    },
     /// Its lock is still needed.
     Renew(LockKind),
 }

@@ -15,9 +15,12 @@ use super::record::{Item, Operation};
 use super::scene::{Finding, Scene, locked};
 use crate::detect::{DiskState, ReplicaState, Role};
 use crate::state::{Partition, Step, Volume};
-use types::limits::{MOVE_SILENCE_MAX, REPLICAS_MAX};
+use std::time::Duration;
+use types::limits::{
+    DELETION_SLOW, MOVE_BYTES_PER_SECOND_MIN, MOVE_SILENCE_MAX, MOVE_STALLED_MAX, REPLICAS_MAX,
+};
 use types::operation::{LockKind, Reason};
-use types::{Member, NodeId};
+use types::{Member, NodeId, PartitionId};
 
 /// What to do next to have nothing of the partition in `area` any more.
 pub(super) fn step(
@@ -171,21 +174,26 @@ fn attend_copy(scene: &Scene<'_>, course: &Course<'_>, copy: &Member) -> Finding
     {
         return give_up(format!("{disk:?} of {node:?} takes no more"));
     }
+    let copying = age(scene, course.item);
+    if copying >= MOVE_STALLED_MAX + time_for(course.item.bytes) {
+        return give_up(format!("it was not complete after {} s", copying.as_secs()));
+    }
     match report.replicas.get(&replica) {
         Some(word) if word.state == ReplicaState::Failed => {
             give_up(format!("the copy on {node:?} failed: {}", word.reason))
         }
-        None if age(scene, course.item) >= MOVE_SILENCE_MAX => {
-            give_up(format!("{node:?} did not make the copy"))
-        }
+        None if copying >= MOVE_SILENCE_MAX => give_up(format!("{node:?} did not make the copy")),
         _ => source(scene, course).unwrap_or(Finding::Underway),
     }
 }
 
-fn age(scene: &Scene<'_>, item: &Item) -> std::time::Duration {
-    let begun = item.begun.unwrap_or(scene.inputs.date);
-    let nanos = scene.inputs.date.0.saturating_sub(begun.0);
-    std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+fn age(scene: &Scene<'_>, item: &Item) -> Duration {
+    item.begun.map_or(Duration::ZERO, |begun| scene.inputs.since(begun))
+}
+
+/// How long a copy of so many bytes may take, when it goes as slowly as it may.
+fn time_for(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / MOVE_BYTES_PER_SECOND_MIN)
 }
 
 /// What is wrong with the replica that is copied from.
@@ -242,7 +250,13 @@ fn nowhere(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
     {
         return finding;
     }
-    let (reason, detail) = scene.places.why_none(scene.inputs, course.partition);
+    let (reason, detail) = match configuration.members.len() {
+        REPLICAS_MAX.. => {
+            let detail = "it has as many replicas as there may be; with force one is let go first";
+            (Reason::NoTarget, detail.to_owned())
+        }
+        _ => scene.places.why_none(scene.inputs, course.partition),
+    };
     let stays = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
     let stays = stays.filter(|member| !course.area.holds(member)).count();
     if course.operation.force || stays < usize::from(configuration.in_sync_min) {
@@ -291,6 +305,17 @@ fn clean(scene: &Scene<'_>, operation: &Operation, partition: &Partition, area: 
                 format!("{:?} is silent and may still hold {:?}", member.node, member.replica);
             Finding::left(Reason::Unreachable, detail)
         }
-        None => Finding::Underway,
+        None => deleting(scene, operation, partition.configuration.partition),
     }
+}
+
+/// Its node was told to delete it, with every heartbeat: it takes a moment, and should not take long.
+pub(super) fn deleting(scene: &Scene<'_>, operation: &Operation, id: PartitionId) -> Finding {
+    let Some(item) = operation.items.get(&id) else { return Finding::Underway };
+    let is_left = item.residue.as_ref().is_some_and(|left| left.reason == Reason::StillThere);
+    let last = item.history.back().map_or(Duration::ZERO, |entry| scene.inputs.since(entry.at));
+    if !is_left && last < DELETION_SLOW {
+        return Finding::Underway;
+    }
+    Finding::left(Reason::StillThere, "its node was told to delete it and still reports it")
 }

@@ -4,7 +4,7 @@
 //! The disks are kept in order of how full they are, what is planned counted, so that choosing looks at a few
 //! of them and not at all: a thousand nodes and a hundred thousand moves take seconds and not hours.
 
-use crate::detect::DiskState;
+use crate::detect::{DiskState, Held};
 use crate::plan::Inputs;
 use crate::state::Partition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,15 +52,10 @@ impl Places {
                 let open = inputs.state.disks.get(disk).is_some_and(|d| d.node == node.id)
                     && inputs.takes_replicas(node, *disk);
                 let room = word.free.saturating_sub(inputs.policy.disk_free_min);
-                let (capacity, replicas, bytes) = (word.total, 0, 0);
+                let Held { bytes, replicas } = report.held.get(disk).copied().unwrap_or_default();
+                let capacity = word.total;
                 let place = Place { node: node.id, capacity, bytes, replicas, room, open };
                 places.disks.insert(*disk, place);
-            }
-            for replica in report.replicas.values() {
-                if let Some(place) = places.disks.get_mut(&replica.disk) {
-                    place.bytes += replica.bytes;
-                    place.replicas += 1;
-                }
             }
         }
         places.open =
@@ -99,7 +94,7 @@ impl Places {
     pub fn take(&mut self, disk: DiskId, bytes: u64) {
         let Some(place) = self.disks.get_mut(&disk) else { return };
         self.open.remove(&place.rank(disk));
-        place.bytes += bytes;
+        place.bytes = place.bytes.saturating_add(bytes);
         place.replicas += 1;
         place.room = place.room.saturating_sub(bytes);
         if place.open {

@@ -23,8 +23,8 @@ use crate::state::Command;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use types::limits::{
-    MOVE_RETRY_DELAY, MOVE_RETRY_DELAY_MAX, NOTES_PER_COMMAND_MAX, OPERATION_RESCAN_INTERVAL,
-    PARTITION_LOCK_LEASE,
+    CONSIDERED_PER_ROUND_MAX, MOVE_RETRY_DELAY, MOVE_RETRY_DELAY_MAX, NOTES_PER_COMMAND_MAX,
+    OPERATION_RESCAN_INTERVAL, PARTITION_LOCK_LEASE,
 };
 use types::operation::{Lasting, OperationState, Reason};
 use types::{BootId, DiskId, Moment, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
@@ -37,6 +37,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Listing {
     pub boot: BootId,
     pub replicas: Vec<(PartitionId, ReplicaId, DiskId)>,
+    /// The disks whose folders it read.
+    pub disks: Vec<DiskId>,
 }
 
 /// What the nodes of one operation's target answered, when they were asked for it.
@@ -149,7 +151,9 @@ impl<'o> Consider<'o> {
         let on_disks = on_disks.flat_map(|(node, listing)| {
             listing.replicas.iter().map(move |(partition, _, disk)| (*node, *partition, *disk))
         });
-        let here = on_disks.filter(|(node, _, disk)| area.is_at(*node, *disk));
+        // What is on a disk that has failed is lost, whatever its folders still show.
+        let lost = |disk: DiskId| scene.inputs.has_failed(disk);
+        let here = on_disks.filter(|(node, _, disk)| area.is_at(*node, *disk) && !lost(*disk));
         let stray = here.map(|(_, p, _)| p).filter(|p| !remaining.contains_key(p)).collect();
         let round = Round {
             at: scene.inputs.date,
@@ -165,8 +169,12 @@ impl<'o> Consider<'o> {
         if self.operation.state == OperationState::Succeeded {
             return self.look_again(scene);
         }
-        for partition in self.remaining.keys().copied().collect::<Vec<_>>() {
+        let (now, later) = self.turns(scene.inputs.sense.random);
+        for partition in now {
             self.consider(scene, partition);
+        }
+        for partition in later {
+            self.pass_over(partition);
         }
         self.settle(scene);
         self.renew(scene.inputs);
@@ -194,11 +202,43 @@ impl<'o> Consider<'o> {
         self.operation.items.get(&partition)
     }
 
-    fn consider(&mut self, scene: &mut Scene<'_>, partition: PartitionId) {
-        let bytes = self.remaining[&partition];
+    /// Which of what is left has its turn in this round, and which has not. Who is being moved always has; of
+    /// the others so many from somewhere on, in another place each time.
+    fn turns(&self, random: u64) -> (Vec<PartitionId>, Vec<PartitionId>) {
+        let all = self.remaining.keys().copied();
+        if self.remaining.len() <= CONSIDERED_PER_ROUND_MAX {
+            return (all.collect(), Vec::new());
+        }
+        let is_moved = |id: &PartitionId| self.item(*id).is_some_and(|item| item.copy.is_some());
+        let (mut now, mut rest): (Vec<_>, Vec<_>) = all.partition(is_moved);
+        let begin = mix(random ^ self.operation.id.0) % rest.len().max(1) as u64;
+        rest.rotate_left(usize::try_from(begin).unwrap_or(0));
+        let later = rest.split_off(rest.len().min(CONSIDERED_PER_ROUND_MAX));
+        now.extend(rest);
+        (now, later)
+    }
+
+    /// It has no turn in this round: what was last found of it still stands.
+    fn pass_over(&mut self, partition: PartitionId) {
+        self.find(partition);
+        match self.operation.residue_of(partition) {
+            Some(residue) => {
+                self.left.insert(partition, residue.clone());
+            }
+            None => self.round.queued += 1,
+        }
+    }
+
+    /// Notes that it is to be dealt with, when that is news.
+    fn find(&mut self, partition: PartitionId) {
         if self.item(partition).is_none_or(|item| item.done) {
+            let bytes = self.remaining[&partition];
             self.notes.push((partition, Note::Found { bytes }));
         }
+    }
+
+    fn consider(&mut self, scene: &mut Scene<'_>, partition: PartitionId) {
+        self.find(partition);
         let finding = (kind::of(self.operation.kind).step)(scene, self.operation, partition);
         if finding.is_busy() && self.item(partition).is_some_and(|item| item.residue.is_some()) {
             self.notes.push((partition, Note::Freed));
@@ -210,7 +250,9 @@ impl<'o> Consider<'o> {
                     self.step(scene, partition, step);
                 }
                 let retry_at = self.retry_at(scene.inputs, partition);
-                self.notes.push((partition, Note::GivenUp { why, retry_at }));
+                let copy = self.item(partition).and_then(|item| item.copy);
+                let copy = copy.map(|copy| copy.replica);
+                self.notes.push((partition, Note::GivenUp { why, retry_at, copy }));
                 self.round.underway += 1;
             }
             Finding::Underway => self.round.underway += 1,
@@ -231,7 +273,8 @@ impl<'o> Consider<'o> {
                 self.leave(partition, residue);
             }
         }
-        self.round.in_flight += self.copied(scene.inputs, partition);
+        let copied = self.copied(scene.inputs, partition);
+        self.round.in_flight = self.round.in_flight.saturating_add(copied);
     }
 
     fn step(&mut self, scene: &mut Scene<'_>, partition: PartitionId, step: crate::state::Step) {
@@ -366,18 +409,21 @@ impl<'o> Consider<'o> {
     fn is_worth_verifying(&self, scene: &Scene<'_>) -> bool {
         let inputs = scene.inputs;
         let witnesses = kind::witnesses(inputs.state, self.operation);
-        // What is on a disk and known to nobody goes by no doing of ours: no hurry.
+        // What is on a disk and known to nobody, or cannot be seen, is so by no doing of ours: no hurry.
         let open = self.operation.items.iter().filter(|(_, item)| !item.done);
         let stray = open.filter(|(id, _)| !self.remaining.contains_key(id)).count() > 0;
+        let evidence = self.operation.evidence.as_ref();
+        let unsure = evidence.is_some_and(|evidence| {
+            evidence.left == 0 && evidence.round == self.operation.verification
+        });
         self.remaining.is_empty()
             && witnesses.iter().all(|node| inputs.fresh(*node).is_some())
-            && (!stray || self.age(inputs) >= OPERATION_RESCAN_INTERVAL / 6)
+            && (!(stray || unsure) || self.age(inputs) >= OPERATION_RESCAN_INTERVAL / 6)
     }
 
     /// How long it has been in its state.
     fn age(&self, inputs: &Inputs<'_>) -> Duration {
-        let nanos = inputs.date.0.saturating_sub(self.operation.changed.0);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+        inputs.since(self.operation.changed)
     }
 
     /// What blocks all of it: one reason that does not pass by itself, for everything that is left.
@@ -391,13 +437,34 @@ impl<'o> Consider<'o> {
             let all = left.all(|residue| residue.reason == first.reason);
             return (lasts && all).then(|| first.clone());
         }
-        let witnesses = kind::witnesses(scene.inputs.state, self.operation);
-        let silent = witnesses.iter().find(|node| scene.inputs.is_silent(**node))?;
-        let detail = format!("{silent:?} is silent: what is on its disks cannot be seen");
+        let detail = self.out_of_sight(scene.inputs)?;
         let (reason, at) = (Reason::Unreachable, scene.inputs.date);
         let before = self.operation.blocked.as_ref().filter(|before| before.reason == reason);
         let since = before.map_or(at, |before| before.since);
         Some(Residue { reason, detail, since, last_checked: at, holder: None, next_retry: None })
+    }
+
+    /// Which node or disk of the target cannot be seen, in words.
+    fn out_of_sight(&self, inputs: &Inputs<'_>) -> Option<String> {
+        let witnesses = kind::witnesses(inputs.state, self.operation);
+        if let Some(silent) = witnesses.iter().find(|node| inputs.is_silent(**node)) {
+            return Some(format!("{silent:?} is silent: what is on its disks cannot be seen"));
+        }
+        // What the last look could not see, until another one does.
+        let evidence = self.operation.evidence.as_ref()?;
+        if self.operation.state == OperationState::Succeeded {
+            return None;
+        }
+        let heard = |node: &&NodeId| evidence.witnesses.iter().any(|w| w.node == **node);
+        if let Some(node) = witnesses.iter().find(|node| !heard(node)) {
+            return Some(format!("{node:?} has not said what is in the folders of its disks"));
+        }
+        let disk = *kind::unseen(inputs.state, self.operation, evidence).first()?;
+        let node = inputs.state.disks.get(&disk).map(|disk| disk.node);
+        let node = node.map_or_else(String::new, |node| format!(" of {node:?}"));
+        Some(format!(
+            "{disk:?}{node} is not in use by its node or cannot be read: what is on it cannot be seen"
+        ))
     }
 
     fn finish(self, scene: &Scene<'_>, next: Option<OperationState>) -> (Round, Vec<Command>) {
@@ -443,9 +510,14 @@ impl<'o> Consider<'o> {
         }
         let area = Area::of(inputs.state, self.operation);
         let witness = |(node, listing): (&NodeId, &Listing)| {
-            let here = listing.replicas.iter().filter(|(_, _, disk)| area.is_at(*node, *disk));
-            Witness { node: *node, boot: listing.boot, found: here.count() as u64 }
+            let is_here = |disk| area.is_at(*node, disk) && !inputs.has_failed(disk);
+            let here = listing.replicas.iter().filter(|(_, _, disk)| is_here(*disk));
+            let found = here.count() as u64;
+            let disks = listing.disks.iter().copied().filter(|d| area.is_at(*node, *d)).collect();
+            Witness { node: *node, boot: listing.boot, found, disks }
         };
+        let mut dead = area.disks(inputs.state);
+        dead.retain(|disk| inputs.has_failed(*disk));
         let witnesses = heard.into_iter().flatten().map(witness).collect();
         let left = self.remaining.keys().chain(&self.stray).collect::<BTreeSet<_>>().len();
         let evidence = Evidence {
@@ -455,6 +527,7 @@ impl<'o> Consider<'o> {
             processed: self.operation.items.len() as u64,
             left: left as u64,
             witnesses,
+            dead,
         };
         let (operation, at) = (self.operation.id, inputs.date);
         Some(Command::Operation(Act::Verdict { operation, evidence, at }))

@@ -41,7 +41,7 @@ pub struct Preview {
 /// # Errors
 /// When it could not be started at all.
 pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Refusal> {
-    let (state, preview) = plan_all(inputs, inputs.state.clone(), wanted)?;
+    let (state, preview) = plan_all(inputs, inputs.state.sketch(), wanted)?;
     let operation = state.operations.all.values().next_back().expect("it was just started");
     let mut view = PlanView {
         kind: wanted.kind.to_string(),

@@ -25,6 +25,8 @@ enum Event {
     Promote,
     /// A node holds a folder that nobody knows of any more.
     Stray(u8, u8),
+    /// The folders of a disk cannot be read, or can be again.
+    Unread(u8, bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -35,6 +37,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Recommission),
         6 => Just(Event::Promote),
         1 => any::<(u8, u8)>().prop_map(|(n, r)| Event::Stray(n, r)),
+        1 => any::<(u8, bool)>().prop_map(|(n, unread)| Event::Unread(n, unread)),
     ]
 }
 
@@ -72,6 +75,14 @@ impl Bench {
             }
             Event::Promote => self.promote_all(),
             Event::Stray(which, replica) => self.stray(self.any_node(*which), *replica),
+            Event::Unread(which, unread) => {
+                let disk = types::DiskId(self.any_node(*which).0);
+                if *unread {
+                    self.unread.insert(disk)
+                } else {
+                    self.unread.remove(&disk)
+                };
+            }
         }
     }
 
@@ -143,11 +154,13 @@ impl Bench {
         let inputs = self.inputs();
         for node in area.nodes(&self.state) {
             if let Some(report) = inputs.fresh(node) {
-                let mut here = report.replicas.values().filter(|r| area.is_at(node, r.disk));
-                assert!(here.next().is_none(), "{node:?} still lists something");
+                let here = report.replicas.values().filter(|r| area.is_at(node, r.disk));
+                let left = here.filter(|r| !inputs.has_failed(r.disk)).count();
+                assert_eq!(left, 0, "{node:?} still lists something");
             }
             let evidence = operation.evidence.as_ref().expect("a verdict has evidence");
             assert!(evidence.witnesses.iter().any(|w| w.node == node && w.found == 0));
+            assert_eq!(kind::unseen(&self.state, operation, evidence), []);
         }
     }
 
@@ -175,6 +188,7 @@ impl Bench {
     fn heal(&mut self) {
         self.silent.clear();
         self.disk_state.clear();
+        self.unread.clear();
         for replica in self.held.values_mut().flat_map(BTreeMap::values_mut) {
             replica.state = ReplicaState::Ok.into();
             replica.proven = true;
@@ -218,17 +232,37 @@ fn is_stuck_rightly(bench: &Bench, operation: &Operation) -> bool {
     let lasting = |reason: Reason| {
         matches!(reason, Reason::NoTarget | Reason::OutOfSpace | Reason::UnderReplicated)
     };
-    operation.residue().all(|(partition, _, residue)| {
-        // A partition that is lost has nobody who leads, and nothing that could be copied.
-        lasting(residue.reason)
+    // What nobody can do anything about has a name.
+    operation.residue().next().is_some()
+        && operation.residue().all(|(partition, _, residue)| {
+            // A partition that is lost has nobody who leads, and nothing that could be copied.
+            lasting(residue.reason)
             || bench.state.partitions.get(&partition).is_none_or(|_| !bench.survives(partition))
             // Kept because too few others are in sync, and no place to make any.
             || residue.reason == Reason::Repairing
-    })
+        })
+}
+
+/// A cluster with a volume, after all that happened to it.
+fn after(zones: &[&str], events: &[Event]) -> Bench {
+    let mut bench = Bench::new(zones);
+    bench.create("first", 3, 3);
+    bench.settle(3);
+    for event in events {
+        bench.meet(event);
+        bench.round();
+    }
+    bench
+}
+
+/// So many cases as `PROPTEST_CASES` asks for, or 96.
+fn cases() -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(asked.unwrap_or(96)) }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
+    #![proptest_config(cases())]
 
     #[test]
     fn whatever_happens_operations_keep_their_promises(
@@ -236,26 +270,14 @@ proptest! {
         events in prop::collection::vec(event(), 1..80),
     ) {
         let zones = ["a", "b", "c", "a", "b", "c", "d"];
-        let mut bench = Bench::new(&zones[..nodes]);
-        bench.create("first", 3, 3);
-        bench.settle(3);
-        for event in &events {
-            bench.meet(event);
-            bench.round();
-        }
+        after(&zones[..nodes], &events);
     }
 
     #[test]
     fn when_trouble_ends_operations_end(
         events in prop::collection::vec(event(), 1..50),
     ) {
-        let mut bench = Bench::new(&["a", "b", "c", "d", "a", "b"]);
-        bench.create("first", 3, 3);
-        bench.settle(3);
-        for event in &events {
-            bench.meet(event);
-            bench.round();
-        }
+        let mut bench = after(&["a", "b", "c", "d", "a", "b"], &events);
         let paused: Vec<OperationId> = bench.state.operations.all.values()
             .filter(|o| o.state == OperationState::Paused).map(|o| o.id).collect();
         for id in paused {
@@ -273,13 +295,7 @@ proptest! {
     fn what_is_cancelled_leaves_everything_in_order(
         events in prop::collection::vec(event(), 1..50),
     ) {
-        let mut bench = Bench::new(&["a", "b", "c", "d", "a", "b"]);
-        bench.create("first", 3, 3);
-        bench.settle(3);
-        for event in &events {
-            bench.meet(event);
-            bench.round();
-        }
+        let mut bench = after(&["a", "b", "c", "d", "a", "b"], &events);
         for id in bench.state.operations.all.keys().copied().collect::<Vec<_>>() {
             bench.order(id, Order::Cancel);
         }

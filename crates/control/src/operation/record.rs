@@ -26,6 +26,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Says what is wrong with them.
+    ///
+    /// # Errors
+    /// When one of them is nought: nothing would ever move, and nothing would say so.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if [self.moves_per_disk, self.moves_per_node, self.moves].contains(&0) {
+            return Err("a limit of moves is at least 1; to stop an operation, pause it");
+        }
+        Ok(())
+    }
+}
+
 /// Something that happened to an operation, or to one of its partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -98,12 +111,15 @@ impl Item {
 }
 
 /// One node that said what is on its disks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Witness {
     pub node: NodeId,
     pub boot: BootId,
     /// Replicas of the target that it found in its folders.
     pub found: u64,
+    /// The disks of the target whose folders it read.
+    #[serde(default)]
+    pub disks: Vec<DiskId>,
 }
 
 /// What a verdict rests on.
@@ -119,6 +135,10 @@ pub struct Evidence {
     /// Partitions that are left.
     pub left: u64,
     pub witnesses: Vec<Witness>,
+    /// Disks of the target that have failed, by the word of their nodes: what was on them is lost, and was
+    /// not looked at.
+    #[serde(default)]
+    pub dead: Vec<DiskId>,
 }
 
 /// One operation.
@@ -161,10 +181,10 @@ impl Operation {
         let mut progress = Progress::default();
         for item in self.items.values() {
             progress.partitions += 1;
-            progress.bytes += item.bytes;
+            progress.bytes = progress.bytes.saturating_add(item.bytes);
             if item.done {
                 progress.partitions_done += 1;
-                progress.bytes_done += item.bytes;
+                progress.bytes_done = progress.bytes_done.saturating_add(item.bytes);
             }
         }
         progress
@@ -174,6 +194,12 @@ impl Operation {
     pub fn residue(&self) -> impl Iterator<Item = (PartitionId, &Item, &Residue)> {
         let open = self.items.iter().filter(|(_, item)| !item.done);
         open.filter_map(|(id, item)| Some((*id, item, item.residue.as_ref()?)))
+    }
+
+    /// Why a partition is left over, if it is.
+    #[must_use]
+    pub fn residue_of(&self, partition: PartitionId) -> Option<&Residue> {
+        self.items.get(&partition).filter(|item| !item.done)?.residue.as_ref()
     }
 
     pub(super) fn note(&mut self, at: Timestamp, what: impl Into<String>) {
@@ -251,6 +277,37 @@ impl Operations {
             let Lock { kind, operation, since, expires } = *lock;
             Holder { operation, kind, since, expires }
         })
+    }
+
+    /// The same without what became of each partition: enough to see what one more operation would do.
+    #[must_use]
+    pub fn outline(&self) -> Operations {
+        let outline = |operation: &Operation| Operation {
+            id: operation.id,
+            kind: operation.kind,
+            target: operation.target.clone(),
+            by: operation.by.clone(),
+            created: operation.created,
+            started: operation.started,
+            ended: operation.ended,
+            state: operation.state,
+            changed: operation.changed,
+            limits: operation.limits,
+            priority: operation.priority,
+            force: operation.force,
+            blocked: None,
+            items: BTreeMap::new(),
+            verification: operation.verification,
+            evidence: None,
+            history: VecDeque::new(),
+        };
+        Operations {
+            last: self.last,
+            all: self.all.iter().map(|(id, operation)| (*id, outline(operation))).collect(),
+            locks: self.locks.clone(),
+            nodes: self.nodes.clone(),
+            disks: self.disks.clone(),
+        }
     }
 
     /// What a place is excused from: by its disk or by its node, the stronger of the two.

@@ -90,12 +90,7 @@ impl<'a> Scene<'a> {
         touched: BTreeSet<PartitionId>,
         unsettled: BTreeMap<PartitionId, Leadership>,
     ) -> Scene<'a> {
-        let mut leads = BTreeMap::new();
-        for partition in inputs.live_partitions() {
-            if let Some(leader) = partition.configuration.leader_member() {
-                *leads.entry(leader.node).or_default() += 1;
-            }
-        }
+        let leads = inputs.state.partitions.tally().leads.clone();
         let (places, budget) = (Places::of(inputs), moves_under_way(inputs));
         Scene { inputs, touched, unsettled, places, budget, leads }
     }
@@ -128,9 +123,10 @@ fn moves_under_way(inputs: &Inputs<'_>) -> Budget {
     let operations = &inputs.state.operations;
     for operation in operations.all.values().filter(|operation| !operation.state.has_ended()) {
         for (id, item) in operation.items.iter().filter(|(_, item)| !item.done) {
+            let Some(copy) = item.copy else { continue };
             let Some(partition) = inputs.state.partitions.get(id) else { continue };
             let configuration = &partition.configuration;
-            let copy = item.copy.and_then(|copy| configuration.member(copy.replica));
+            let copy = configuration.member(copy.replica);
             let Some(copy) = copy.filter(|_| !partition.deleted) else { continue };
             // One that is complete, and whose place was made free for it, is under way no more.
             let volume = inputs.state.volumes.get(&configuration.volume);

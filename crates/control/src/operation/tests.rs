@@ -79,7 +79,10 @@ impl Bench {
                 let replicas = held
                     .map(|r| (PartitionId(r.partition), ReplicaId(r.replica), DiskId(r.disk)))
                     .collect();
-                (*node, Listing { boot: self.state.nodes[node].boot, replicas })
+                let disks = self.state.disks.values().filter(|disk| disk.node == *node);
+                let disks = disks.map(|disk| disk.id).filter(|disk| !self.unread.contains(disk));
+                let (boot, disks) = (self.state.nodes[node].boot, disks.collect());
+                (*node, Listing { boot, replicas, disks })
             };
             let (verification, at) = (round.verification, self.now);
             let nodes = heard.map(listing).collect();
@@ -361,6 +364,7 @@ fn what_only_a_disk_knows_of_keeps_it_from_succeeding() {
     let listing = Listing {
         boot: bench.state.nodes[&NodeId(1)].boot,
         replicas: vec![(PartitionId(1), ReplicaId(1), DiskId(1))],
+        disks: vec![DiskId(1)],
     };
     let contents = Contents {
         verification: bench.operation(id).verification,
@@ -430,14 +434,15 @@ fn nobody_can_lie_about_a_verdict() {
         at: bench.date(),
     };
     bench.state.apply(&Command::Operation(verify));
-    let boot = bench.state.nodes[&NodeId(1)].boot;
+    let (boot, disks) = (bench.state.nodes[&NodeId(1)].boot, vec![DiskId(1)]);
     let evidence = super::record::Evidence {
         round: 1,
         at: bench.date(),
         scanned: 9,
         processed: 9,
         left: 0,
-        witnesses: vec![super::record::Witness { node: NodeId(1), boot, found: 0 }],
+        witnesses: vec![super::record::Witness { node: NodeId(1), boot, found: 0, disks }],
+        dead: Vec::new(),
     };
     let at = bench.date();
     let verdict = Act::Verdict { operation: id, evidence, at };
@@ -549,4 +554,142 @@ fn operations_survive_being_written_down() {
         }
     }
     assert_eq!(bench.operation(id).state, OperationState::Succeeded);
+}
+
+/// A node that says nothing of a disk has not said that nothing is on it.
+#[test]
+fn a_disk_that_nobody_could_read_keeps_it_from_succeeding() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    bench.unread.insert(DiskId(1));
+    let id = bench.start(DECOMMISSION, node(1));
+    bench.work_until(id, OperationState::Incomplete);
+    bench.work(2);
+    let blocked = bench.operation(id).blocked.clone().unwrap();
+    assert_eq!(blocked.reason, Reason::Unreachable);
+    assert!(blocked.detail.contains("d1 of n1"), "{}", blocked.detail);
+    let verifications = bench.operation(id).verification;
+    bench.work(3);
+    assert_eq!(bench.operation(id).verification, verifications, "it is not asked all the time");
+    bench.unread.clear();
+    bench.pass(types::limits::OPERATION_RESCAN_INTERVAL);
+    bench.beat(3);
+    bench.work_until(id, OperationState::Succeeded);
+    assert_eq!(bench.operation(id).blocked, None);
+}
+
+/// Whoever leads may be wrong about what is safe: the members look for themselves.
+#[test]
+fn no_step_of_an_operation_costs_redundancy_whoever_asks() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let id = bench.start(DECOMMISSION, node(3));
+    bench.work(1);
+    let configuration = bench.state.partitions[&PartitionId(1)].configuration.clone();
+    let followers = configuration.in_sync.iter().filter(|r| configuration.leader != Some(**r));
+    let step = Step::Suspend { replica: *followers.min().unwrap() };
+    let act = Act::Step {
+        operation: id,
+        lock: LockKind::Move,
+        partition: PartitionId(1),
+        expected: configuration.epoch,
+        step,
+        at: bench.date(),
+    };
+    let before = bench.state.clone();
+    let outcome = bench.state.apply(&Command::Operation(act));
+    assert!(matches!(outcome, Outcome::Refused(Refusal::Breaks { .. })), "{outcome:?}");
+    assert_eq!(bench.state, before);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let none = Limits { moves: 0, ..Limits::default() };
+    assert!(matches!(
+        bench.start_limited(DECOMMISSION, node(1), false, none),
+        Outcome::Refused(Refusal::Breaks { .. })
+    ));
+    for by in ["x".repeat(257), "a\u{1b}[2J".to_owned()] {
+        let (kind, target, limits, at) = (DECOMMISSION, node(1), Limits::default(), bench.date());
+        let start = Act::Start { kind, target, by, limits, priority: 0, force: false, at };
+        let outcome = bench.state.apply(&Command::Operation(start));
+        assert!(matches!(outcome, Outcome::Refused(Refusal::Breaks { .. })));
+    }
+}
+
+/// Otherwise what is on it would be nobody's business any more, and the operation succeed with it there.
+#[test]
+fn a_node_that_changes_its_zone_is_still_emptied() {
+    let mut bench = Bench::with_volume(&["a", "b", "c", "d"]);
+    let id = bench.start(DECOMMISSION, Target::Zone("a".into()));
+    bench.work(1);
+    bench.join(1, "b");
+    bench.beat(3);
+    bench.work_until(id, OperationState::Succeeded);
+    assert_eq!(bench.holders_on(NodeId(1)), 0);
+}
+
+#[test]
+fn a_deletion_that_takes_long_is_said_to() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let id = bench.start(DECOMMISSION, node(1));
+    // Its folder is there again every time that it was deleted.
+    let clings = |bench: &mut Bench| {
+        let configuration = &bench.state.partitions[&PartitionId(1)].configuration;
+        if configuration.member(ReplicaId(1)).is_some() {
+            return;
+        }
+        let disk = wire::control::ReplicaReport {
+            replica: 1,
+            partition: 1,
+            disk: 1,
+            state: ReplicaState::Ok.into(),
+            ..Default::default()
+        };
+        bench.held.get_mut(&NodeId(1)).unwrap().insert(ReplicaId(1), disk);
+        bench.sequence += 1;
+        let node = bench.state.nodes[&NodeId(1)].clone();
+        bench.report(&node);
+    };
+    for _ in 0..40 {
+        bench.work(1);
+        clings(&mut bench);
+    }
+    assert_eq!(bench.operation(id).state, OperationState::Running, "it takes a moment");
+    bench.pass(types::limits::DELETION_SLOW);
+    bench.beat(1);
+    clings(&mut bench);
+    let plan = bench.plan();
+    bench.carry_out(&plan);
+    assert_eq!(bench.reason(id, 1), Some(Reason::StillThere), "{plan}");
+    bench.beat(2);
+    bench.pass(types::limits::OPERATION_RESCAN_INTERVAL);
+    bench.beat(2);
+    bench.work_until(id, OperationState::Succeeded);
+}
+
+/// Who copies and who takes it may not reach each other, although the control plane hears both.
+#[test]
+fn a_copy_that_never_completes_is_given_up() {
+    let mut bench = Bench::with_volume(&["", "", "", "", ""]);
+    let id = bench.start(DECOMMISSION, node(1));
+    for _ in 0..3 {
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        bench.beat(1);
+    }
+    let first = bench.operation(id).items[&PartitionId(1)].copy.unwrap();
+    bench.pass(types::limits::MOVE_STALLED_MAX);
+    bench.beat(3);
+    let plan = bench.plan();
+    bench.carry_out(&plan);
+    let item = &bench.operation(id).items[&PartitionId(1)];
+    assert_eq!((item.attempts, item.copy), (1, None), "{plan}");
+    // The same note once more, agreed upon late: it is about a copy of before.
+    bench.work_until(id, OperationState::Succeeded);
+    let (partition, at) = (PartitionId(1), bench.date());
+    let why = String::new();
+    let note = super::Note::GivenUp { why, retry_at: at, copy: Some(first.replica) };
+    let (notes, blocked, state) = (vec![(partition, note)], None, None);
+    bench.state.apply(&Command::Operation(Act::Note { operation: id, notes, blocked, state, at }));
+    assert_eq!(bench.operation(id).items[&PartitionId(1)].attempts, 1);
 }

@@ -11,25 +11,16 @@ use types::{PartitionId, ReplicaId};
 /// Most entries of one command, so that it stays well below the limit of a frame.
 const ENTRIES_MAX: usize = 2_000;
 
-/// Plans at most one command for each of the two books.
-pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
-    let made: Vec<(PartitionId, ReplicaId)> = inputs
-        .state
-        .partitions
-        .values()
-        .flat_map(|p| newly_made(inputs, p))
-        .take(ENTRIES_MAX)
-        .collect();
+/// Plans at most one command for each of the two books, from `partitions`.
+pub(super) fn plan(inputs: &Inputs<'_>, partitions: &[&Partition], plan: &mut Plan) {
+    let partitions = || partitions.iter().copied();
+    let made: Vec<(PartitionId, ReplicaId)> =
+        partitions().flat_map(|p| newly_made(inputs, p)).take(ENTRIES_MAX).collect();
     if !made.is_empty() {
         plan.commands.push(Command::Confirm { made });
     }
-    let gone: Vec<(PartitionId, ReplicaId)> = inputs
-        .state
-        .partitions
-        .values()
-        .flat_map(|p| newly_gone(inputs, p))
-        .take(ENTRIES_MAX)
-        .collect();
+    let gone: Vec<(PartitionId, ReplicaId)> =
+        partitions().flat_map(|p| newly_gone(inputs, p)).take(ENTRIES_MAX).collect();
     if !gone.is_empty() {
         plan.commands.push(Command::Forget { gone, at: inputs.date });
     }

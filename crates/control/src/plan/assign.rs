@@ -5,6 +5,7 @@
 
 use crate::detect::NodeReport;
 use crate::state::{Partition, State};
+use std::collections::BTreeSet;
 use types::limits::NOTICES_MAX;
 use types::{NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control as message;
@@ -68,20 +69,19 @@ fn deleted_on(state: &State, node: NodeId) -> impl Iterator<Item = PartitionId> 
 /// What operations could not do with partitions that are led from the node.
 fn notices(state: &State, node: NodeId) -> Vec<message::Notice> {
     let open = state.operations.all.values().filter(|operation| operation.state.is_at_work());
-    let left = open.flat_map(|operation| operation.residue().map(move |left| (operation.id, left)));
-    let owned = left.filter(|(_, (partition, _, _))| {
-        let leader = state.partitions.get(partition).and_then(|p| p.configuration.leader_member());
-        leader.is_some_and(|leader| leader.node == node)
+    let is_led = |p: &&Partition| p.configuration.leader_member().is_some_and(|l| l.node == node);
+    let led = || state.partitions.on(node).filter(is_led).map(|p| p.configuration.partition);
+    let left = open.flat_map(|operation| {
+        led().filter_map(move |id| Some((operation.id, id, operation.residue_of(id)?)))
     });
-    let notices =
-        owned.take(NOTICES_MAX).map(|(operation, (partition, _, residue))| message::Notice {
-            operation: operation.0,
-            partition: partition.0,
-            reason: residue.reason.code().to_owned(),
-            detail: residue.detail.clone(),
-            action: residue.reason.action().to_owned(),
-            since: residue.since.to_string(),
-        });
+    let notices = left.take(NOTICES_MAX).map(|(operation, partition, residue)| message::Notice {
+        operation: operation.0,
+        partition: partition.0,
+        reason: residue.reason.code().to_owned(),
+        detail: residue.detail.clone(),
+        action: residue.reason.action().to_owned(),
+        since: residue.since.to_string(),
+    });
     notices.collect()
 }
 
@@ -147,9 +147,7 @@ fn is_wanted(partition: &Partition, replica: ReplicaId) -> bool {
 
 fn capacities(state: &State, node: NodeId) -> Vec<message::Capacity> {
     let live = state.partitions.on(node).filter(|partition| !partition.deleted);
-    let mut volumes: Vec<VolumeId> = live.map(|p| p.configuration.volume).collect();
-    volumes.sort_unstable();
-    volumes.dedup();
+    let volumes: BTreeSet<VolumeId> = live.map(|p| p.configuration.volume).collect();
     let known = volumes.iter().filter_map(|volume| state.volumes.get(volume));
     known.map(|v| message::Capacity { volume: v.id.0, bytes: v.capacity }).collect()
 }

@@ -80,10 +80,7 @@ fn give_up_full(
 fn is_long_full(inputs: &Inputs<'_>, member: &Member) -> bool {
     let record = inputs.state.conditions.get(Key::space(member.disk));
     record.is_some_and(|record| {
-        let for_so_long = inputs.date.0.saturating_sub(record.since.0);
-        record.state == Condition::Full
-            && Duration::from_nanos(u64::try_from(for_so_long).unwrap_or(0))
-                >= inputs.policy.replace_after
+        record.state == Condition::Full && inputs.since(record.since) >= inputs.policy.replace_after
     })
 }
 
@@ -135,8 +132,7 @@ fn is_gone(inputs: &Inputs<'_>, partition: &Partition, member: &Member) -> bool 
 
 /// How long a spare has been one.
 fn time_out(inputs: &Inputs<'_>, spare: &Spare) -> Duration {
-    let nanos = inputs.date.0.saturating_sub(spare.since.0);
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    inputs.since(spare.since)
 }
 
 /// Gives up for good on spares that nobody needs, that do not exist (one that became a spare before

@@ -16,6 +16,7 @@
 pub mod account;
 pub mod assign;
 pub mod elect;
+pub mod memory;
 pub mod mend;
 pub mod place;
 
@@ -28,6 +29,7 @@ use crate::detect::{Detector, DiskState, NodeReport, ReplicaReport};
 use crate::operation;
 use crate::state::{Command, Node, Partition, State, VolumeState};
 use elect::Leadership;
+pub use memory::Memory;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -94,6 +96,21 @@ impl<'a> Inputs<'a> {
         self.silence(node).is_none_or(|silence| silence >= self.policy.silence_max)
     }
 
+    /// How long ago that date was; nothing when it is yet to come.
+    #[must_use]
+    pub fn since(&self, date: Timestamp) -> Duration {
+        let nanos = self.date.0.saturating_sub(date.0);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+
+    /// Whether a disk has failed, by the present word of its node.
+    #[must_use]
+    pub fn has_failed(&self, disk: DiskId) -> bool {
+        let node = self.state.disks.get(&disk).map(|disk| disk.node);
+        let report = node.and_then(|node| self.fresh(node)?.disks.get(&disk));
+        report.is_some_and(|report| report.state == DiskState::Failed)
+    }
+
     /// What the node of `member` says about it now.
     #[must_use]
     pub fn replica(&self, member: &Member) -> Option<&'a ReplicaReport> {
@@ -115,6 +132,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The partitions that are not being deleted, whose volume is not either.
+    #[cfg(test)]
     pub(crate) fn live_partitions(&self) -> impl Iterator<Item = &'a Partition> {
         self.state.partitions.values().filter(|p| !p.deleted)
     }
@@ -138,15 +156,30 @@ impl Plan {
     }
 }
 
-/// Makes the plan. The same inputs give the same plan.
+/// Makes the plan from everything there is. The same inputs give the same plan.
 #[must_use]
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    plan_for(inputs, &inputs.state.partitions.values().collect::<Vec<_>>())
+}
+
+/// Makes the same plan from what changed since the last one, and from what was not at rest then.
+#[must_use]
+pub fn plan_on(inputs: &Inputs<'_>, memory: &mut Memory) -> Plan {
+    let due = memory.due(inputs);
+    let partitions: Vec<&Partition> =
+        due.iter().filter_map(|id| inputs.state.partitions.get(id)).collect();
+    let plan = plan_for(inputs, &partitions);
+    memory.settle(inputs, &partitions);
+    plan
+}
+
+fn plan_for(inputs: &Inputs<'_>, partitions: &[&Partition]) -> Plan {
     let mut plan = Plan::default();
-    account::plan(inputs, &mut plan);
+    account::plan(inputs, partitions, &mut plan);
     let mut load = place::Load::of(inputs.state);
     let claimed = inputs.state.operations.claimed();
     let mut unsettled = BTreeMap::new();
-    for partition in inputs.live_partitions() {
+    for partition in partitions.iter().filter(|partition| !partition.deleted) {
         match elect::plan(inputs, partition, &mut plan) {
             Leadership::Settled => mend::plan(inputs, partition, &claimed, &mut load, &mut plan),
             leadership => {

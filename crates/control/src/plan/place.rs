@@ -2,6 +2,7 @@
 //! there are fewest.
 
 use super::{Inputs, Plan};
+use crate::state::partitions::Tally;
 use crate::state::{Command, Node, State, Volume, command::Placement};
 use std::collections::{BTreeMap, BTreeSet};
 use types::configuration::PartitionKind;
@@ -19,16 +20,8 @@ impl Load {
     /// Counts what is on record.
     #[must_use]
     pub fn of(state: &State) -> Load {
-        let mut load = Load::default();
-        for partition in state.partitions.values() {
-            for member in partition.holders() {
-                load.take(member.node, member.disk);
-            }
-            if let Some(leader) = partition.configuration.leader_member() {
-                *load.leaders.entry(leader.node).or_default() += 1;
-            }
-        }
-        load
+        let Tally { node, disk, leads } = state.partitions.tally().clone();
+        Load { node, disk, leaders: leads }
     }
 
     /// Counts one more replica.

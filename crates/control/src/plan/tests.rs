@@ -21,6 +21,10 @@ pub(crate) struct Bench {
     pub(crate) silent: BTreeSet<NodeId>,
     /// What the disks say.
     pub(crate) disk_state: BTreeMap<DiskId, DiskState>,
+    /// Disks whose folders cannot be read.
+    pub(crate) unread: BTreeSet<DiskId>,
+    /// What the last plan left at rest.
+    pub(crate) memory: std::cell::RefCell<Memory>,
     /// What nodes listed, for operations that asked them.
     pub(crate) contents: BTreeMap<types::OperationId, crate::operation::plan::Contents>,
 }
@@ -38,6 +42,8 @@ impl Bench {
             held: BTreeMap::new(),
             silent: BTreeSet::new(),
             disk_state: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            memory: std::cell::RefCell::default(),
             contents: BTreeMap::new(),
         };
         bench.state.apply(&Command::Initialize { cluster: ClusterId(1) });
@@ -91,6 +97,14 @@ impl Bench {
     }
 
     fn beat_one(&mut self, node: &Node) {
+        self.report(node);
+        let report = self.detector.report(node.id, node.boot);
+        let assignment = assign::assignment(&self.state, 1, node.id, report);
+        obey(self.held.entry(node.id).or_default(), node.id, &assignment);
+    }
+
+    /// A node says what it has, and gets no answer.
+    pub(crate) fn report(&mut self, node: &Node) {
         let held = self.held.entry(node.id).or_default();
         let disk = DiskId(node.id.0);
         let state = self.disk_state.get(&disk).copied().unwrap_or(DiskState::Ok);
@@ -112,9 +126,6 @@ impl Bench {
             ..Default::default()
         };
         self.detector.observe(self.now, &heartbeat);
-        let report = self.detector.report(node.id, node.boot);
-        let assignment = assign::assignment(&self.state, 1, node.id, report);
-        obey(held, node.id, &assignment);
     }
 
     pub(crate) fn inputs(&self) -> Inputs<'_> {
@@ -128,8 +139,11 @@ impl Bench {
         }
     }
 
+    /// Plans from everything there is, and from what changed: both must be the same.
     pub(crate) fn plan(&self) -> Plan {
-        plan(&self.inputs())
+        let plan = plan(&self.inputs());
+        assert_eq!(plan_on(&self.inputs(), &mut self.memory.borrow_mut()), plan);
+        plan
     }
 
     /// Carries out a plan; nothing in it may be refused.

@@ -242,15 +242,16 @@ fn purge_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Ou
     record.state = VolumeState::Purging;
     let name = record.name.clone();
     state.events.push(Event::of("volume", format!("volume/{volume}"), "purging", name, at));
-    let of_volume = state.partitions_of(volume).map(|p| p.configuration.partition);
-    for partition in of_volume.collect::<Vec<_>>() {
-        state.partitions.change(partition, doom);
+    let all: Vec<PartitionId> =
+        state.partitions_of(volume).map(|p| p.configuration.partition).collect();
+    for id in all {
+        state.partitions.edit(id, doom);
     }
     bury(state, at);
     Ok(Outcome::Volume(Box::new(state.volumes[&volume].clone())))
 }
 
-/// Every replica is to be deleted.
+/// Every replica of the partition is to go.
 fn doom(partition: &mut Partition) {
     let holders: Vec<Member> = partition.holders().copied().collect();
     partition.doomed = holders.into_iter().map(|m| (m.replica, m)).collect();
@@ -280,11 +281,12 @@ fn note_standby(
 
 /// Volumes that are being deleted and have nothing left become tombstones.
 fn bury(state: &mut State, at: Timestamp) {
-    state.partitions.retain(|p| !(p.deleted && p.doomed.is_empty()));
-    let remaining: BTreeSet<VolumeId> =
-        state.partitions.values().map(|p| p.configuration.volume).collect();
+    let empty = state.partitions.deleted().filter(|p| p.doomed.is_empty());
+    let empty: Vec<PartitionId> = empty.map(|p| p.configuration.partition).collect();
+    empty.into_iter().for_each(|id| state.partitions.remove(id));
     for volume in state.volumes.values_mut() {
-        if volume.state == VolumeState::Purging && !remaining.contains(&volume.id) {
+        let is_left = state.partitions.of(volume.id).next().is_some();
+        if volume.state == VolumeState::Purging && !is_left {
             volume.state = VolumeState::Deleted;
             let message = format!("{}; every replica is gone", volume.name);
             let subject = format!("volume/{}", volume.id);
@@ -311,7 +313,7 @@ fn place_partitions(
         placements.iter().map(|placement| place(state, &record, placement)).collect();
     let partitions = partitions.inspect_err(|_| state.counters = before)?;
     for partition in partitions {
-        state.partitions.insert(partition);
+        state.partitions.insert(partition.configuration.partition, partition);
     }
     live_volume(state, volume)?.state = VolumeState::Active;
     Ok(Outcome::Done)
@@ -375,13 +377,13 @@ pub(crate) fn configure_partition(
     }
     let configuration = Box::new(after.configuration.clone());
     state.events.push(Event::configured(partition, expected, &configuration, step, at));
-    state.partitions.insert(after);
+    state.partitions.insert(partition, after);
     Ok(Outcome::Configuration(configuration))
 }
 
 fn confirm(state: &mut State, made: &[(PartitionId, ReplicaId)]) -> Outcome {
     for (partition, replica) in made {
-        state.partitions.change(*partition, |record| {
+        state.partitions.edit(*partition, |record| {
             if record.holders().any(|member| member.replica == *replica) {
                 record.made.insert(*replica);
             }
@@ -392,9 +394,12 @@ fn confirm(state: &mut State, made: &[(PartitionId, ReplicaId)]) -> Outcome {
 
 fn forget(state: &mut State, gone: &[(PartitionId, ReplicaId)], at: Timestamp) -> Outcome {
     for (partition, replica) in gone {
-        let was_doomed = state.partitions.change(*partition, |record| {
+        let was_doomed = state.partitions.edit(*partition, |record| {
             let was_doomed = record.doomed.remove(replica).is_some();
-            was_doomed.then(|| record.made.remove(replica)).is_some()
+            was_doomed && {
+                record.made.remove(replica);
+                true
+            }
         });
         if was_doomed == Some(true) {
             state.conditions.forget(*partition, *replica);

@@ -13,6 +13,7 @@
 //!   replica never comes back
 //! - the record of a partition outlives every replica of it that was ever made
 
+pub mod changes;
 pub mod command;
 pub mod conditions;
 pub mod configure;
@@ -110,6 +111,24 @@ pub enum DecodeError {
 }
 
 impl State {
+    /// A copy to try on what one more operation would do: what happened before is left out, and the partitions
+    /// are shared, so it costs little however many there are.
+    #[must_use]
+    pub fn sketch(&self) -> State {
+        State {
+            version: self.version,
+            cluster: self.cluster,
+            counters: self.counters,
+            nodes: self.nodes.clone(),
+            disks: self.disks.clone(),
+            volumes: self.volumes.clone(),
+            partitions: self.partitions.clone(),
+            conditions: self.conditions.clone(),
+            events: Events::default(),
+            operations: self.operations.outline(),
+        }
+    }
+
     /// The state as bytes, for snapshots.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -147,7 +166,7 @@ impl State {
 
     /// The partitions of a volume, in ascending order.
     pub fn partitions_of(&self, volume: VolumeId) -> impl Iterator<Item = &Partition> {
-        self.partitions.values().filter(move |p| p.configuration.volume == volume)
+        self.partitions.of(volume)
     }
 
     /// Says which promise of the state is broken, if any.

@@ -180,7 +180,7 @@ pub fn operation(
 
 fn progress(operation: &Operation, live: Live<'_>) -> ProgressView {
     let done = operation.progress();
-    let bytes_done = done.bytes_done + live.round.map_or(0, |round| round.in_flight);
+    let bytes_done = done.bytes_done.saturating_add(live.round.map_or(0, |r| r.in_flight));
     let is_at_work = operation.state.is_at_work();
     let rate = live.meter.and_then(Meter::rate).filter(|_| is_at_work);
     let left = done.bytes.saturating_sub(bytes_done);

@@ -186,7 +186,7 @@ fn who_leads_who_is_behind_and_how_many_there_are_is_shown() {
     assert_eq!(shown(&state, LONG), all(["leaderless", "degraded", "ok"]));
     state.volumes.get_mut(&VolumeId(1)).unwrap().replicas = 2;
     assert_eq!(shown(&state, Duration::ZERO), all(["ok", "degraded", "ok"]));
-    state.partitions.change(PartitionId(1), |p| {
+    state.partitions.edit(PartitionId(1), |p| {
         let member = types::Member { replica: ReplicaId(9), node: NodeId(1), disk: DiskId(1) };
         p.configuration.members.push(member);
         p.configuration.catching_up.insert(ReplicaId(9));
@@ -201,7 +201,7 @@ fn who_leads_who_is_behind_and_how_many_there_are_is_shown() {
 #[test]
 fn how_full_a_volume_is_is_what_the_leader_of_its_names_says() {
     let mut state = record();
-    state.partitions.change(PartitionId(1), |p| p.configuration.kind = PartitionKind::Namespace);
+    state.partitions.edit(PartitionId(1), |p| p.configuration.kind = PartitionKind::Namespace);
     let quota = |used, after| {
         let leader = message::ReplicaReport { used, ..replica(Role::Leader, ReplicaState::Ok) };
         let detector = heard(vec![leader], DiskState::Ok);
@@ -219,13 +219,13 @@ fn a_volume_is_as_bad_as_its_worst_partition() {
     let mut state = record();
     let mut second = state.partitions[&PartitionId(1)].clone();
     second.configuration.partition = PartitionId(2);
-    state.partitions.insert(second);
+    state.partitions.insert(PartitionId(2), second);
     state.volumes.get_mut(&VolumeId(1)).unwrap().replicas = 2;
     let detector = heard(vec![replica(Role::Leader, ReplicaState::Ok)], DiskState::Ok);
     let sight_now = sight(&state, &detector, Duration::ZERO);
     let view = volume::volume(&sight_now, &state.volumes[&VolumeId(1)]);
     assert_eq!(view.status, VolumeStatus::Degraded, "one replica of two");
-    state.partitions.change(PartitionId(2), |p| p.configuration.leader = None).unwrap();
+    state.partitions.edit(PartitionId(2), |partition| partition.configuration.leader = None);
     let sight_now = sight(&state, &detector, Duration::ZERO);
     let view = volume::volume(&sight_now, &state.volumes[&VolumeId(1)]);
     assert_eq!(view.status, VolumeStatus::Unavailable);

@@ -171,7 +171,8 @@ async fn who_follows_events_goes_on_where_it_was_whichever_member_leads() {
     let cursor = before.last().unwrap()["cursor"].as_u64().unwrap();
     cluster.stop_member(first).await;
     let second = cluster.leader().await;
-    nodes.push(nodes.remove(0).restart().await);
+    let restarted = nodes.remove(0).restart().await;
+    nodes.push(restarted);
     becomes(&cluster, "main", "healthy").await;
     let grew = || cluster.members[&second].state().events.last > cursor;
     eventually("something happened", grew).await;

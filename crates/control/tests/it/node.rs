@@ -102,7 +102,8 @@ impl Inner {
             disk: self.disk.0,
         };
         let replicas = self.replicas.iter().map(found).collect();
-        message::Contents { node: self.id.0, boot: self.boot, replicas, unreadable: Vec::new() }
+        let (node, boot, listed) = (self.id.0, self.boot, vec![self.disk.0]);
+        message::Contents { node, boot, replicas, listed, ..message::Contents::default() }
     }
 
     fn heartbeat(&mut self) -> message::Heartbeat {

@@ -5,7 +5,7 @@ use crate::ending::{Ending, Reason};
 use crate::exit::{Exit, Failure, Result};
 use crate::output::Format;
 use crate::signals::Signals;
-use crate::{logging, output, probe, span};
+use crate::{file, logging, output, probe, span};
 use clap::{Args, ValueEnum};
 use client::{Grade, Identity, OnOutage, Volume};
 use control::http::HttpServer;
@@ -91,6 +91,7 @@ impl Mount {
         if !self.foreground {
             return self.run_behind();
         }
+        self.warn_of_files_underneath();
         logging::init_as("warn", self.json_log);
         let members = self.direct.members()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -106,6 +107,17 @@ impl Mount {
         // Nobody waits for what still waits for the cluster, or for those who hold files.
         runtime.shutdown_background();
         result
+    }
+
+    /// Files in the folder that is mounted on were written there by whoever took it for the mount.
+    fn warn_of_files_underneath(&self) {
+        if file::has_entries(&self.folder) {
+            output::talk(&format!(
+                "warning: there are files in {} itself; they are out of sight while it is mounted \
+                 on. Were they meant for the volume? Nothing could be written there after: chattr +i",
+                self.folder.display()
+            ));
+        }
     }
 
     async fn serve(self, world: World, members: Vec<String>) -> Result {

@@ -174,7 +174,7 @@ fn round(fleet: &mut Fleet, number: usize, deletion: Deletion, fault: Fault) {
     say(&format!("== round {number}: {deletion:?}, {fault:?}"));
     let mut rows: Vec<Row> =
         ALL.iter().map(|workload| Row::begin(fleet, number, *workload)).collect();
-    std::thread::sleep(Duration::from_millis(500));
+    rows.iter_mut().for_each(|row| row.working.wait_begun());
     let within = if fault == Fault::None { ENDED_WITHIN } else { ENDED_WITHIN_DESPITE_FAULT };
     let graced = deletion == Deletion::Graced;
     let obstacle = if graced { Obstacle::in_the_way_of(fleet, &rows[0]) } else { None };

@@ -29,27 +29,37 @@ pub(super) const ALL: [Workload; 6] = [
     Workload::Shell,
 ];
 
-/// Notes outside of the mount how far it came, and the error that ended it.
+/// Notes outside of the mount that it began, how far it came, and the error that ended it.
+///
+/// It goes by a descriptor of the mount's root: a path leads to whatever is mounted there, and once the
+/// mount is detached to the folder underneath.
 const FRAME: &str = r#"
 import mmap, os, sys
 kind, folder, report = sys.argv[1:]
 note = open(report, 'w', buffering=1)
+root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def create(name):
+    return os.open(name, os.O_CREAT | os.O_RDWR, dir_fd=root)
 def heavy():
     block, n = os.urandom(1 << 20), 0
     while True:
-        with open(f'{folder}/heavy-{n % 8}', 'wb', buffering=0) as file:
+        fd = os.open(f'heavy-{n % 8}', os.O_CREAT | os.O_WRONLY | os.O_TRUNC, dir_fd=root)
+        try:
             for _ in range(4):
-                file.write(block)
+                os.write(fd, block)
+                n or note.write('begun\n')
+        finally:
+            os.close(fd)
         n += 1
 def fsync():
-    fd, n = os.open(f'{folder}/log', os.O_CREAT | os.O_WRONLY), 0
+    fd, n = create('log'), 0
     while True:
         os.write(fd, b'%09d\n' % n)
         os.fsync(fd)
         n += 1
         note.write(f'{n}\n')
 def mapped():
-    fd = os.open(f'{folder}/pages', os.O_CREAT | os.O_RDWR)
+    fd = create('pages')
     os.ftruncate(fd, 1 << 20)
     pages, n = mmap.mmap(fd, 1 << 20), 0
     while True:
@@ -60,17 +70,20 @@ def mapped():
         pages.flush()
         note.write(f'{n}\n')
 def unlinked():
-    fd = os.open(f'{folder}/nameless', os.O_CREAT | os.O_RDWR)
-    os.unlink(f'{folder}/nameless')
-    n = 0
+    fd, n = create('nameless'), 0
+    os.unlink('nameless', dir_fd=root)
     while True:
         os.pwrite(fd, os.urandom(65536), (n % 64) * 65536)
+        n or note.write('begun\n')
         n += 1
 try:
     {'Heavy': heavy, 'Fsync': fsync, 'Mmap': mapped, 'Unlinked': unlinked}[kind]()
 except OSError as error:
     note.write(f'errno {error.errno}\n')
 "#;
+
+/// A program has begun this soon, on a machine that is busy.
+const BEGUN_WITHIN: Duration = Duration::from_secs(30);
 
 /// One of them, at work.
 pub(super) struct Working {
@@ -97,6 +110,26 @@ impl Working {
         };
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Working { workload, process: Some(quiet.spawn().unwrap()), report }
+    }
+
+    /// Waits until it has done something in the mount: before that it could not meet its end.
+    pub(super) fn wait_begun(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        if self.workload == Workload::Shell {
+            // It was started in its folder.
+            return;
+        }
+        let begun = Instant::now();
+        let said = || std::fs::read_to_string(&self.report).unwrap_or_default();
+        while !said().contains('\n') {
+            let ended = process.try_wait().unwrap();
+            assert!(
+                ended.is_none() && begun.elapsed() < BEGUN_WITHIN,
+                "{:?} did not begin: {ended:?}",
+                self.workload
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn said(&self) -> String {

@@ -4,7 +4,8 @@ use super::read::{ReadJob, Wanted};
 use super::{Holder, Machine, Waiter, status_of};
 use crate::context::Counters;
 use partition::extent::{Command, DataKey};
-use types::limits::RECORD_PAYLOAD_BYTES_MAX;
+use std::sync::{Arc, OnceLock};
+use types::limits::{DELETE_OBJECTS_MAX, RECORD_PAYLOAD_BYTES_MAX};
 use wire::{Operation, Reply, Request, Responder, Status, data};
 
 impl Holder {
@@ -17,9 +18,8 @@ impl Holder {
             return self.namespace_request(&request, responder);
         }
         match request.operation {
-            Operation::DataWrite | Operation::DataTrim | Operation::DataDelete => {
-                self.change(&request, responder);
-            }
+            Operation::DataWrite | Operation::DataTrim => self.change(&request, responder),
+            Operation::DataDelete => self.delete(&request, responder),
             Operation::DataFlush => self.flush(responder),
             Operation::DataRead => self.read(&request, responder),
             Operation::DataExtents => self.extents(&request, responder),
@@ -51,6 +51,33 @@ impl Holder {
         Counters::add(&self.context.counters.writes, 1);
         Counters::add(&self.context.counters.bytes_written, request.payload.len() as u64);
         self.submit(command.into_entry(), Waiter::Write(responder));
+    }
+
+    /// All at once, and made durable with the same request: whoever deletes has much to delete.
+    fn delete(&mut self, request: &Request, responder: Responder) {
+        let Ok(data::Delete { objects }) = request.decode() else {
+            return responder.refuse(Status::Invalid, "the request does not decode");
+        };
+        if objects.is_empty() || objects.len() > DELETE_OBJECTS_MAX {
+            let message = format!("1 to {DELETE_OBJECTS_MAX} objects at a time");
+            return responder.refuse(Status::Invalid, message);
+        }
+        let commands: Vec<Command> =
+            objects.into_iter().map(|object| Command::Delete { object }).collect();
+        if let Some(error) = commands.iter().find_map(|command| command.check().err()) {
+            return responder.refuse(Status::Invalid, error.to_string());
+        }
+        Counters::add(&self.context.counters.writes, commands.len() as u64);
+        let refused = Arc::new(OnceLock::new());
+        for command in commands {
+            self.submit(command.into_entry(), Waiter::Part(refused.clone()));
+        }
+        // Whatever is refused later takes the flush with it.
+        self.submit_turn();
+        match refused.get() {
+            Some(refusal) => responder.refuse(status_of(*refusal), refusal.to_string()),
+            None => self.flush(responder),
+        }
     }
 
     fn read(&mut self, request: &Request, responder: Responder) {
@@ -142,10 +169,7 @@ fn command_of(request: &Request) -> Result<Command, String> {
             let data::Trim { object, offset, length } = trim;
             Command::Trim(DataKey { object, offset, length })
         }
-        _ => {
-            let delete: data::Delete = request.decode().map_err(undecodable)?;
-            Command::Delete { object: delete.object }
-        }
+        operation => return Err(format!("{} changes no bytes", operation.name())),
     };
     command.check().map_err(|error| error.to_string())?;
     Ok(command)

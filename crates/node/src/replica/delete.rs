@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use types::configuration::PartitionKind;
-use types::limits::REAP_CONCURRENCY;
+use types::limits::{DELETE_OBJECTS_MAX, REAP_CONCURRENCY};
 use types::{Configuration, Epoch, NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control::{RoutesOutcome, RoutesReply, VolumeSelector};
-use wire::{Class, Operation, Request, Status, data};
+use wire::{Class, Operation, Request, data};
 
 /// How often a delete that failed is tried in one round.
 const ATTEMPTS_MAX: u32 = 4;
@@ -64,59 +64,47 @@ impl Deletion {
             self.refresh().await;
         }
         let Some(routes) = self.routes.clone() else { return Vec::new() };
-        let mut pairs = self.pairs(&routes);
+        let mut batches = self.batches(&routes);
         for attempt in 0..ATTEMPTS_MAX {
             let Some(routes) = self.routes.clone() else { break };
-            let context = &self.context;
-            let routes = &routes;
-            let failed = stream::iter(pairs)
-                .map(|(partition, object)| async move {
-                    let done = delete(context, routes, partition, object).await;
-                    (!done).then_some((partition, object))
+            let (context, routes) = (&self.context, &routes);
+            let failed = stream::iter(batches)
+                .map(|(partition, objects)| async move {
+                    let done = delete(context, routes, partition, &objects).await;
+                    (!done).then_some((partition, objects))
                 })
                 .buffer_unordered(REAP_CONCURRENCY)
                 .filter_map(std::future::ready);
-            pairs = failed.collect().await;
-            if pairs.is_empty() {
+            batches = failed.collect().await;
+            if batches.is_empty() {
                 break;
             }
             self.context.world.sleep(Duration::from_millis(100 << attempt)).await;
             self.refresh().await;
         }
-        let mut failed: BTreeSet<u64> = pairs.into_iter().map(|(_, object)| object).collect();
-        if let Some(routes) = self.routes.clone() {
-            failed.extend(self.not_flushed(&routes).await);
-        }
+        let failed: BTreeSet<u64> = batches.into_iter().flat_map(|(_, objects)| objects).collect();
         let objects = self.orphans.iter().map(|orphan| orphan.object);
         objects.filter(|object| !failed.contains(object)).collect()
     }
 
-    /// Makes the deletes durable; returns the objects of which that is not certain.
-    async fn not_flushed(&self, routes: &Routes) -> Vec<u64> {
-        let pairs = self.pairs(routes);
-        let partitions: BTreeSet<PartitionId> = pairs.iter().map(|(p, _)| *p).collect();
-        let mut failed = BTreeSet::new();
-        for partition in partitions {
-            let request = Request::new(Operation::DataFlush).message(&data::Flush {});
-            if let Err(error) = call(&self.context, routes, partition, request).await {
-                tracing::debug!(%partition, %error, "deletes are not durable yet");
-                failed.insert(partition);
-            }
-        }
-        let uncertain = pairs.into_iter().filter(|(partition, _)| failed.contains(partition));
-        uncertain.map(|(_, object)| object).collect()
-    }
-
-    fn pairs(&self, routes: &Routes) -> Vec<(PartitionId, u64)> {
-        let mut pairs = Vec::new();
+    /// What to delete, by partition.
+    fn batches(&self, routes: &Routes) -> Vec<(PartitionId, Vec<u64>)> {
+        let mut objects: BTreeMap<PartitionId, Vec<u64>> = BTreeMap::new();
         for orphan in &self.orphans {
             let mut partitions = orphan.partitions.clone();
             if orphan.everywhere {
                 partitions.extend(routes.data());
             }
-            pairs.extend(partitions.into_iter().map(|partition| (partition, orphan.object)));
+            for partition in partitions {
+                objects.entry(partition).or_default().push(orphan.object);
+            }
         }
-        pairs
+        let mut batches = Vec::new();
+        for (partition, objects) in objects {
+            let parts = objects.chunks(DELETE_OBJECTS_MAX);
+            batches.extend(parts.map(|part| (partition, part.to_vec())));
+        }
+        batches
     }
 
     /// Gets newer routes; the old ones stay when the control plane does not answer.
@@ -141,14 +129,20 @@ impl Routes {
     }
 }
 
-/// Deletes one object from one partition; whether it is gone for certain.
-async fn delete(context: &Context, routes: &Routes, partition: PartitionId, object: u64) -> bool {
-    let request = Request::new(Operation::DataDelete).message(&data::Delete { object });
+/// Deletes objects from one partition; whether they are durably gone.
+async fn delete(
+    context: &Context,
+    routes: &Routes,
+    partition: PartitionId,
+    objects: &[u64],
+) -> bool {
+    let message = data::Delete { objects: objects.to_vec() };
+    let request = Request::new(Operation::DataDelete).message(&message);
     match call(context, routes, partition, request).await {
         Ok(()) => true,
-        Err(error) if error.status() == Some(Status::Gone) => true,
         Err(error) => {
-            tracing::debug!(%partition, object, %error, "an object was not deleted yet");
+            let count = objects.len();
+            tracing::debug!(%partition, count, %error, "objects were not deleted yet");
             false
         }
     }

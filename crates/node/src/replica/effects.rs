@@ -250,7 +250,11 @@ impl Holder {
     fn answer(&mut self, token: u64, result: Result<Answer, Refusal>) {
         let Some(waiter) = self.waiting.remove(&token) else { return };
         match (waiter, result) {
-            (Waiter::Nobody, _) => {}
+            (Waiter::Nobody | Waiter::Part(_), Ok(Answer::Written { sequence })) => {
+                drop(self.take_result(sequence));
+            }
+            (Waiter::Part(refused), Err(refusal)) => drop(refused.set(refusal)),
+            (Waiter::Nobody | Waiter::Part(_), _) => {}
             (Waiter::ReapFlush, result) => self.orphans_flushed(result.is_ok()),
             (Waiter::Purge, Ok(Answer::Written { sequence })) => {
                 let outcome = match self.take_result(sequence) {

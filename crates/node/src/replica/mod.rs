@@ -33,6 +33,7 @@ pub use open::{Error, Found, Home, REPLICAS_FOLDER, configuration_of, destroy};
 pub use read::{Damage, Damaged};
 pub use reap::Deleted;
 pub use scrub::Page;
+pub use snapshot::Stored;
 pub use trouble::Trouble;
 
 use crate::context::Context;
@@ -44,7 +45,7 @@ use partition::kv::Buffered;
 use partition::log::Location;
 use partition::replica::{EntryBody, Event, Failure, Refusal, Replica, RoleName};
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use types::configuration::PartitionKind;
 use types::{Configuration, DiskId, Epoch, Moment, PartitionId, ReplicaId, Sequence};
 use wire::control::{ReplicaReport, ReplicaState as Health, Role};
@@ -119,6 +120,8 @@ enum Waiter {
     /// The reaper: its purge, and the flush before it deletes.
     Purge,
     ReapFlush,
+    /// One of several that were asked for together: where to note that it was refused.
+    Part(Arc<OnceLock<Refusal>>),
     /// Something of our own that nobody waits for.
     Nobody,
 }

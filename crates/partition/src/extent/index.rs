@@ -13,7 +13,7 @@ use super::chunk::{ChunkMap, Extent};
 use super::command::{DataKey, Meaning};
 use crate::kv::{self, Batch, Kv};
 use crate::log::Location;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use types::Sequence;
@@ -26,7 +26,7 @@ const CHUNK_BITS: u32 = CHUNK_BYTES.trailing_zeros();
 #[derive(Debug)]
 pub struct Index {
     kv: Arc<dyn Kv>,
-    chunks: HashMap<ChunkKey, Cached>,
+    chunks: BTreeMap<ChunkKey, Cached>,
     segments: BTreeMap<u32, u64>,
     /// Segments whose live bytes changed since the last checkpoint.
     segments_changed: BTreeSet<u32>,
@@ -39,7 +39,7 @@ pub struct Index {
     clock: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ChunkKey {
     object: u64,
     chunk: u64,
@@ -76,7 +76,7 @@ impl Index {
     /// When the `Kv` is damaged or cannot be read.
     pub fn open(kv: Arc<dyn Kv>) -> Result<Index, kv::Error> {
         let mut index = Index {
-            chunks: HashMap::new(),
+            chunks: BTreeMap::new(),
             segments: BTreeMap::new(),
             segments_changed: Default::default(),
             tombstones_new: BTreeSet::new(),
@@ -404,15 +404,8 @@ impl Index {
             chunks.extend(decode_chunk_key(key).map(|key| key.chunk));
             ControlFlow::Continue(())
         })?;
-        if last - first < self.chunks.len() as u64 {
-            let cached = |chunk: &u64| {
-                self.chunks.contains_key(&ChunkKey { object: key.object, chunk: *chunk })
-            };
-            chunks.extend((first..=last).filter(cached));
-        } else {
-            let cached = self.chunks.keys().filter(|cached| cached.object == key.object);
-            chunks.extend(cached.map(|key| key.chunk).filter(|c| (first..=last).contains(c)));
-        }
+        let at = |chunk| ChunkKey { object: key.object, chunk };
+        chunks.extend(self.chunks.range(at(first)..=at(last)).map(|(cached, _)| cached.chunk));
         Ok(chunks.into_iter().collect())
     }
 
@@ -420,12 +413,12 @@ impl Index {
         self.clock += 1;
         let used = self.clock;
         match self.chunks.entry(key) {
-            std::collections::hash_map::Entry::Occupied(entry) => {
+            btree_map::Entry::Occupied(entry) => {
                 let cached = entry.into_mut();
                 cached.used = used;
                 Ok(cached)
             }
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            btree_map::Entry::Vacant(entry) => {
                 let map = match self.kv.get(&chunk_key(key.object, key.chunk))? {
                     None => ChunkMap::default(),
                     Some(value) => {

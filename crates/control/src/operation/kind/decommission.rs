@@ -5,10 +5,11 @@
 //! node does not list it any more. A target that dies meanwhile is finished from the other replicas.
 
 use super::{Area, Kind};
+use crate::detect::DiskState;
 use crate::operation::movement;
 use crate::operation::record::{DutyKind, Operation};
 use crate::operation::scene::{Finding, Scene};
-use crate::state::{Partition, State};
+use crate::state::State;
 use std::collections::BTreeMap;
 use types::PartitionId;
 use types::operation::{LockKind, Target};
@@ -31,14 +32,19 @@ fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, 
     let state = scene.inputs.state;
     let area = Area::of(state, operation);
     let mut left = BTreeMap::new();
-    for (id, partition) in &state.partitions {
+    for partition in area.partitions(state) {
+        let id = partition.configuration.partition;
         for member in partition.holders().filter(|member| area.holds(member)) {
-            *left.entry(*id).or_default() += scene.bytes(partition, member);
+            let bytes: &mut u64 = left.entry(id).or_default();
+            *bytes = bytes.saturating_add(scene.bytes(partition, member));
         }
     }
     for node in area.nodes(state) {
         let Some(report) = scene.inputs.fresh(node) else { continue };
-        for replica in report.replicas.values().filter(|r| area.is_at(node, r.disk)) {
+        // What is on a disk that has failed is lost; what is on record of it was counted above.
+        let lost = |disk| report.disks.get(disk).is_some_and(|d| d.state == DiskState::Failed);
+        let here = report.replicas.values().filter(|r| area.is_at(node, r.disk) && !lost(&r.disk));
+        for replica in here {
             left.entry(replica.partition).or_insert(replica.bytes);
         }
     }
@@ -49,13 +55,12 @@ fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId) ->
     let area = Area::of(scene.inputs.state, operation);
     match scene.inputs.state.partitions.get(&partition) {
         Some(partition) => movement::step(scene, operation, partition, &area),
-        // Nobody's any more: its node is told to delete it with every heartbeat.
-        None => Finding::Underway,
+        // Nobody's any more.
+        None => movement::deleting(scene, operation, partition),
     }
 }
 
 fn on_record(state: &State, operation: &Operation) -> u64 {
     let area = Area::of(state, operation);
-    let is_here = |partition: &&Partition| partition.holders().any(|member| area.holds(member));
-    state.partitions.values().filter(is_here).count() as u64
+    area.partitions(state).count() as u64
 }

@@ -28,9 +28,8 @@ pub(super) static KIND: Kind = Kind {
 fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, u64> {
     let state = scene.inputs.state;
     let area = Area::of(state, operation);
-    let led = state.partitions.values().filter(|partition| is_led_from(partition, &area));
     let mut left: BTreeMap<PartitionId, u64> =
-        led.map(|partition| (partition.configuration.partition, 0)).collect();
+        led_from(state, &area).map(|partition| (partition.configuration.partition, 0)).collect();
     for node in area.nodes(state) {
         let Some(report) = scene.inputs.fresh(node) else { continue };
         let leading = report.replicas.values().filter(|replica| replica.role == Role::Leader);
@@ -50,6 +49,10 @@ fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId) ->
     }
 }
 
+fn led_from<'a>(state: &'a State, area: &'a Area) -> impl Iterator<Item = &'a Partition> {
+    area.partitions(state).filter(|partition| is_led_from(partition, area))
+}
+
 fn is_led_from(partition: &Partition, area: &Area) -> bool {
     let leader = partition.configuration.leader_member();
     !partition.deleted && leader.is_some_and(|leader| area.holds(leader))
@@ -57,5 +60,5 @@ fn is_led_from(partition: &Partition, area: &Area) -> bool {
 
 fn on_record(state: &State, operation: &Operation) -> u64 {
     let area = Area::of(state, operation);
-    state.partitions.values().filter(|partition| is_led_from(partition, &area)).count() as u64
+    led_from(state, &area).count() as u64
 }

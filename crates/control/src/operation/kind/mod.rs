@@ -4,11 +4,11 @@
 mod decommission;
 mod drain;
 
-use super::record::{Duty, DutyKind, Operation};
+use super::record::{Duty, DutyKind, Evidence, Operation};
 use super::scene::{Finding, Scene};
-use crate::state::State;
-use std::collections::BTreeMap;
-use types::operation::{LockKind, OperationKind, Target};
+use crate::state::{Partition, State};
+use std::collections::{BTreeMap, BTreeSet};
+use types::operation::{LockKind, OperationKind, OperationState, Target};
 use types::{DiskId, Member, NodeId, PartitionId};
 
 /// What there is to know of a kind. All of it pure.
@@ -79,23 +79,40 @@ pub fn witnesses(state: &State, operation: &Operation) -> Vec<NodeId> {
     Area::of(state, operation).nodes(state)
 }
 
-/// The places an operation is about, and a quick way to ask whether something is there.
+/// Disks of the target that nobody looked at and of which nobody said that they have failed: one that its node
+/// does not offer any more, or whose folder could not be read. A disk that left by itself before is not asked.
+#[must_use]
+pub fn unseen(state: &State, operation: &Operation, evidence: &Evidence) -> Vec<DiskId> {
+    if !of(operation.kind).asks_disks {
+        return Vec::new();
+    }
+    let seen = evidence.witnesses.iter().flat_map(|witness| &witness.disks);
+    let seen: BTreeSet<&DiskId> = seen.chain(&evidence.dead).collect();
+    let mut disks = Area::of(state, operation).disks(state);
+    disks.retain(|disk| !seen.contains(disk));
+    disks
+}
+
+/// The places an operation is about, and a quick way to ask whether something is there: those it has excused.
 ///
-/// What was taken back into service, or over by a later operation, is none of its business any more.
+/// What was taken back into service, or over by a later operation, is none of its business any more; a node
+/// that says it is in another zone now still is.
 #[derive(Clone, Debug)]
 pub struct Area {
-    nodes: Vec<NodeId>,
-    disks: Vec<DiskId>,
+    nodes: BTreeSet<NodeId>,
+    disks: BTreeSet<DiskId>,
 }
 
 impl Area {
     #[must_use]
     pub fn of(state: &State, operation: &Operation) -> Area {
-        let (mut nodes, mut disks) = places(state, &operation.target);
-        let ours = |duty: Option<&Duty>| duty.is_some_and(|duty| duty.operation == operation.id);
-        nodes.retain(|node| ours(state.operations.nodes.get(node)));
-        disks.retain(|disk| ours(state.operations.disks.get(disk)));
-        Area { nodes, disks }
+        let ours = |duty: &Duty| duty.operation == operation.id;
+        let nodes = state.operations.nodes.iter().filter(|(_, duty)| ours(duty));
+        let disks = state.operations.disks.iter().filter(|(_, duty)| ours(duty));
+        Area {
+            nodes: nodes.map(|(id, _)| *id).collect(),
+            disks: disks.map(|(id, _)| *id).collect(),
+        }
     }
 
     #[must_use]
@@ -106,6 +123,27 @@ impl Area {
     #[must_use]
     pub fn is_at(&self, node: NodeId, disk: DiskId) -> bool {
         self.nodes.contains(&node) || self.disks.contains(&disk)
+    }
+
+    /// The partitions of which something is there, by the record, ascending.
+    pub fn partitions<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a Partition> {
+        let here = self.nodes(state).into_iter().flat_map(|node| state.partitions.on(node));
+        let here = here.filter(|partition| partition.holders().any(|member| self.holds(member)));
+        let ids: BTreeSet<PartitionId> = here.map(|p| p.configuration.partition).collect();
+        ids.into_iter().filter_map(|id| state.partitions.get(&id))
+    }
+
+    /// The disks that it is made of. Of a node, those that did not leave before it.
+    #[must_use]
+    pub fn disks(&self, state: &State) -> Vec<DiskId> {
+        let left = |disk: DiskId| {
+            let duty = state.operations.disks.get(&disk);
+            let operation = duty.and_then(|duty| state.operations.all.get(&duty.operation));
+            operation.is_some_and(|operation| operation.state == OperationState::Succeeded)
+        };
+        let of_nodes = state.disks.values().filter(|disk| self.nodes.contains(&disk.node));
+        let of_nodes = of_nodes.map(|disk| disk.id).filter(|disk| !left(*disk));
+        of_nodes.chain(self.disks.iter().copied()).collect()
     }
 
     /// The nodes that it is on, whole or in part.
