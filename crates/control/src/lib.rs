@@ -19,6 +19,7 @@ pub mod attached;
 pub mod config;
 mod core;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and prints")]
 mod cost;
 pub mod detect;
 mod hear;
