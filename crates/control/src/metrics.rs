@@ -196,21 +196,26 @@ impl Metrics {
             "1 for the state that a condition on record is in",
             metrics.conditions.clone(),
         );
-        all.register(
-            "volume",
-            "1 for the status of each volume; only of the member that leads",
-            metrics.volumes.clone(),
-        );
-        all.register(
-            "volume_clients",
-            "Clients that have the volume open; only of the member that leads",
-            metrics.volume_clients.clone(),
-        );
+        metrics.register_volumes(all);
         metrics.register_access(all);
         metrics.operation_work.register(all);
         all.register("operations", "Operations on record", metrics.operations.clone());
         drop(registry);
         metrics
+    }
+
+    /// Enters what is said of volumes.
+    fn register_volumes(&self, all: &mut Registry) {
+        all.register(
+            "volume",
+            "1 for the status of each volume; only of the member that leads",
+            self.volumes.clone(),
+        );
+        all.register(
+            "volume_clients",
+            "Clients that have the volume open; only of the member that leads",
+            self.volume_clients.clone(),
+        );
     }
 
     /// Enters what is said of tokens, and of the nodes that go by them.
