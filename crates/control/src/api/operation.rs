@@ -170,11 +170,33 @@ pub(super) async fn order(
         "resume" => Order::Resume,
         "cancel" => Order::Cancel,
         "retry" => Order::Retry,
+        "attest" => {
+            check_attest(&core, operation)?;
+            Order::Attest
+        }
         _ => return Err(ApiError::no_such_path()),
     };
     let at = core.world.timestamp();
     propose(&core, Act::Order { operation, order, by, at }).await?;
     Ok(Json(shown(&core, operation)?))
+}
+
+/// Nobody may say that something is destroyed that is heard of.
+fn check_attest(core: &Core, operation: OperationId) -> Answer<()> {
+    let leading = core.leading();
+    let leading = leading.as_ref().ok_or_else(ApiError::no_leader)?;
+    let seen = core.machine.read(|state, _| {
+        let inputs = core.inputs(state, leading);
+        let operation = state.operations.all.get(&operation)?;
+        let disks = crate::operation::kind::Area::of(state, operation).disks(state);
+        disks.into_iter().find(|disk| !inputs.is_out_of_sight(*disk))
+    });
+    match seen {
+        Some(disk) => Err(ApiError::invalid(format!(
+            "disk {disk} of it is in use, by the word of its node just now: it is not destroyed"
+        ))),
+        None => Ok(()),
+    }
 }
 
 pub(super) async fn recommission(

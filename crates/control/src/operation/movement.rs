@@ -20,14 +20,15 @@ use types::limits::{
     DELETION_SLOW, MOVE_BYTES_PER_SECOND_MIN, MOVE_SILENCE_MAX, MOVE_STALLED_MAX, REPLICAS_MAX,
 };
 use types::operation::{LockKind, Reason};
-use types::{Member, NodeId, PartitionId};
+use types::{DiskId, Member, NodeId, PartitionId};
 
-/// What to do next to have nothing of the partition in `area` any more.
+/// What to do next to have nothing of the partition in `area` any more, and a copy on `to` where that is said.
 pub(super) fn step(
     scene: &mut Scene<'_>,
     operation: &Operation,
     partition: &Partition,
     area: &Area,
+    to: Option<DiskId>,
 ) -> Finding {
     let id = partition.configuration.partition;
     if partition.deleted {
@@ -52,7 +53,7 @@ pub(super) fn step(
     }
     let blank = Item::default();
     let item = operation.items.get(&id).unwrap_or(&blank);
-    let course = Course { operation, partition, volume, area, item };
+    let course = Course { operation, partition, volume, area, item, to };
     let_go(scene, &course, usize::from(volume.replicas))
         .or_else(|| attend(scene, &course))
         .unwrap_or_else(|| add(scene, &course))
@@ -65,6 +66,8 @@ struct Course<'a> {
     volume: &'a Volume,
     area: &'a Area,
     item: &'a Item,
+    /// The only place for a copy.
+    to: Option<DiskId>,
 }
 
 /// Lets one replica on the target go, when at least `floor` are in sync without it.
@@ -212,9 +215,14 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
     let here = configuration.members.iter().find(|member| course.area.holds(member));
     let Some(here) = here else { return Finding::Underway };
     let bytes = scene.bytes(course.partition, here);
-    let anywhere = scene.places.choose(inputs, course.partition, bytes, |_, _| true);
-    if anywhere.is_none() || configuration.members.len() >= REPLICAS_MAX {
-        return nowhere(scene, course);
+    let wanted_there = |disk: DiskId| course.to.is_none_or(|to| to == disk);
+    let anywhere =
+        scene.places.choose(inputs, course.partition, bytes, |_, disk| wanted_there(disk));
+    let is_possible = anywhere.is_some() && configuration.members.len() < REPLICAS_MAX;
+    match course.to {
+        Some(to) if !is_possible => return Finding::moot(format!("{to:?} does not take it now")),
+        None if !is_possible => return nowhere(scene, course),
+        _ => {}
     }
     if configuration.members.len() < wanted {
         let detail = format!("{} of {wanted} replicas are there", configuration.members.len());
@@ -231,7 +239,7 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
         return Finding::Queued;
     }
     let budget = &scene.budget;
-    let fits = |node, disk| budget.has_room(course.operation, node, disk);
+    let fits = |node, disk| wanted_there(disk) && budget.has_room(course.operation, node, disk);
     let Some((node, disk)) = scene.places.choose(inputs, course.partition, bytes, fits) else {
         return Finding::Queued;
     };
@@ -292,8 +300,8 @@ fn clean(scene: &Scene<'_>, operation: &Operation, partition: &Partition, area: 
     }
     let doomed = || partition.doomed.values().filter(|member| area.holds(member));
     let is_dead = |member: &&Member| {
-        let report = inputs.fresh(member.node).and_then(|node| node.disks.get(&member.disk));
-        report.is_some_and(|disk| disk.state == DiskState::Failed)
+        let attested = operation.attested.is_some() && inputs.is_out_of_sight(member.disk);
+        attested || inputs.has_failed(member.disk)
     };
     let dead: Vec<_> = doomed().filter(is_dead).map(|member| member.replica).collect();
     if !dead.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::apply;
 use super::command::Act;
-use super::kind;
+use super::kind::{self, Job};
 use super::record::{Limits, Operation};
 use super::scene::{Finding, Scene};
 use crate::plan::Inputs;
@@ -28,7 +28,7 @@ pub struct Wanted<'a> {
 /// Where everything would go if it went at once.
 #[derive(Clone, Debug, Default)]
 pub struct Preview {
-    pub steps: Vec<(PartitionId, u64, Finding)>,
+    pub steps: Vec<(PartitionId, Job, Finding)>,
     pub bytes: u64,
     /// How full the disks would be that take replicas: the least and the most, in millionths.
     pub spread: Option<(u64, u64)>,
@@ -53,7 +53,7 @@ pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Ref
         residue: Vec::new(),
         refused: refusal(&preview),
     };
-    for (partition, bytes, finding) in &preview.steps {
+    for (partition, job, finding) in &preview.steps {
         if let Finding::Left { reason, detail, holder } = finding {
             let left = super::Residue {
                 reason: *reason,
@@ -65,7 +65,7 @@ pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Ref
             };
             view.residue.push(residue(&state, Some(*partition), &left, None));
         } else if view.lines.len() < LINES_MAX {
-            view.lines.push(line(&state, operation, *partition, *bytes, finding));
+            view.lines.push(line(&state, operation, *partition, job, finding));
         } else {
             view.more += 1;
         }
@@ -106,9 +106,9 @@ pub fn plan_all(
 fn look(scene: &mut Scene<'_>, operation: &Operation) -> Preview {
     let rules = kind::of(operation.kind);
     let mut preview = Preview::default();
-    for (partition, bytes) in (rules.remaining)(scene, operation) {
-        let finding = (rules.step)(scene, operation, partition);
-        preview.bytes += bytes;
+    for (partition, job) in (rules.remaining)(scene, operation) {
+        let finding = (rules.step)(scene, operation, partition, &job);
+        preview.bytes = preview.bytes.saturating_add(job.bytes);
         if matches!(finding, Finding::Left { .. })
             && scene
                 .inputs
@@ -119,7 +119,7 @@ fn look(scene: &mut Scene<'_>, operation: &Operation) -> Preview {
         {
             preview.endangered.push(partition);
         }
-        preview.steps.push((partition, bytes, finding));
+        preview.steps.push((partition, job, finding));
     }
     preview.spread = scene.places.spread();
     preview
@@ -154,12 +154,16 @@ fn line(
     state: &State,
     operation: &Operation,
     partition: PartitionId,
-    bytes: u64,
+    job: &Job,
     finding: &Finding,
 ) -> String {
+    let (bytes, goes) = (job.bytes, job.relocation.map(|relocation| relocation.from));
     let record = state.partitions.get(&partition);
     let area = kind::Area::of(state, operation);
-    let here = record.into_iter().flat_map(|p| p.holders()).find(|member| area.holds(member));
+    let here = record
+        .into_iter()
+        .flat_map(|p| p.holders())
+        .find(|m| area.holds(m) || goes == Some(m.replica));
     let from =
         here.map_or_else(String::new, |m| format!("{:?} on {:?} {:?}", m.replica, m.node, m.disk));
     match finding {

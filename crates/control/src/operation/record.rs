@@ -81,6 +81,14 @@ pub struct Residue {
     pub next_retry: Option<Timestamp>,
 }
 
+/// That one replica of a partition goes, and where its copy is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relocation {
+    pub from: ReplicaId,
+    pub node: NodeId,
+    pub disk: DiskId,
+}
+
 /// One partition of an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
@@ -102,6 +110,9 @@ pub struct Item {
     pub retry_at: Option<Timestamp>,
     #[serde(default)]
     pub history: VecDeque<Entry>,
+    /// For kinds that decide it when they start.
+    #[serde(default)]
+    pub relocation: Option<Relocation>,
 }
 
 impl Item {
@@ -139,6 +150,9 @@ pub struct Evidence {
     /// not looked at.
     #[serde(default)]
     pub dead: Vec<DiskId>,
+    /// Disks that nobody could look at, and that somebody said are destroyed. Believed, and not proved.
+    #[serde(default)]
+    pub believed: Vec<DiskId>,
 }
 
 /// One operation.
@@ -172,6 +186,9 @@ pub struct Operation {
     pub evidence: Option<Evidence>,
     #[serde(default)]
     pub history: VecDeque<Entry>,
+    /// Who said that what is out of sight of its target is destroyed.
+    #[serde(default)]
+    pub attested: Option<String>,
 }
 
 impl Operation {
@@ -300,6 +317,7 @@ impl Operations {
             verification: operation.verification,
             evidence: None,
             history: VecDeque::new(),
+            attested: None,
         };
         Operations {
             last: self.last,

@@ -111,6 +111,16 @@ impl<'a> Inputs<'a> {
         report.is_some_and(|report| report.state == DiskState::Failed)
     }
 
+    /// Whether nobody can say what is on a disk: its node is silent, or does not have it in use any more.
+    #[must_use]
+    pub fn is_out_of_sight(&self, disk: DiskId) -> bool {
+        let Some(node) = self.state.disks.get(&disk).map(|disk| disk.node) else { return false };
+        match self.fresh(node) {
+            Some(report) => !report.disks.contains_key(&disk),
+            None => self.is_silent(node),
+        }
+    }
+
     /// What the node of `member` says about it now.
     #[must_use]
     pub fn replica(&self, member: &Member) -> Option<&'a ReplicaReport> {

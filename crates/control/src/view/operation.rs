@@ -32,6 +32,9 @@ pub struct OperationView {
     pub residue: Vec<ResidueView>,
     /// What the last verdict rests on.
     pub evidence: Option<record::Evidence>,
+    /// Who said that what is out of sight of the target is destroyed.
+    #[serde(default)]
+    pub attested: Option<String>,
     /// What happened to it, oldest first.
     pub history: Vec<EntryView>,
     /// Its partitions, only where one operation is asked for.
@@ -165,6 +168,7 @@ pub fn operation(
         blocked: blocked.map(|left| residue(sight.state, None, left, checked)),
         residue: left.collect(),
         evidence: operation.evidence.clone(),
+        attested: operation.attested.clone(),
         history: entries(operation.history.iter()),
         partitions: items
             .map(|(partition, item)| ItemView {

@@ -82,8 +82,7 @@ impl Deletion {
             self.context.world.sleep(Duration::from_millis(100 << attempt)).await;
             self.refresh().await;
         }
-        let failed: BTreeSet<u64> =
-            batches.into_iter().flat_map(|(_, objects)| objects).collect();
+        let failed: BTreeSet<u64> = batches.into_iter().flat_map(|(_, objects)| objects).collect();
         let objects = self.orphans.iter().map(|orphan| orphan.object);
         objects.filter(|object| !failed.contains(object)).collect()
     }
