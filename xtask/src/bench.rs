@@ -23,6 +23,9 @@ enum What {
     File(Rest),
     /// Planning of the decommission of a rack, from a thousand to a million partitions; takes gigabytes
     Planner,
+    /// Bringing replicas up, and what others feel of it
+    #[command(disable_help_flag = true)]
+    Repair(Rest),
     /// Memory with a million files, and processor time when idle
     #[command(disable_help_flag = true)]
     Memory(Rest),
@@ -40,6 +43,7 @@ impl Bench {
         let (name, rest) = match self.what {
             What::File(rest) => ("file", rest),
             What::Memory(rest) => ("memory", rest),
+            What::Repair(rest) => ("repair", rest),
             What::Planner => return planner(),
         };
         let mut build = run::cargo();

@@ -43,6 +43,9 @@ pub struct Counters {
     pub bytes_written: AtomicU64,
     pub reads: AtomicU64,
     pub bytes_read: AtomicU64,
+    /// Taken from leaders: entries of logs, and pieces of snapshots.
+    pub replicated_bytes: AtomicU64,
+    pub snapshot_bytes: AtomicU64,
     pub syncs: AtomicU64,
     pub checkpoints: AtomicU64,
     pub compactions: AtomicU64,
@@ -65,6 +68,13 @@ impl Counters {
     /// Adds to a counter.
     pub fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// How often others wanted something of this node's data.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        read(&self.writes) + read(&self.reads)
     }
 
     /// Name, help and value of what goes up and down, as of the last heartbeat.
@@ -93,6 +103,8 @@ impl Counters {
             ("written_bytes", "Payload bytes of those records", read(&self.bytes_written)),
             ("reads", "Reads this node answered", read(&self.reads)),
             ("read_bytes", "Bytes of those reads", read(&self.bytes_read)),
+            ("replicated_bytes", "Bytes of log taken from leaders", read(&self.replicated_bytes)),
+            ("snapshot_bytes", "Bytes of snapshots taken", read(&self.snapshot_bytes)),
             ("syncs", "Syncs of logs", read(&self.syncs)),
             ("checkpoints", "Checkpoints of replicas", read(&self.checkpoints)),
             ("compactions", "Segments that were rewritten", read(&self.compactions)),

@@ -16,7 +16,7 @@ mod wakes;
 
 use crate::codec::Native;
 use crate::contents;
-use crate::context::Context;
+use crate::context::{Context, Counters};
 use crate::inbox::Turns;
 use crate::notices;
 use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
@@ -98,6 +98,11 @@ pub enum NodeEvent {
     SnapshotSent {
         replica: ReplicaId,
         to: ReplicaId,
+    },
+    /// What was received of a snapshot is on disk.
+    Stored {
+        replica: ReplicaId,
+        stored: replica::Stored,
     },
     Inspected {
         replica: ReplicaId,
@@ -282,6 +287,9 @@ impl NodeLoop {
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
+            NodeEvent::Stored { replica, stored } => {
+                self.with(replica, |holder| holder.stored(stored));
+            }
             NodeEvent::Inspected { replica } => self.with(replica, Holder::inspected),
             NodeEvent::Compacted { replica, progress } => {
                 self.with(replica, |holder| holder.compacted(progress));
@@ -354,6 +362,10 @@ impl NodeLoop {
     fn replicate(&mut self, partition: PartitionId, native: Native) {
         if self.by_partition.get(&partition) == Some(&native.to) {
             let Native { from, to, message } = native;
+            if let Message::Append(append) = &message {
+                let bytes: usize = append.entries.iter().map(|entry| entry.body.bytes()).sum();
+                Counters::add(&self.context.counters.replicated_bytes, bytes as u64);
+            }
             return self.with(to, |holder| holder.handle(Event::Message { from, message }));
         }
         self.answer_for_broken(partition, &native);

@@ -238,6 +238,19 @@ pub const SNAPSHOT_TOMBSTONES_MAX: usize = 64 << 10;
 // Each takes at most ten bytes.
 const _: () = assert!(SNAPSHOT_TOMBSTONES_MAX * 10 + 4096 < FRAME_BODY_BYTES_MAX as usize);
 
+/// Records of data in one piece of a snapshot.
+pub const SNAPSHOT_RECORDS_MAX: usize = 2048;
+// A length, a count and a part: four numbers of at most five bytes.
+const _: () = assert!(SNAPSHOT_RECORDS_MAX * 20 + 4096 < FRAME_BODY_BYTES_MAX as usize);
+
+/// Bytes, and pieces, of a snapshot that are received before they are brought to disk.
+pub const SNAPSHOT_UNSTORED_BYTES_MAX: usize = 32 << 20;
+pub const SNAPSHOT_UNSTORED_PIECES_MAX: u32 = 64;
+
+/// While its node serves others, a snapshot takes half of the time, but is never slowed down below
+/// this many bytes a second.
+pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 16 << 20;
+
 /// A piece of a snapshot is given this long to be stored.
 pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
 

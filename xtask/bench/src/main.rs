@@ -10,8 +10,10 @@ mod cpu;
 mod file;
 mod idle;
 mod passthrough;
+mod repair;
 mod report;
 mod rows;
+mod servers;
 mod target;
 mod workload;
 
@@ -33,6 +35,8 @@ enum Task {
     File(file::File),
     /// Memory and processor time of a cluster that has much and does nothing.
     Memory(idle::Memory),
+    /// Bringing replicas up: after an outage, and all of a node, while others work.
+    Repair(repair::Repair),
     /// Mount the reference: hand everything on to a folder.
     Passthrough { source: PathBuf, target: PathBuf },
 }
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse().task {
         Task::File(task) => task.run(),
         Task::Memory(task) => task.run(),
+        Task::Repair(task) => task.run(),
         Task::Passthrough { source, target } => serve(&source, &target),
     };
     match outcome {

@@ -33,6 +33,7 @@ pub use open::{Error, Found, Home, REPLICAS_FOLDER, configuration_of, destroy};
 pub use read::{Damage, Damaged};
 pub use reap::Deleted;
 pub use scrub::Page;
+pub use snapshot::Stored;
 pub use trouble::Trouble;
 
 use crate::context::Context;

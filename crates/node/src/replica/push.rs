@@ -13,8 +13,12 @@ use partition::log::record::{Record, RecordHeader};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 use types::configuration::PartitionKind;
-use types::limits::{RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_TOMBSTONES_MAX};
+use types::limits::{
+    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_BYTES_PER_SECOND_MIN, SNAPSHOT_PIECE_DEADLINE,
+    SNAPSHOT_RECORDS_MAX, SNAPSHOT_TOMBSTONES_MAX,
+};
 use types::{Epoch, ReplicaId};
 use wire::replicate::Snapshot;
 use wire::{Class, Operation, Request};
@@ -42,6 +46,9 @@ impl Source {
     }
 
     async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
+        let world = &self.context.world;
+        let (begun, bytes) = (world.now(), payload.len() as u64);
+        let asked = self.context.counters.asked();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
             .epoch(Epoch(piece.epoch))
@@ -52,6 +59,9 @@ impl Source {
         let reply = self.context.peers.call(&self.address, request).await;
         reply.map_err(|error| error.to_string())?;
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
+        if self.context.counters.asked() > asked {
+            world.sleep(rest(world.now().since(begun), bytes)).await;
+        }
         Ok(())
     }
 
@@ -89,7 +99,7 @@ impl Source {
     }
 
     async fn push_records(&self, piece: &mut Snapshot) -> Result<(), String> {
-        let mut after = None;
+        let (mut after, mut payload) = (None, BytesMut::new());
         loop {
             let mut chunks: Vec<(u64, u64, ChunkMap)> = Vec::new();
             let scan = Index::scan(self.kv.as_ref(), after, &mut |object, chunk, map| {
@@ -100,8 +110,11 @@ impl Source {
             let Some((object, chunk, _)) = chunks.last() else { break };
             after = Some((*object, *chunk));
             for (_, _, map) in &chunks {
-                self.push_chunk(piece, map).await?;
+                self.push_chunk(piece, &mut payload, map).await?;
             }
+        }
+        if !payload.is_empty() {
+            self.send(piece, payload.freeze()).await?;
         }
         self.push_tombstones(piece).await
     }
@@ -124,12 +137,17 @@ impl Source {
         }
     }
 
-    async fn push_chunk(&self, piece: &mut Snapshot, map: &ChunkMap) -> Result<(), String> {
+    /// Adds the records of a chunk to the piece; sends it whenever it is full.
+    async fn push_chunk(
+        &self,
+        piece: &mut Snapshot,
+        payload: &mut BytesMut,
+        map: &ChunkMap,
+    ) -> Result<(), String> {
         let mut records: BTreeMap<_, Parts> = BTreeMap::new();
         for extent in map.extents() {
             records.entry(extent.at).or_default().push((extent.skip, extent.length));
         }
-        let mut payload = BytesMut::new();
         for (at, live) in records {
             let file = self.files.get(&at.segment).ok_or("a segment is missing")?;
             let record = read_record(file, at.offset)?;
@@ -137,9 +155,10 @@ impl Source {
                 self.context.post(NodeEvent::DamageMet { replica: ReplicaId(self.head.from) });
                 return Err(format!("segment {} offset {}: {reason}", at.segment, at.offset));
             }
-            if payload.len() + record.len() > RECORD_PAYLOAD_BYTES_MAX as usize
-                && !payload.is_empty()
-            {
+            let full = payload.len() + record.len() > RECORD_PAYLOAD_BYTES_MAX as usize
+                || piece.records.len() >= SNAPSHOT_RECORDS_MAX
+                || piece.live.len() + 2 * live.len() > 2 * SNAPSHOT_RECORDS_MAX;
+            if full && !payload.is_empty() {
                 self.send(piece, payload.split().freeze()).await?;
             }
             piece.records.push(u32::try_from(record.len()).expect("records have a limit"));
@@ -147,11 +166,15 @@ impl Source {
             piece.live.extend(live.iter().flat_map(|(skip, length)| [*skip, *length]));
             payload.extend_from_slice(&record);
         }
-        if payload.is_empty() {
-            return Ok(());
-        }
-        self.send(piece, payload.freeze()).await
+        Ok(())
     }
+}
+
+/// How long a snapshot rests after a piece, while others want something of the node as well: as long
+/// as the piece took, so that they have half of everything; but it must come to an end.
+fn rest(took: Duration, bytes: u64) -> Duration {
+    let slowest = Duration::from_nanos(bytes * 1_000_000_000 / SNAPSHOT_BYTES_PER_SECOND_MIN);
+    took.min(slowest.saturating_sub(took))
 }
 
 fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {

@@ -9,20 +9,24 @@
 use super::open::{Found, index_handle, index_prefix, space_of};
 use super::push::Source;
 use super::{Holder, Machine, Trouble, checkpoint::Checkpointing};
+use crate::context::Counters;
 use crate::log::Log;
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
 use bytes::Bytes;
 use partition::extent::{DataKey, Index};
-use partition::kv::{Batch, Buffered, Kv, Remaining};
+use partition::kv::{Batch, Buffered, FlushJob, Kv, Remaining};
 use partition::log::record::Record;
 use partition::replica::{Event, Position};
 use std::sync::Arc;
 use types::configuration::PartitionKind;
-use types::limits::CHECKPOINT_INDEX_BYTES;
+use types::limits::{SNAPSHOT_UNSTORED_BYTES_MAX, SNAPSHOT_UNSTORED_PIECES_MAX};
 use types::{Epoch, ReplicaId, Sequence};
 use wire::replicate::{Snapshot, SnapshotReply};
 use wire::{Reply, Request, Responder, Status};
+
+/// What a tombstone takes in memory until it is on disk, about.
+const TOMBSTONE_BYTES: usize = 64;
 
 /// Snapshots on their way, in either direction.
 #[derive(Debug, Default)]
@@ -32,6 +36,8 @@ pub(super) struct Transfers {
     /// How many inspections are reading: so must theirs.
     reading: usize,
     staging: Option<Staging>,
+    /// Part of a snapshot is being brought to disk: nothing else may be under its keys meanwhile.
+    storing: bool,
     /// Old indexes that could not be taken away.
     left: Vec<u32>,
 }
@@ -74,6 +80,19 @@ struct Staging {
     kv: Arc<Buffered>,
     /// The new index, for data.
     index: Option<Index>,
+    /// What was received since it was last brought to disk.
+    unstored_bytes: usize,
+    unstored_pieces: u32,
+}
+
+/// Part of a snapshot that is being brought to disk, and who is told then.
+#[derive(Debug)]
+pub struct Stored {
+    kv: Arc<Buffered>,
+    flush: FlushJob,
+    last: bool,
+    responder: Responder,
+    result: Result<(), Trouble>,
 }
 
 impl Holder {
@@ -134,8 +153,10 @@ impl Holder {
         let Ok(piece) = request.decode::<Snapshot>() else {
             return responder.refuse(Status::Invalid, "the piece does not decode");
         };
+        Counters::add(&self.context.counters.snapshot_bytes, request.payload.len() as u64);
         match self.stage(&piece, &request.payload) {
-            Ok(()) => responder.reply(Reply::message(&SnapshotReply {})),
+            Ok(true) => self.store_staged(piece.last, responder),
+            Ok(false) => responder.reply(Reply::message(&SnapshotReply {})),
             Err((status, reason)) => {
                 tracing::warn!(partition = %self.partition, reason, "a snapshot piece was refused");
                 responder.refuse(status, reason);
@@ -143,10 +164,15 @@ impl Holder {
         }
     }
 
-    fn stage(&mut self, piece: &Snapshot, payload: &Bytes) -> Result<(), (Status, String)> {
+    /// Takes what is in a piece; whether it is time to bring what was received to disk.
+    fn stage(&mut self, piece: &Snapshot, payload: &Bytes) -> Result<bool, (Status, String)> {
         let invalid = |reason: &str| (Status::Invalid, reason.to_string());
         let at = piece.at.ok_or_else(|| invalid("the position is missing"))?;
         let at = Position { epoch: Epoch(at.epoch), sequence: Sequence(at.sequence) };
+        if self.snapshots.storing {
+            let reason = "part of a snapshot is still being brought to disk";
+            return Err((Status::Conflict, reason.into()));
+        }
         if piece.piece == 0 {
             self.begin_staging(piece, at).map_err(|trouble| self.refuse_piece(&trouble))?;
         }
@@ -170,12 +196,58 @@ impl Holder {
             return Err((Status::Conflict, "the snapshot was discarded".into()));
         };
         staging.piece_next += 1;
-        if piece.last {
+        staging.unstored_pieces += 1;
+        staging.unstored_bytes += payload.len() + piece.tombstones.len() * TOMBSTONE_BYTES;
+        Ok(piece.last
+            || staging.unstored_bytes >= SNAPSHOT_UNSTORED_BYTES_MAX
+            || staging.unstored_pieces >= SNAPSHOT_UNSTORED_PIECES_MAX)
+    }
+
+    /// Brings what was received to disk, beside the loop, and answers then: the sender is held back
+    /// as much as this disk needs, and little is left to do when the snapshot is installed.
+    fn store_staged(&mut self, last: bool, responder: Responder) {
+        let staging = self.snapshots.staging.as_mut().expect("a piece was just staged");
+        if let Err(error) = staging.index.as_mut().map_or(Ok(()), Index::checkpoint) {
+            let (status, reason) = self.refuse_piece(&error.into());
+            return responder.refuse(status, reason);
+        }
+        (staging.unstored_bytes, staging.unstored_pieces) = (0, 0);
+        let (kv, flush) = (staging.kv.clone(), staging.kv.freeze());
+        let sync = self.log.begin_sync();
+        self.snapshots.storing = true;
+        let (context, replica) = (self.context.clone(), self.id);
+        self.context.world.detach_blocking(move || {
+            let synced = sync.run().map_err(|error| Trouble { no_space: false, ..error.into() });
+            let result = synced.and_then(|()| flush.run().map_err(Trouble::from));
+            let stored = Stored { kv, flush, last, responder, result };
+            context.post(NodeEvent::Stored { replica, stored });
+        });
+    }
+
+    /// What was received so far is on disk, unless it was discarded meanwhile.
+    pub fn stored(&mut self, stored: Stored) {
+        self.snapshots.storing = false;
+        let Stored { kv, flush, last, responder, result } = stored;
+        let staging = self.snapshots.staging.as_mut();
+        let Some(staging) = staging.filter(|staging| Arc::ptr_eq(&staging.kv, &kv)) else {
+            // Some of it may have been written after the rest was taken away.
+            self.discard_snapshot();
+            return responder.refuse(Status::Conflict, "the snapshot was discarded");
+        };
+        if let Err(trouble) = result {
+            if !trouble.no_space {
+                self.fail(format!("a snapshot cannot be stored: {trouble}"));
+            }
+            let (status, reason) = self.refuse_piece(&trouble);
+            return responder.refuse(status, reason);
+        }
+        kv.forget_frozen(&flush);
+        if last {
             staging.complete = true;
-            let (from, epoch) = (staging.from, staging.epoch);
+            let (from, epoch, at) = (staging.from, staging.epoch, staging.at);
             self.handle(Event::SnapshotStaged { from, epoch, at });
         }
-        Ok(())
+        responder.reply(Reply::message(&SnapshotReply {}));
     }
 
     fn refuse_piece(&mut self, trouble: &Trouble) -> (Status, String) {
@@ -203,6 +275,8 @@ impl Holder {
             complete: false,
             kv,
             index,
+            unstored_bytes: 0,
+            unstored_pieces: 0,
         });
         Ok(())
     }
@@ -315,9 +389,6 @@ fn stage_pairs(kv: &Buffered, lengths: &[u32], payload: &Bytes) -> Result<(), Tr
         at = end;
     }
     kv.write(batch)?;
-    if kv.buffered_bytes() > CHECKPOINT_INDEX_BYTES {
-        kv.persist()?;
-    }
     Ok(())
 }
 
