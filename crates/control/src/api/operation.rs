@@ -3,6 +3,7 @@
 use super::ApiError;
 use super::view::look;
 use crate::core::Core;
+use crate::operation::record::Replicas;
 use crate::operation::{Act, Limits, Order, preview};
 use crate::state::{Command, Outcome};
 use crate::view::operation::{self as views, Live};
@@ -35,6 +36,15 @@ pub struct Start {
     pub priority: u8,
     #[serde(default)]
     pub limits: Option<Limits>,
+    /// How many there are to be, for an `expand`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u8>,
+}
+
+impl Start {
+    fn replicas(&self) -> Option<Replicas> {
+        self.replicas.map(|to| Replicas { from: 0, to })
+    }
 }
 
 fn nobody() -> String {
@@ -134,9 +144,9 @@ pub(super) async fn start(
         return Err(ApiError::would_break(&plan.refused));
     }
     let at = core.world.timestamp();
-    let limits = start.limits.unwrap_or_default();
+    let (limits, replicas) = (start.limits.unwrap_or_default(), start.replicas());
     let Start { kind, by, priority, force, .. } = start;
-    let act = Act::Start { kind, target, by, limits, priority, force, at };
+    let act = Act::Start { kind, target, by, limits, priority, force, at, replicas };
     let id = propose(&core, act).await?;
     Ok((StatusCode::CREATED, Json(shown(&core, id)?)).into_response())
 }
@@ -150,6 +160,7 @@ fn preview_of(core: &Core, start: &Start, target: &Target) -> Answer<PlanView> {
         target,
         force: start.force,
         limits: start.limits.unwrap_or_default(),
+        replicas: start.replicas(),
     };
     let plan = core.machine.read(|state, _| {
         let inputs = core.inputs(state, leading);

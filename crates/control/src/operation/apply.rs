@@ -27,15 +27,14 @@ pub(crate) fn apply(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
 }
 
 fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
-    let Act::Start { kind, target, by, limits, priority, force, at } = act else {
+    let Act::Start { kind, target, by, limits, priority, force, at, replicas } = act else {
         unreachable!("only a start is started")
     };
     state.cluster.ok_or(Refusal::NotInitialized)?;
     check_by(by)?;
     limits.check().map_err(Refusal::breaks)?;
     check_start(state, *kind, target)?;
-    state.operations.last += 1;
-    let id = OperationId(state.operations.last);
+    let id = OperationId(state.operations.last + 1);
     let mut operation = Operation {
         id,
         kind: *kind,
@@ -55,7 +54,10 @@ fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
         evidence: None,
         history: Default::default(),
         attested: None,
+        replicas: *replicas,
     };
+    (kind::of(*kind).begin)(state, &mut operation)?;
+    state.operations.last = id.0;
     operation.note(*at, format!("asked for by {by}"));
     excuse(state, &operation, *at);
     let to = OperationState::Planned.word();
@@ -295,7 +297,12 @@ fn note(
         operation.blocked.clone_from(blocked);
     }
     match next {
-        Some(next) => become_state(state, id, next, "", at),
+        Some(next) => {
+            let failed = next == OperationState::Failed;
+            let operation = &state.operations.all[&id];
+            let void = failed.then(|| (kind::of(operation.kind).void)(state, operation)).flatten();
+            become_state(state, id, next, &void.unwrap_or_default(), at)
+        }
         None => Ok(Outcome::Operation(id)),
     }
 }
@@ -480,8 +487,10 @@ fn give_order(
             become_state(state, id, OperationState::Paused, &why, at)?;
         }
         Order::Cancel => {
-            let words = kind::of(operation.kind).cancelled;
+            let rules = kind::of(operation.kind);
+            let (words, before) = (rules.cancelled, operation.clone());
             become_state(state, id, OperationState::Cancelled, &format!("{why}; {words}"), at)?;
+            (rules.cancel)(state, &before);
         }
         Order::Resume if operation.state != OperationState::Paused => {
             let now = operation.state;

@@ -1,6 +1,6 @@
 //! What can be asked of operations. Part of the replicated commands: variants and fields are only ever added.
 
-use super::record::{Evidence, Limits, Relocation, Residue};
+use super::record::{Evidence, Limits, Relocation, Replicas, Residue};
 use crate::state::Step;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -62,6 +62,9 @@ pub enum Act {
         priority: u8,
         force: bool,
         at: Timestamp,
+        /// For kinds that change how many there are.
+        #[serde(default)]
+        replicas: Option<Replicas>,
     },
     /// One change of a partition's configuration, under a lock of the operation.
     Step {

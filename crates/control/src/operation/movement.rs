@@ -59,6 +59,45 @@ pub(super) fn step(
         .unwrap_or_else(|| add(scene, &course))
 }
 
+/// What to do next to have one more replica of the partition than it has. Those up to `mended` are for mending
+/// to make.
+pub(super) fn grow(
+    scene: &mut Scene<'_>,
+    operation: &Operation,
+    partition: &Partition,
+    mended: usize,
+) -> Finding {
+    let configuration = &partition.configuration;
+    let id = configuration.partition;
+    let volume = scene.inputs.state.volumes.get(&configuration.volume);
+    let Some(volume) = volume.filter(|_| !scene.touched.contains(&id)) else {
+        return Finding::Underway;
+    };
+    if let Some(leaderless) = scene.leaderless(id) {
+        return leaderless;
+    }
+    if let Some(locked) = locked(scene.inputs, operation, id, LockKind::Move) {
+        return locked;
+    }
+    let (blank, area) = (Item::default(), Area::default());
+    let item = operation.items.get(&id).unwrap_or(&blank);
+    let course = Course { operation, partition, volume, area: &area, item, to: None };
+    if let Some(finding) = attend(scene, &course) {
+        return finding;
+    }
+    if configuration.members.len() < mended {
+        let detail = format!("{} of {mended} replicas are there", configuration.members.len());
+        return Finding::left(Reason::Repairing, detail);
+    }
+    let members = configuration.members.iter();
+    let bytes = members.map(|member| scene.bytes(partition, member)).max().unwrap_or(0);
+    if scene.places.choose(scene.inputs, partition, bytes, |_, _| true).is_none() {
+        let (reason, detail) = scene.places.why_none(scene.inputs, partition);
+        return Finding::left(reason, detail);
+    }
+    begin_copy(scene, &course, bytes, None)
+}
+
 /// One move.
 struct Course<'a> {
     operation: &'a Operation,
@@ -228,6 +267,19 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
         let detail = format!("{} of {wanted} replicas are there", configuration.members.len());
         return Finding::left(Reason::Repairing, detail);
     }
+    let here = *here;
+    begin_copy(scene, course, bytes, Some(here))
+}
+
+/// Begins a copy where there is room for it, when it is its turn. `goes` is the replica whose place it takes.
+fn begin_copy(
+    scene: &mut Scene<'_>,
+    course: &Course<'_>,
+    bytes: u64,
+    goes: Option<Member>,
+) -> Finding {
+    let inputs = scene.inputs;
+    let wanted_there = |disk: DiskId| course.to.is_none_or(|to| to == disk);
     if let Some(bad) = source(scene, course) {
         return bad;
     }
@@ -235,10 +287,10 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
         let detail = format!("{} copies were given up; again at {at}", course.item.attempts);
         return Finding::left(Reason::Conflict, detail);
     }
-    if !scene.budget.has_room(course.operation, here.node, here.disk) {
+    let budget = &scene.budget;
+    if goes.is_some_and(|goes| !budget.has_room(course.operation, goes.node, goes.disk)) {
         return Finding::Queued;
     }
-    let budget = &scene.budget;
     let fits = |node, disk| wanted_there(disk) && budget.has_room(course.operation, node, disk);
     let Some((node, disk)) = scene.places.choose(inputs, course.partition, bytes, fits) else {
         return Finding::Queued;
@@ -246,7 +298,9 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
     scene.places.take(disk, bytes);
     scene.budget.take_move();
     scene.budget.take(node, disk);
-    scene.budget.take(here.node, here.disk);
+    if let Some(goes) = goes {
+        scene.budget.take(goes.node, goes.disk);
+    }
     Finding::Step(Step::Add { node, disk })
 }
 

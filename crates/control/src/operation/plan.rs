@@ -386,6 +386,9 @@ impl<'o> Consider<'o> {
     fn next(&mut self, scene: &Scene<'_>) -> Option<OperationState> {
         use OperationState::{Incomplete, Planned, Running, Verifying};
         let is_busy = self.round.underway + self.round.queued > 0;
+        if (kind::of(self.operation.kind).void)(scene.inputs.state, self.operation).is_some() {
+            return Some(OperationState::Failed);
+        }
         match self.operation.state {
             Planned => Some(Running),
             Running => (!is_busy).then_some(Verifying),
@@ -507,7 +510,8 @@ impl<'o> Consider<'o> {
             commands.push(Command::Operation(note));
         }
         // Planned for another state, a step would be refused: it is planned again in the next round.
-        if self.operation.state != OperationState::Planned {
+        let goes_on = next != Some(OperationState::Failed);
+        if goes_on && self.operation.state != OperationState::Planned {
             commands.extend(self.steps);
         }
         commands.extend(verdict);

@@ -3,7 +3,7 @@
 use super::apply;
 use super::command::Act;
 use super::kind::{self, Job};
-use super::record::{Limits, Operation};
+use super::record::{Limits, Operation, Replicas};
 use super::scene::{Finding, Scene};
 use crate::plan::Inputs;
 use crate::state::{Outcome, Partition, Refusal, State, Step};
@@ -23,6 +23,7 @@ pub struct Wanted<'a> {
     pub target: &'a Target,
     pub force: bool,
     pub limits: Limits,
+    pub replicas: Option<Replicas>,
 }
 
 /// Where everything would go if it went at once.
@@ -91,6 +92,7 @@ pub fn plan_all(
         priority: 0,
         force: wanted.force,
         at: inputs.date,
+        replicas: wanted.replicas,
     };
     let Outcome::Operation(id) = apply::apply(&mut state, &act)? else {
         unreachable!("a start answers with a number")

@@ -54,7 +54,10 @@ impl Bench {
             Event::Trouble(happening) => self.happen(happening),
             Event::Start(kind, which, force) => {
                 let node = self.any_node(*which);
-                let (kind, target) = match kind % 5 {
+                if kind % 6 == 5 {
+                    return self.expand(*which);
+                }
+                let (kind, target) = match kind % 6 {
                     0 => (OperationKind::Decommission, Target::Node(node)),
                     1 => (OperationKind::Decommission, Target::Disk(types::DiskId(node.0))),
                     2 => (
@@ -93,6 +96,18 @@ impl Bench {
                 };
             }
         }
+    }
+
+    /// Asks for one more replica of a volume than it has, up to five.
+    fn expand(&mut self, which: u8) {
+        let Some(volume) = pick(self.state.volumes.values().cloned(), which) else { return };
+        let (kind, target) = (OperationKind::Expand, Target::Volume(volume.id));
+        let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+        let (by, priority, force, at) = ("test".to_owned(), 0, false, self.date());
+        let to = (volume.replicas + 1).min(5);
+        let replicas = Some(super::record::Replicas { from: 0, to });
+        let start = Act::Start { kind, target, by, limits, priority, force, at, replicas };
+        self.state.apply(&Command::Operation(start));
     }
 
     fn stray(&mut self, node: NodeId, index: u8) {

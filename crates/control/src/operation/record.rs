@@ -6,7 +6,9 @@ use types::limits::{
     ITEM_HISTORY_MAX, MOVES_MAX, MOVES_PER_DISK_MAX, MOVES_PER_NODE_MAX, OPERATION_HISTORY_MAX,
 };
 use types::operation::{LockKind, OperationKind, OperationState, Reason, Target};
-use types::{BootId, DiskId, Member, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
+use types::{
+    BootId, DiskId, Member, NodeId, OperationId, PartitionId, ReplicaId, Timestamp, VolumeId,
+};
 
 /// How much at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,14 @@ pub struct Residue {
     /// When it is tried again; `None`: in every round.
     #[serde(default)]
     pub next_retry: Option<Timestamp>,
+}
+
+/// How many replicas a volume had, and how many it is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicas {
+    #[serde(default)]
+    pub from: u8,
+    pub to: u8,
 }
 
 /// That one replica of a partition goes, and where its copy is made.
@@ -189,6 +199,9 @@ pub struct Operation {
     /// Who said that what is out of sight of its target is destroyed.
     #[serde(default)]
     pub attested: Option<String>,
+    /// Of one that gives a volume more replicas.
+    #[serde(default)]
+    pub replicas: Option<Replicas>,
 }
 
 impl Operation {
@@ -318,6 +331,7 @@ impl Operations {
             evidence: None,
             history: VecDeque::new(),
             attested: None,
+            replicas: operation.replicas,
         };
         Operations {
             last: self.last,
@@ -351,6 +365,18 @@ impl Operations {
     pub fn at_work_on(&self, kind: OperationKind, target: &Target) -> Option<&Operation> {
         let mut all = self.all.values();
         all.find(|o| o.kind == kind && o.target == *target && !o.state.has_ended())
+    }
+
+    /// Volumes that are to have more replicas, and how many there are to be without the operation that makes the
+    /// others.
+    #[must_use]
+    pub fn expanding(&self) -> BTreeMap<VolumeId, u8> {
+        let open = self.all.values().filter(|operation| !operation.state.has_ended());
+        let volume = |operation: &Operation| match operation.target {
+            Target::Volume(volume) => Some((volume, operation.replicas?.from)),
+            _ => None,
+        };
+        open.filter_map(volume).collect()
     }
 
     /// Partitions with a copy that an operation is making or has made, and has not dealt with yet.

@@ -33,7 +33,7 @@ impl Bench {
         limits: Limits,
     ) -> Outcome {
         let (by, priority, at) = ("test".into(), 0, self.date());
-        let start = Act::Start { kind, target, by, limits, priority, force, at };
+        let start = Act::Start { kind, target, by, limits, priority, force, at, replicas: None };
         self.state.apply(&Command::Operation(start))
     }
 
@@ -623,7 +623,8 @@ fn what_makes_no_sense_is_refused() {
     ));
     for by in ["x".repeat(257), "a\u{1b}[2J".to_owned()] {
         let (kind, target, limits, at) = (DECOMMISSION, node(1), Limits::default(), bench.date());
-        let start = Act::Start { kind, target, by, limits, priority: 0, force: false, at };
+        let (priority, force, replicas) = (0, false, None);
+        let start = Act::Start { kind, target, by, limits, priority, force, at, replicas };
         let outcome = bench.state.apply(&Command::Operation(start));
         assert!(matches!(outcome, Outcome::Refused(Refusal::Breaks { .. })));
     }

@@ -187,11 +187,11 @@ fn plan_for(inputs: &Inputs<'_>, partitions: &[&Partition]) -> Plan {
     let mut plan = Plan::default();
     account::plan(inputs, partitions, &mut plan);
     let mut load = place::Load::of(inputs.state);
-    let claimed = inputs.state.operations.claimed();
+    let going = mend::Going::of(inputs.state);
     let mut unsettled = BTreeMap::new();
     for partition in partitions.iter().filter(|partition| !partition.deleted) {
         match elect::plan(inputs, partition, &mut plan) {
-            Leadership::Settled => mend::plan(inputs, partition, &claimed, &mut load, &mut plan),
+            Leadership::Settled => mend::plan(inputs, partition, &going, &mut load, &mut plan),
             leadership => {
                 unsettled.insert(partition.configuration.partition, leadership);
             }

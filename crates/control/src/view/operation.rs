@@ -35,6 +35,9 @@ pub struct OperationView {
     /// Who said that what is out of sight of the target is destroyed.
     #[serde(default)]
     pub attested: Option<String>,
+    /// How many replicas there were and are to be, of an `expand`.
+    #[serde(default)]
+    pub replicas: Option<record::Replicas>,
     /// What happened to it, oldest first.
     pub history: Vec<EntryView>,
     /// Its partitions, only where one operation is asked for.
@@ -169,6 +172,7 @@ pub fn operation(
         residue: left.collect(),
         evidence: operation.evidence.clone(),
         attested: operation.attested.clone(),
+        replicas: operation.replicas,
         history: entries(operation.history.iter()),
         partitions: items
             .map(|(partition, item)| ItemView {

@@ -150,6 +150,10 @@ pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
         ("rate", or_dash(rate)),
         ("time left", or_dash(left)),
         ("pace", pace(operation)),
+        (
+            "replicas",
+            or_dash(operation.replicas.map(|r| format!("{} instead of {}", r.to, r.from))),
+        ),
     ];
     if let Some(evidence) = &operation.evidence {
         let nodes: Vec<String> = evidence.witnesses.iter().map(|w| w.node.to_string()).collect();
@@ -310,19 +314,30 @@ impl Begin {
             force,
             priority: self.pace.priority,
             limits: Some(self.pace.limits()),
+            replicas: None,
         }
     }
 
     /// Starts an operation: shows what it would do, asks, starts, and follows it where that was asked for.
     pub(crate) fn run(self, kind: OperationKind, target: &str, force: bool) -> Result {
-        let client = self.remote.client()?;
         let request = self.request(kind, target, force);
-        let plan: PlanView = client.post("/v1/operations?dry_run=true", &request)?;
+        self.start(&request)
+    }
+
+    /// Gives a volume more replicas.
+    pub(crate) fn expand(self, volume: u64, replicas: u8) -> Result {
+        let request = self.request(OperationKind::Expand, &format!("volume/{volume}"), false);
+        self.start(&StartRequest { replicas: Some(replicas), ..request })
+    }
+
+    fn start(self, request: &StartRequest) -> Result {
+        let client = self.remote.client()?;
+        let plan: PlanView = client.post("/v1/operations?dry_run=true", request)?;
         if self.dry_run {
             return show_plan(self.remote.output, &plan);
         }
-        self.ask(&request, &plan)?;
-        let Item { item, .. } = client.post::<Item<OperationView>>("/v1/operations", &request)?;
+        self.ask(request, &plan)?;
+        let Item { item, .. } = client.post::<Item<OperationView>>("/v1/operations", request)?;
         self.follow(&client, &item)
     }
 

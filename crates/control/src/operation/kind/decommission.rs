@@ -4,7 +4,7 @@
 //! on the target stops leading, leaves the configuration, is deleted by its node, and is forgotten once the
 //! node does not list it any more. A target that dies meanwhile is finished from the other replicas.
 
-use super::{Area, Job, Kind};
+use super::{Area, Job, Kind, NOTHING_ELSE};
 use crate::detect::DiskState;
 use crate::operation::movement;
 use crate::operation::record::{DutyKind, Operation};
@@ -24,6 +24,7 @@ pub(super) static KIND: Kind = Kind {
     asks_disks: true,
     cancelled: "partitions that were moved stay where they are; copies that were begun and are not \
                 needed are taken away; the target takes replicas again",
+    ..NOTHING_ELSE
 };
 
 /// Everything on the target: by the record (members, spares, and what is to be deleted), and by the word of

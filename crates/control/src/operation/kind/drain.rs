@@ -3,7 +3,7 @@
 //! For maintenance: the node keeps what it has and goes on following, so it can be stopped and started without
 //! a change of leaders, and nothing has to be copied afterwards but what it missed.
 
-use super::{Area, Job, Kind};
+use super::{Area, Job, Kind, NOTHING_ELSE};
 use crate::detect::Role;
 use crate::operation::movement;
 use crate::operation::record::{DutyKind, Operation};
@@ -22,6 +22,7 @@ pub(super) static KIND: Kind = Kind {
     on_record,
     asks_disks: false,
     cancelled: "leaders that were moved stay where they are; the target leads and takes replicas again",
+    ..NOTHING_ELSE
 };
 
 /// Partitions that are led from the target, by the record or by the word of its nodes. Nothing is copied.

@@ -3,11 +3,12 @@
 
 mod decommission;
 mod drain;
+mod expand;
 mod rebalance;
 
 use super::record::{Duty, DutyKind, Evidence, Operation, Relocation};
 use super::scene::{Finding, Scene};
-use crate::state::{Partition, State};
+use crate::state::{Partition, Refusal, State};
 use std::collections::{BTreeMap, BTreeSet};
 use types::operation::{LockKind, OperationKind, OperationState, Target};
 use types::{DiskId, Member, NodeId, PartitionId, ReplicaId};
@@ -28,9 +29,33 @@ pub struct Kind {
     pub on_record: fn(&State, &Operation) -> u64,
     /// Whether the nodes of the target have to list their disks before it can have succeeded.
     pub asks_disks: bool,
+    /// What changes as soon as it is asked for, or why it is refused.
+    pub begin: fn(&mut State, &mut Operation) -> Result<(), Refusal>,
+    /// Why it cannot be done any more, whatever is tried.
+    pub void: fn(&State, &Operation) -> Option<String>,
+    /// What changes when it is cancelled.
+    pub cancel: fn(&mut State, &Operation),
     /// In which state it leaves things when it is cancelled, for people.
     pub cancelled: &'static str,
 }
+
+/// What most kinds have no need of. Everything of it has to be looked at when a kind is made of it.
+const NOTHING_ELSE: Kind = Kind {
+    takes: |_| false,
+    duty: None,
+    lock: LockKind::Move,
+    remaining: |_, _| BTreeMap::new(),
+    step: |_, _, _, _| Finding::Underway,
+    on_record: |_, _| 0,
+    asks_disks: false,
+    begin: |_, operation| match operation.replicas {
+        Some(_) => Err(Refusal::breaks("a number of replicas is for an expand")),
+        None => Ok(()),
+    },
+    void: |_, _| None,
+    cancel: |_, _| {},
+    cancelled: "",
+};
 
 /// What is to be done about one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +79,7 @@ pub fn of(kind: OperationKind) -> &'static Kind {
         OperationKind::Decommission => &decommission::KIND,
         OperationKind::Drain => &drain::KIND,
         OperationKind::Rebalance => &rebalance::KIND,
+        OperationKind::Expand => &expand::KIND,
     }
 }
 
@@ -128,7 +154,7 @@ pub fn is_believed_gone(
 ///
 /// What was taken back into service, or over by a later operation, is none of its business any more; a node
 /// that says it is in another zone now still is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Area {
     nodes: BTreeSet<NodeId>,
     disks: BTreeSet<DiskId>,

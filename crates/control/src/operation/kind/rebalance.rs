@@ -9,7 +9,7 @@
 //! [`begins_at`], and ends when all are nearer than half of that. No move makes the disk it goes to fuller than
 //! the one it comes from, so what cannot be made more even stays as it is.
 
-use super::{Area, Job, Kind};
+use super::{Area, Job, Kind, NOTHING_ELSE};
 use crate::operation::movement;
 use crate::operation::places::Filling;
 use crate::operation::record::{Item, Operation, Relocation};
@@ -31,6 +31,7 @@ pub(super) static KIND: Kind = Kind {
     asks_disks: false,
     cancelled: "partitions that were moved stay where they are; copies that were begun and are not \
                 needed are taken away",
+    ..NOTHING_ELSE
 };
 
 /// The moves that were decided on and are not made; when all are, those that are left to make it even.
@@ -241,8 +242,8 @@ mod tests {
 
     fn planned(bench: &Bench) -> (u64, u64) {
         let (target, limits) = (Target::Cluster, Limits::default());
-        let wanted =
-            Wanted { kind: OperationKind::Rebalance, target: &target, force: false, limits };
+        let (kind, force, replicas) = (OperationKind::Rebalance, false, None);
+        let wanted = Wanted { kind, target: &target, force, limits, replicas };
         let plan = preview::preview(&bench.inputs(), &wanted).unwrap();
         assert!(plan.residue.is_empty(), "{plan:?}");
         (plan.partitions, plan.bytes)
