@@ -4,8 +4,8 @@ use super::ApiError;
 use super::view::look;
 use crate::core::Core;
 use crate::operation::record::Replicas;
-use crate::operation::{Act, Limits, Order, preview};
-use crate::state::{Command, Outcome};
+use crate::operation::{Act, Limits, Order, kind, preview};
+use crate::state::{Command, Outcome, State as Record};
 use crate::view::operation::{self as views, Live};
 use crate::view::{Item, List, LockView, OperationView, PlanView};
 use axum::Json;
@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use types::operation::{OperationKind, Target};
-use types::{NodeId, OperationId, PartitionId};
+use types::{DiskId, NodeId, OperationId, PartitionId};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -36,9 +36,16 @@ pub struct Start {
     pub priority: u8,
     #[serde(default)]
     pub limits: Option<Limits>,
+    /// The target is destroyed: what nobody can look at is believed to be gone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub destroyed: bool,
     /// How many there are to be, for an `expand`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u8>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Start {
@@ -136,6 +143,13 @@ pub(super) async fn start(
     let start = body(request)?;
     let target: Target = start.target.parse().map_err(|wrong: &str| ApiError::invalid(wrong))?;
     core.catch_up().await?;
+    if start.destroyed {
+        check_out_of_sight(&core, |state| {
+            let (nodes, disks) = kind::places(state, &target);
+            let of_nodes = state.disks.values().filter(|disk| nodes.contains(&disk.node));
+            of_nodes.map(|disk| disk.id).chain(disks).collect()
+        })?;
+    }
     let plan = preview_of(&core, &start, &target)?;
     if how.dry_run {
         return Ok(Json(plan).into_response());
@@ -145,9 +159,14 @@ pub(super) async fn start(
     }
     let at = core.world.timestamp();
     let (limits, replicas) = (start.limits.unwrap_or_default(), start.replicas());
-    let Start { kind, by, priority, force, .. } = start;
+    let Start { kind, by, priority, force, destroyed, .. } = start;
+    let who = by.clone();
     let act = Act::Start { kind, target, by, limits, priority, force, at, replicas };
     let id = propose(&core, act).await?;
+    if destroyed {
+        let (operation, order) = (id, Order::Attest);
+        propose(&core, Act::Order { operation, order, by: who, at }).await?;
+    }
     Ok((StatusCode::CREATED, Json(shown(&core, id)?)).into_response())
 }
 
@@ -182,7 +201,10 @@ pub(super) async fn order(
         "cancel" => Order::Cancel,
         "retry" => Order::Retry,
         "attest" => {
-            check_attest(&core, operation)?;
+            check_out_of_sight(&core, |state| {
+                let operation = state.operations.all.get(&operation);
+                operation.map_or(Vec::new(), |o| kind::Area::of(state, o).disks(state))
+            })?;
             Order::Attest
         }
         _ => return Err(ApiError::no_such_path()),
@@ -193,14 +215,12 @@ pub(super) async fn order(
 }
 
 /// Nobody may say that something is destroyed that is heard of.
-fn check_attest(core: &Core, operation: OperationId) -> Answer<()> {
+fn check_out_of_sight(core: &Core, disks: impl Fn(&Record) -> Vec<DiskId>) -> Answer<()> {
     let leading = core.leading();
     let leading = leading.as_ref().ok_or_else(ApiError::no_leader)?;
     let seen = core.machine.read(|state, _| {
         let inputs = core.inputs(state, leading);
-        let operation = state.operations.all.get(&operation)?;
-        let disks = crate::operation::kind::Area::of(state, operation).disks(state);
-        disks.into_iter().find(|disk| !inputs.is_out_of_sight(*disk))
+        disks(state).into_iter().find(|disk| !inputs.is_out_of_sight(*disk))
     });
     match seen {
         Some(disk) => Err(ApiError::invalid(format!(

@@ -169,6 +169,9 @@ fn line(
     let from =
         here.map_or_else(String::new, |m| format!("{:?} on {:?} {:?}", m.replica, m.node, m.disk));
     match finding {
+        Finding::Step(Step::Add { node, disk }) if from.is_empty() => {
+            format!("+ {partition:?}: {node:?} {disk:?}, {bytes} bytes")
+        }
         Finding::Step(Step::Add { node, disk }) => {
             format!("~ {partition:?}: {from} -> {node:?} {disk:?}, {bytes} bytes")
         }

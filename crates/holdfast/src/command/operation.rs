@@ -287,23 +287,23 @@ impl Begin {
         let client = self.remote.client()?;
         let list: ListOf<OperationView> = client.get("/v1/operations")?;
         let is_it = |o: &&OperationView| o.kind == kind.word() && o.target == target;
-        let id = match list.items.iter().find(is_it) {
-            Some(operation) => operation.id,
-            None => {
-                let request = self.request(kind, target, force.force);
-                let plan: PlanView = client.post("/v1/operations?dry_run=true", &request)?;
-                self.ask(&request, &plan)?;
-                client.post::<Item<OperationView>>("/v1/operations", &request)?.item.id
-            }
-        };
+        let request = self.request(kind, target, force.force);
+        let request = StartRequest { destroyed: true, ..request };
+        let known = list.items.iter().find(is_it).map(|operation| operation.id);
+        if known.is_none() {
+            let plan: PlanView = client.post("/v1/operations?dry_run=true", &request)?;
+            self.ask(&request, &plan)?;
+        }
         let question = format!(
             "You say that {target} is destroyed. What nobody can look at any more will be believed to be \
              gone, and not be proved. If it comes back, what is on it is deleted."
         );
         output::confirm(&question, target.rsplit('/').next().unwrap_or(target), self.yes)?;
-        let path = format!("/v1/operations/{id}/attest");
-        let Item { item, .. } = client.post::<Item<OperationView>>(&path, &By { by: who() })?;
-        self.follow(&client, &item)
+        let answer: Item<OperationView> = match known {
+            Some(id) => client.post(&format!("/v1/operations/{id}/attest"), &By { by: who() })?,
+            None => client.post("/v1/operations", &request)?,
+        };
+        self.follow(&client, &answer.item)
     }
 
     fn request(&self, kind: OperationKind, target: &str, force: bool) -> StartRequest {
@@ -314,6 +314,7 @@ impl Begin {
             force,
             priority: self.pace.priority,
             limits: Some(self.pace.limits()),
+            destroyed: false,
             replicas: None,
         }
     }
