@@ -231,6 +231,7 @@ mod tests {
             sequence,
             disks: vec![disk],
             replicas: Vec::new(),
+            ..Default::default()
         };
         let mut detector = Detector::new(Moment(0));
         detector.observe(Moment(1), &heartbeat);

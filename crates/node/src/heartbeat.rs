@@ -22,6 +22,8 @@ pub async fn run(context: Arc<Context>, now: Arc<Notify>) {
             sequence,
             disks: report.disks,
             replicas: report.replicas,
+            access_version: report.access_version,
+            clock: context.world.timestamp().0,
         };
         let request =
             Request::new(Operation::ControlHeartbeat).class(Class::Control).message(&heartbeat);

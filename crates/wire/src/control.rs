@@ -22,11 +22,13 @@
 //! (an unknown kind, a configuration that breaks its promises) are refused by `TryFrom` with
 //! [`Invalid`].
 
+mod access;
 mod admin;
 mod error;
 mod routes;
 mod watch;
 
+pub use access::{Access, AccessList, Grant, TokenRights, VolumeAccess};
 pub use admin::{Admin, AdminReply};
 pub use error::{Error, ErrorKind};
 pub use routes::{Routes, RoutesOutcome, RoutesReply, Volume, VolumeKind, VolumeSelector};
@@ -336,6 +338,12 @@ pub struct Heartbeat {
     pub disks: Vec<DiskReport>,
     #[prost(message, repeated, tag = "6")]
     pub replicas: Vec<ReplicaReport>,
+    /// Which version of the access list the node goes by; zero when it has none.
+    #[prost(uint64, tag = "7")]
+    pub access_version: u64,
+    /// What its clock says: nanoseconds since 1970.
+    #[prost(sint64, tag = "8")]
+    pub clock: i64,
 }
 
 /// Where a node is.
@@ -393,6 +401,13 @@ pub struct Assignment {
     /// told that the volume was deleted.
     #[prost(uint64, repeated, tag = "9")]
     pub deleted_partitions: Vec<u64>,
+    /// The newest version of the access list; one at least. Zero: the control plane knows nothing of
+    /// tokens.
+    #[prost(uint64, tag = "10")]
+    pub access_version: u64,
+    /// That list; absent when the node has it.
+    #[prost(message, optional, tag = "11")]
+    pub access: Option<AccessList>,
 }
 
 /// A partition that an operation could not deal with, and why.

@@ -10,7 +10,7 @@
 use crate::state::changes::{Changes, Mark};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{BootId, DiskId, Epoch, Moment, NodeId, PartitionId, ReplicaId, Sequence};
+use types::{BootId, DiskId, Epoch, Moment, NodeId, PartitionId, ReplicaId, Sequence, Timestamp};
 use wire::control as message;
 pub use wire::control::{DiskState, ReplicaState, Role};
 
@@ -70,6 +70,10 @@ pub struct NodeReport {
     pub replicas: BTreeMap<ReplicaId, ReplicaReport>,
     /// Bytes and number of the replicas on each disk.
     pub held: BTreeMap<DiskId, Held>,
+    /// Which access list it goes by; zero when it has none.
+    pub access_version: u64,
+    /// What its clock said.
+    pub clock: Timestamp,
 }
 
 /// What is on a disk, summed up.
@@ -157,6 +161,8 @@ impl Detector {
             disks: heartbeat.disks.iter().map(disk_report).collect(),
             held: sums(replicas.values()),
             replicas,
+            access_version: heartbeat.access_version,
+            clock: Timestamp(heartbeat.clock),
         };
         self.note_news(node, &report);
         self.reports.insert(node, report);
@@ -262,6 +268,7 @@ mod tests {
             sequence,
             disks: vec![disk],
             replicas: vec![],
+            ..Default::default()
         }
     }
 

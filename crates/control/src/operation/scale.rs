@@ -127,7 +127,16 @@ impl Fleet {
             };
             let disks = vec![disk];
             let (cluster, boot, sequence) = (1, node, 1);
-            let heartbeat = message::Heartbeat { cluster, node, boot, sequence, disks, replicas };
+            let heartbeat = message::Heartbeat {
+                cluster,
+                node,
+                boot,
+                sequence,
+                disks,
+                replicas,
+                access_version: 1,
+                clock: 0,
+            };
             self.detector.observe(Moment(1), &heartbeat);
         }
     }

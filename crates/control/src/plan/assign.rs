@@ -35,6 +35,9 @@ pub fn assignment(
         capacities: capacities(state, node),
         notices: notices(state, node),
         deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
+        access_version: state.access.version,
+        access: (report.map(|report| report.access_version) != Some(state.access.version))
+            .then(|| state.access.list()),
     }
 }
 

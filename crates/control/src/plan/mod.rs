@@ -27,7 +27,7 @@ pub(crate) mod tests;
 
 use crate::detect::{Detector, DiskState, NodeReport, ReplicaReport};
 use crate::operation;
-use crate::state::{Command, Node, Partition, State, VolumeState};
+use crate::state::{Command, Node, Partition, State, TokenEnd, VolumeState};
 use elect::Leadership;
 pub use memory::Memory;
 use std::collections::BTreeMap;
@@ -203,6 +203,10 @@ fn plan_for(inputs: &Inputs<'_>, partitions: &[&Partition]) -> Plan {
             plan.commands.push(Command::PurgeVolume { volume: volume.id, at: inputs.date });
         }
     }
+    for (volume, token) in inputs.state.access.overdue(inputs.date) {
+        let (why, at) = (TokenEnd::Expired, inputs.date);
+        plan.commands.push(Command::EndToken { volume, token, why, at });
+    }
     for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Creating) {
         place::plan(inputs, volume, &mut load, &mut plan);
     }
@@ -238,6 +242,9 @@ fn write_command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
         Command::Confirm { made } => writeln!(f, "= made: {made:?}"),
         Command::Forget { gone, .. } => writeln!(f, "- gone: {gone:?}"),
         Command::PurgeVolume { volume, .. } => writeln!(f, "- {volume:?}: its grace is over"),
+        Command::EndToken { volume, token, .. } => {
+            writeln!(f, "- {volume:?}: the time of {token:?} is over")
+        }
         other => writeln!(f, "? {other:?}"),
     }
 }

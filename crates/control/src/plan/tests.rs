@@ -123,6 +123,7 @@ impl Bench {
             sequence: self.sequence,
             disks: vec![disk],
             replicas: held.values().cloned().collect(),
+            ..Default::default()
         };
         self.detector.observe(self.now, &heartbeat);
     }

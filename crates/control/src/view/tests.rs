@@ -57,7 +57,15 @@ fn heard(replicas: Vec<message::ReplicaReport>, disk: DiskState) -> Detector {
         vec![message::DiskReport { disk: 1, state: disk.into(), free: 60, ..Default::default() }];
     detector.observe(
         START,
-        &message::Heartbeat { cluster: 1, node: 1, boot: 5, sequence: 1, disks, replicas },
+        &message::Heartbeat {
+            cluster: 1,
+            node: 1,
+            boot: 5,
+            sequence: 1,
+            disks,
+            replicas,
+            ..Default::default()
+        },
     );
     detector
 }

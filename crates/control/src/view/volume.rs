@@ -54,6 +54,9 @@ pub struct VolumeView {
     pub deleted: Option<String>,
     /// When what is in it vanishes for good, while its deletion can still be taken back.
     pub purge_at: Option<String>,
+    /// Whether nobody reaches it without a token.
+    #[serde(default)]
+    pub token_required: bool,
 }
 
 /// Computes the view of a volume.
@@ -78,6 +81,7 @@ pub fn volume(sight: &Sight<'_>, volume: &Volume) -> VolumeView {
         purge_at: (volume.state == VolumeState::Deleting)
             .then(|| volume.purge_at.map(|at| at.to_string()))
             .flatten(),
+        token_required: sight.state.access.is_required(volume.id),
     }
 }
 

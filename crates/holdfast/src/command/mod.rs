@@ -14,6 +14,7 @@ pub(crate) mod partition;
 pub(crate) mod rebalance;
 pub(crate) mod server;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod volume;
 pub(crate) mod watch;

@@ -1,6 +1,7 @@
 //! `holdfast volume`
 
 use super::operation::Begin;
+use super::token::Token;
 use crate::admin::{Client, segment};
 use crate::cli::Remote;
 use crate::exit::{Exit, Failure, Result};
@@ -35,6 +36,9 @@ pub(crate) enum Volume {
     Delete(Delete),
     /// Take a deletion back whose grace is not over
     Undelete(Undelete),
+    /// Say who may reach a volume, and take that back
+    #[command(subcommand)]
+    Token(Token),
 }
 
 #[derive(Debug, Args)]
@@ -146,11 +150,12 @@ impl Volume {
             Volume::Replicate(command) => command.run(),
             Volume::Delete(command) => command.run(),
             Volume::Undelete(command) => command.run(),
+            Volume::Token(command) => command.run(),
         }
     }
 }
 
-fn path(volume: &str) -> String {
+pub(super) fn path(volume: &str) -> String {
     format!("/v1/volumes/{}", segment(volume))
 }
 
@@ -261,6 +266,7 @@ fn show(remote: &Remote, volume: &VolumeView) -> Result {
         ("stored, all replicas", or_dash(volume.stored_bytes.map(size::show))),
         ("durability", volume.durability.clone()),
         ("partitions", partitions.join(", ")),
+        ("needs a token", if volume.token_required { "yes" } else { "no" }.to_owned()),
         ("created", volume.created.clone()),
     ];
     rows.extend(volume.deleted.iter().map(|at| ("deleted", at.clone())));

@@ -69,6 +69,7 @@ async fn obedient_node(address: String) {
                 ..Default::default()
             }],
             replicas: replicas.clone(),
+            ..Default::default()
         };
         let reply = peers.call(&address, call(Operation::ControlHeartbeat, &heartbeat)).await;
         let assignment: message::Assignment = reply.unwrap().decode().unwrap();
