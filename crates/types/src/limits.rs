@@ -450,6 +450,9 @@ pub const MOVE_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// A replica that nobody uses any more is left over when its node has not deleted it after this long.
 pub const DELETION_SLOW: Duration = Duration::from_secs(30);
 
+/// A disk that is no farther from the mean than this, in millionths of its capacity, is not worth a rebalance.
+pub const REBALANCE_DEVIATION_MIN: u64 = 10_000;
+
 /// Partitions of one operation whose next step is thought about in one round, besides those that are being
 /// moved. Of more, some have their turn in each round.
 pub const CONSIDERED_PER_ROUND_MAX: usize = 4_096;

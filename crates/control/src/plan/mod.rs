@@ -111,6 +111,16 @@ impl<'a> Inputs<'a> {
         report.is_some_and(|report| report.state == DiskState::Failed)
     }
 
+    /// Whether nobody can say what is on a disk: its node is silent, or does not have it in use any more.
+    #[must_use]
+    pub fn is_out_of_sight(&self, disk: DiskId) -> bool {
+        let Some(node) = self.state.disks.get(&disk).map(|disk| disk.node) else { return false };
+        match self.fresh(node) {
+            Some(report) => !report.disks.contains_key(&disk),
+            None => self.is_silent(node),
+        }
+    }
+
     /// What the node of `member` says about it now.
     #[must_use]
     pub fn replica(&self, member: &Member) -> Option<&'a ReplicaReport> {
@@ -177,11 +187,11 @@ fn plan_for(inputs: &Inputs<'_>, partitions: &[&Partition]) -> Plan {
     let mut plan = Plan::default();
     account::plan(inputs, partitions, &mut plan);
     let mut load = place::Load::of(inputs.state);
-    let claimed = inputs.state.operations.claimed();
+    let going = mend::Going::of(inputs.state);
     let mut unsettled = BTreeMap::new();
     for partition in partitions.iter().filter(|partition| !partition.deleted) {
         match elect::plan(inputs, partition, &mut plan) {
-            Leadership::Settled => mend::plan(inputs, partition, &claimed, &mut load, &mut plan),
+            Leadership::Settled => mend::plan(inputs, partition, &going, &mut load, &mut plan),
             leadership => {
                 unsettled.insert(partition.configuration.partition, leadership);
             }

@@ -11,6 +11,7 @@ pub(crate) mod mount;
 pub(crate) mod node;
 pub(crate) mod operation;
 pub(crate) mod partition;
+pub(crate) mod rebalance;
 pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod token;
