@@ -8,10 +8,11 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Debian packages that the tests use.
-const PACKAGES: [&str; 7] =
-    ["git", "sqlite3", "rsync", "attr", "acl", "iproute2", "python3-minimal"];
+const PACKAGES: [&str; 8] =
+    ["git", "sqlite3", "rsync", "attr", "acl", "iproute2", "python3-minimal", "prometheus"];
 /// Programs that show that a package is there.
-const PROGRAMS: [&str; 7] = ["git", "sqlite3", "rsync", "setfattr", "setfacl", "ip", "python3"];
+const PROGRAMS: [&str; 8] =
+    ["git", "sqlite3", "rsync", "setfattr", "setfacl", "ip", "python3", "promtool"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
@@ -63,7 +64,9 @@ fn install() -> Result<()> {
     if !missing.is_empty() {
         run::succeed(Command::new("apt-get").args(["update", "-qq"]))?;
         let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "-qq"]);
+        // Tools are wanted, and no daemons: at this run level the packages start none.
+        apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        apt.args(["install", "-y", "-qq"]);
         run::succeed(apt.args(missing))?;
     }
     if !run::has("cargo-nextest") {

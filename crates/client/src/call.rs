@@ -9,6 +9,7 @@
 //! | unknown | ask again: commands carry their number, writes and trims set what they set |
 //! | wait for space | give up with `NoSpace` |
 //! | deleted | give up, once the control plane says the same |
+//! | denied | give up, once the control plane says that access was revoked |
 //! | damaged, give up | give up |
 
 use crate::health::Ticket;
@@ -66,8 +67,10 @@ impl Volume {
                 match self.router().refresh(&routes).await {
                     Ok(()) | Err(Error::Unavailable { .. }) => {}
                     Err(error) => {
-                        if matches!(error, Error::Deleted) {
-                            self.learn(Life::Deleted);
+                        match &error {
+                            Error::Deleted => self.learn(Life::Deleted),
+                            Error::Revoked(revocation) => self.learn(Life::Revoked(*revocation)),
+                            _ => {}
                         }
                         return Err(error);
                     }
@@ -92,7 +95,7 @@ impl Volume {
                 reason: "it has no leader at the moment".into(),
             });
         };
-        let asked = request.clone().epoch(epoch);
+        let asked = request.clone().epoch(epoch).access(self.options().token);
         let attempt = self.client().ask_leader(routes, &address, asked, uncertain);
         tokio::select! {
             biased;
@@ -160,11 +163,12 @@ impl Trouble<'_> {
 /// The error that waiting does not mend.
 fn permanent(error: &wire::Error) -> Option<Error> {
     match error.kind() {
-        // Whether it was deleted, the control plane is asked.
-        Kind::Retry | Kind::Reroute | Kind::Unknown | Kind::Deleted => None,
+        // Whether it was deleted, or access revoked, the control plane is asked.
+        Kind::Retry | Kind::Reroute | Kind::Unknown | Kind::Deleted | Kind::Denied => None,
         Kind::WaitForSpace => Some(Error::NoSpace),
         Kind::Damaged => Some(Error::Damaged(error.to_string())),
         Kind::GiveUp if error.status() == Some(Status::Gone) => Some(Error::Gone),
+        Kind::GiveUp if error.status() == Some(Status::ReadOnly) => Some(Error::ReadOnly),
         Kind::GiveUp => Some(Error::Invalid(error.to_string())),
     }
 }

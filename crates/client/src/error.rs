@@ -1,5 +1,6 @@
 //! What a caller of the client can be told.
 
+use crate::access::Revocation;
 use std::time::Duration;
 use types::Timestamp;
 use types::namespace::Failure;
@@ -19,6 +20,15 @@ pub enum Error {
     /// The volume was deleted. Permanent.
     #[error("the volume was deleted")]
     Deleted,
+    /// The volume needs a token, and the one that was shown, if any, is none of its tokens.
+    #[error("no access: {0}")]
+    NoAccess(&'static str),
+    /// Access that this client had, or would have had, was taken away. Permanent.
+    #[error("access revoked: {}", .0.sentence())]
+    Revoked(Revocation),
+    /// The token gives no right to change anything.
+    #[error("the token gives no right to change anything")]
+    ReadOnly,
     /// No room, in the volume or on the disks.
     #[error("no space left")]
     NoSpace,

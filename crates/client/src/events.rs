@@ -19,7 +19,7 @@ impl Volume {
         while !self.inner.session.is_closed() {
             answer = match self.poll(&answer).await {
                 Ok(events) => events,
-                Err(Error::Deleted) => return,
+                Err(Error::Deleted | Error::Revoked(_)) => return,
                 Err(error) => {
                     tracing::debug!(%error, "no events from the namespace");
                     self.client().world.sleep(PAUSE).await;

@@ -145,6 +145,9 @@ impl Pulse {
             Life::Deleting { purge_at } => {
                 (Grade::Permanent, format!("the volume is being deleted, for good at {purge_at}"))
             }
+            Life::Revoked(revocation) => {
+                (Grade::Permanent, format!("access revoked: {}", revocation.sentence()))
+            }
             Life::Live => self.grade(unanswered, now),
         };
         Health { grade, reason, unanswered, control_silent: since(&self.heard) }

@@ -9,6 +9,7 @@
 //!
 //! What it promises is written down in `docs/semantics.md`.
 
+mod access;
 mod call;
 mod data;
 mod detour;
@@ -23,6 +24,7 @@ mod routes;
 mod session;
 mod volume;
 
+pub use access::Revocation;
 pub use error::Error;
 pub use file::File;
 pub use health::{Grade, Health, Lost};
@@ -32,7 +34,7 @@ pub use volume::{Identity, OnOutage, Options, Volume};
 
 use std::sync::Arc;
 use wire::control::VolumeSelector;
-use wire::{Hub, Members, Metrics, Peers};
+use wire::{Hub, Members, Metrics, Peers, Secret};
 use world::World;
 
 /// A connection to a cluster; cheap to clone.
@@ -42,6 +44,8 @@ pub struct Client {
     peers: Peers,
     members: Members,
     detours: Arc<detour::Detours>,
+    /// The token to show with what is asked of nodes directly.
+    token: Option<Secret>,
 }
 
 impl Client {
@@ -50,7 +54,13 @@ impl Client {
     pub fn new(world: World, hub: Hub, metrics: Arc<Metrics>, members: Vec<String>) -> Client {
         let peers = Peers::new(world.clone(), hub, metrics);
         let members = Members::new(peers.clone(), members);
-        Client { world, peers, members, detours: Arc::default() }
+        Client { world, peers, members, detours: Arc::default(), token: None }
+    }
+
+    /// Shows a token with what is asked of nodes directly. Volumes are opened with one of their own.
+    #[must_use]
+    pub fn showing(self, token: Option<Secret>) -> Client {
+        Client { token, ..self }
     }
 
     /// Where the partitions of a volume are at this moment.
@@ -58,7 +68,7 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Deleted`], or [`Error::Unavailable`].
     pub async fn routes(&self, name: &str) -> Result<Routes, Error> {
-        routes::fetch(self, VolumeSelector::Name(name.to_string()), None).await
+        routes::fetch(self, VolumeSelector::Name(name.to_string()), None, None).await
     }
 
     /// Asks a node of the cluster directly; for tools that look at single replicas.
@@ -70,14 +80,15 @@ impl Client {
         address: &str,
         request: wire::Request,
     ) -> Result<wire::Reply, wire::Error> {
-        self.peers.call(address, request).await
+        self.peers.call(address, request.access(self.token)).await
     }
 
     /// Opens a file volume by name, and begins a session in it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Deleting`], [`Error::Deleted`], or [`Error::Unavailable`] when
-    /// the cluster does not answer within the limit of `options`.
+    /// [`Error::NotFound`], [`Error::Deleting`], [`Error::Deleted`], [`Error::NoAccess`],
+    /// [`Error::Revoked`], or [`Error::Unavailable`] when the cluster does not answer within the limit of
+    /// `options`.
     pub async fn open_volume(&self, name: &str, options: Options) -> Result<Volume, Error> {
         let selector = VolumeSelector::Name(name.to_string());
         let routes = routes::Router::open(self.clone(), selector, &options).await?;

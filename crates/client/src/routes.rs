@@ -3,6 +3,7 @@
 //! Routes are kept with their epochs and only ever replaced by newer ones. Asking again is for
 //! whoever met an old one; many who ask at once share one answer.
 
+use crate::access::Revocation;
 use crate::volume::Options;
 use crate::{Client, Error};
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::ROUTES_REFRESH_SPACING;
 use types::{ClusterId, Configuration, Moment, NodeId, PartitionId, Timestamp, VolumeId};
-use wire::control::{RoutesOutcome, RoutesReply, VolumeSelector};
-use wire::{Class, Operation, Request};
+use wire::control::{Access, RoutesOutcome, RoutesReply, VolumeSelector};
+use wire::{Class, Operation, Request, Secret};
 
 /// What is known of a volume's partitions at one moment.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Routes {
     pub capacity: u64,
     /// When it goes for good, when it is being deleted.
     pub purge_at: Option<Timestamp>,
+    /// What whoever asked may do with it.
+    pub access: Access,
     /// State of the control plane that this is from.
     pub revision: u64,
     pub partitions: BTreeMap<PartitionId, Configuration>,
@@ -47,6 +50,7 @@ impl Routes {
             volume: VolumeId(volume.id),
             name: volume.name.clone(),
             capacity: volume.capacity,
+            access: reply.access(),
             revision: reply.revision,
             partitions,
             nodes: nodes.collect(),
@@ -81,6 +85,8 @@ impl Routes {
 pub(crate) struct Router {
     client: Client,
     routes: RwLock<Arc<Routes>>,
+    /// The token to show.
+    token: Option<Secret>,
     /// Held while asking; the time of the last answer.
     asking: tokio::sync::Mutex<Moment>,
 }
@@ -95,13 +101,15 @@ impl Router {
         let start = client.world.now();
         let mut failures = 0;
         loop {
-            match fetch(&client, selector.clone(), None).await {
+            match fetch(&client, selector.clone(), None, options.token).await {
                 Ok(Routes { purge_at: Some(purge_at), .. }) => {
                     return Err(Error::Deleting { purge_at });
                 }
                 Ok(routes) if routes.namespace().is_some() => {
+                    crate::access::rights(routes.access)?;
                     let asking = tokio::sync::Mutex::new(client.world.now());
-                    return Ok(Router { client, routes: RwLock::new(Arc::new(routes)), asking });
+                    let (routes, token) = (RwLock::new(Arc::new(routes)), options.token);
+                    return Ok(Router { client, routes, token, asking });
                 }
                 Ok(_) => {}
                 Err(error @ Error::Unavailable { .. }) => {
@@ -139,7 +147,7 @@ impl Router {
         }
         *asked_at = self.client.world.now();
         let selector = VolumeSelector::Id(seen.volume.0);
-        let routes = match fetch(&self.client, selector, Some(seen.cluster)).await {
+        let routes = match fetch(&self.client, selector, Some(seen.cluster), self.token).await {
             // A volume that was open a moment ago and that nobody knows: no statement that it was
             // deleted, but a sign that the control plane is not what it was.
             Err(Error::NotFound(volume)) => {
@@ -149,6 +157,9 @@ impl Router {
             }
             routes => routes?,
         };
+        if let Some(revocation) = Revocation::of(routes.access) {
+            return Err(Error::Revoked(revocation));
+        }
         if routes.revision >= seen.revision {
             *self.routes.write().expect("no holder panics") = Arc::new(routes);
         }
@@ -161,6 +172,7 @@ pub(crate) async fn fetch(
     client: &Client,
     selector: VolumeSelector,
     cluster: Option<ClusterId>,
+    token: Option<Secret>,
 ) -> Result<Routes, Error> {
     let name = match &selector {
         VolumeSelector::Name(name) => name.clone(),
@@ -168,6 +180,7 @@ pub(crate) async fn fetch(
     };
     let message = wire::control::Routes { volume: Some(selector) };
     let request = Request::new(Operation::ControlRoutes).class(Class::Control).message(&message);
+    let request = request.access(token);
     let unavailable =
         |error: wire::Error| Error::Unavailable { waited: Duration::ZERO, last: error.to_string() };
     let reply = client.members.call(request).await.map_err(unavailable)?;

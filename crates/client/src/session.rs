@@ -183,6 +183,7 @@ impl Volume {
                 Ok(_) => {}
                 Err(Error::SessionEnded) if self.inner.session.is_closed() => return,
                 Err(Error::Deleted) => return tracing::warn!("the volume was deleted"),
+                Err(Error::Revoked(_)) => return tracing::warn!("access was revoked"),
                 Err(error) => tracing::warn!(%error, "the session was not renewed"),
             }
             self.write_back_behind();

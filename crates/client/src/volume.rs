@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
+use types::access::Rights;
 use types::limits::CLIENT_DIRTY_BYTES_MAX;
 use types::{PartitionId, SessionId, Timestamp, VolumeId};
+use wire::Secret;
 
 /// What applications see while the cluster does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Options {
     /// Who this client is, for people: host and mount point.
     pub name: String,
     pub identity: Identity,
+    /// The token to show, where the volume needs one.
+    pub token: Option<Secret>,
 }
 
 impl Default for Options {
@@ -53,6 +57,7 @@ impl Default for Options {
             on_outage: OnOutage::Wait,
             name: "client".into(),
             identity: Identity::default(),
+            token: None,
         }
     }
 }
@@ -131,6 +136,13 @@ impl Volume {
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.inner.session.id()
+    }
+
+    /// What this client may do with it.
+    #[must_use]
+    pub fn rights(&self) -> Rights {
+        // Whoever was let in had rights.
+        crate::access::rights(self.router().current().access).unwrap_or(Rights::ReadOnly)
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use types::limits::{CLIENT_ATTACHED_SILENCE_MAX, CLIENTS_ATTACHED_MAX, WATCH_WAIT_MAX};
-use types::{Moment, VolumeId};
+use types::{Moment, TokenId, VolumeId};
 use wire::control::ClientInfo;
 
 /// One client that has one volume open.
@@ -16,6 +16,8 @@ use wire::control::ClientInfo;
 pub struct Attachment {
     pub volume: VolumeId,
     pub info: ClientInfo,
+    /// The token it showed, where the volume needs one.
+    pub token: Option<TokenId>,
     /// When it was last heard of.
     pub heard: Moment,
 }
@@ -49,12 +51,18 @@ impl Attached {
 
     /// Notes that a client has a volume open. Past the limit, newcomers are served and not listed.
     /// Says whether it is news.
-    pub fn hear(&mut self, now: Moment, volume: VolumeId, info: ClientInfo) -> bool {
+    pub fn hear(
+        &mut self,
+        now: Moment,
+        volume: VolumeId,
+        info: ClientInfo,
+        token: Option<TokenId>,
+    ) -> bool {
         self.forget_silent(now);
         let key = (volume, info.id);
         let known = self.clients.contains_key(&key);
         if self.clients.len() < CLIENTS_ATTACHED_MAX || known {
-            self.clients.insert(key, Attachment { volume, info, heard: now });
+            self.clients.insert(key, Attachment { volume, info, token, heard: now });
         }
         !known
     }
@@ -104,17 +112,17 @@ mod tests {
         let mut now = Moment(0);
         let mut attached = Attached::new(now);
         assert!(!attached.is_settled(now));
-        attached.hear(now, VolumeId(1), info(7));
-        attached.hear(now, VolumeId(2), info(7));
-        attached.hear(now, VolumeId(1), info(8));
+        attached.hear(now, VolumeId(1), info(7), None);
+        attached.hear(now, VolumeId(2), info(7), None);
+        attached.hear(now, VolumeId(1), info(8), None);
         assert_eq!(ids(&attached, now), [7, 8, 7]);
         attached.leave(VolumeId(1), 8);
         now = now + CLIENT_ATTACHED_SILENCE_MAX / 2;
         assert!(attached.is_settled(now));
-        attached.hear(now, VolumeId(2), info(7));
+        attached.hear(now, VolumeId(2), info(7), None);
         now = now + CLIENT_ATTACHED_SILENCE_MAX / 2;
         assert_eq!(ids(&attached, now), [7], "the first one was silent for too long");
-        attached.hear(now, VolumeId(3), info(9));
+        attached.hear(now, VolumeId(3), info(9), None);
         assert_eq!(attached.clients.len(), 2, "who is silent is forgotten");
     }
 
@@ -122,7 +130,7 @@ mod tests {
     fn there_is_a_limit() {
         let mut attached = Attached::new(Moment(0));
         for id in 0..=CLIENTS_ATTACHED_MAX as u64 {
-            attached.hear(Moment(0), VolumeId(1), info(id));
+            attached.hear(Moment(0), VolumeId(1), info(id), None);
         }
         assert_eq!(attached.clients.len(), CLIENTS_ATTACHED_MAX);
     }

@@ -43,6 +43,8 @@ pub(crate) struct Leading {
     pub(crate) asking: BTreeSet<OperationId>,
     /// How fast each operation goes.
     pub(crate) meters: BTreeMap<OperationId, operation::Meter>,
+    /// How far the clock of each node is ahead of ours, in milliseconds, as of its last heartbeat.
+    pub(crate) clocks: BTreeMap<NodeId, i64>,
 }
 
 impl Leading {
@@ -60,6 +62,7 @@ impl Leading {
             contents: BTreeMap::new(),
             asking: BTreeSet::new(),
             meters: BTreeMap::new(),
+            clocks: BTreeMap::new(),
         }
     }
 }
@@ -285,6 +288,8 @@ fn concerned(state: &State, command: &Command) -> BTreeSet<NodeId> {
         Command::PlacePartitions { volume, .. }
         | Command::DeleteVolume { volume, .. }
         | Command::PurgeVolume { volume, .. }
+        | Command::CreateToken { volume, .. }
+        | Command::EndToken { volume, .. }
         | Command::ExpandVolume { volume, .. } => {
             state.partitions_of(*volume).flat_map(holders).collect()
         }

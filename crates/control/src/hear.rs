@@ -42,9 +42,13 @@ impl Leading {
         let (node, boot) = (NodeId(heartbeat.node), BootId(heartbeat.boot));
         let taken = self.detector.observe(now, heartbeat);
         metrics.heard(&taken);
+        if heartbeat.clock != 0 {
+            let ahead_ms = heartbeat.clock.saturating_sub(at.0) / 1_000_000;
+            self.clocks.insert(node, ahead_ms);
+        }
         let Some(report) = self.detector.report(node, boot) else {
-            let assignment = Assignment { taken: 0, ..assign::greeting(state, revision, node) };
-            return Heard { assignment, poke: false };
+            let greeting = assign::greeting(state, revision, node, None);
+            return Heard { assignment: Assignment { taken: 0, ..greeting }, poke: false };
         };
         let mut poke = false;
         if let Taken::Fresh { news, spoken } = &taken {
@@ -71,7 +75,7 @@ impl Leading {
         let news = report.map_or(0, |report: &NodeReport| report.news);
         let settled = Settled { revision, boot, news };
         if self.settled.get(&node) == Some(&settled) && has == revision {
-            return assign::nothing(state, revision, node);
+            return assign::nothing(state, revision, node, report);
         }
         let mut assignment = assign::assignment(state, revision, node, report);
         if assign::is_nothing(&assignment) {

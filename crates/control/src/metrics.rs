@@ -29,6 +29,9 @@ pub struct Metrics {
     conditions: Family<Condition, Gauge>,
     volumes: Family<Volume, Gauge>,
     volume_clients: Family<VolumeName, Gauge>,
+    tokens: Family<TokenState, Gauge>,
+    access_nodes_behind: Gauge,
+    node_clock_offset: Family<NodeLabel, Gauge>,
     operations: Family<Operations, Gauge>,
     operation_work: OperationWork,
 }
@@ -43,6 +46,16 @@ struct Volume {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VolumeName {
     volume: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeLabel {
+    node: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenState {
+    state: &'static str,
 }
 
 /// How far each operation is that has not ended.
@@ -193,10 +206,26 @@ impl Metrics {
             "Clients that have the volume open; only of the member that leads",
             metrics.volume_clients.clone(),
         );
+        metrics.register_access(all);
         metrics.operation_work.register(all);
         all.register("operations", "Operations on record", metrics.operations.clone());
         drop(registry);
         metrics
+    }
+
+    /// Enters what is said of tokens, and of the nodes that go by them.
+    fn register_access(&self, all: &mut Registry) {
+        all.register("tokens", "Tokens of volumes on record", self.tokens.clone());
+        all.register(
+            "access_nodes_behind",
+            "Nodes that do not go by the newest list of tokens; only of the member that leads",
+            self.access_nodes_behind.clone(),
+        );
+        all.register(
+            "node_clock_offset_milliseconds",
+            "How far the clock of a node is ahead of this member's; only of the member that leads",
+            self.node_clock_offset.clone(),
+        );
     }
 
     /// Sets the gauges of conditions to what is on record.
@@ -221,6 +250,24 @@ impl Metrics {
             let labels = Volume { volume: name.clone(), status: status.clone() };
             self.volumes.get_or_create(&labels).set(1);
             self.volume_clients.get_or_create(&VolumeName { volume: name.clone() }).set(*clients);
+        }
+    }
+
+    /// Sets the gauges of tokens: how many are live, how many have ended, and how many nodes do not go
+    /// by the newest list.
+    pub(crate) fn set_access(&self, (live, ended): (usize, usize), behind: usize) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (state, count) in [("live", live), ("ended", ended)] {
+            self.tokens.get_or_create(&TokenState { state }).set(number(count));
+        }
+        self.access_nodes_behind.set(number(behind));
+    }
+
+    /// Sets the gauges of the nodes' clocks.
+    pub(crate) fn set_clocks(&self, clocks: impl Iterator<Item = (u64, i64)>) {
+        self.node_clock_offset.clear();
+        for (node, ahead_ms) in clocks {
+            self.node_clock_offset.get_or_create(&NodeLabel { node }).set(ahead_ms);
         }
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
+use types::access::TokenHash;
 use types::limits::WATCH_WAIT_MAX;
 use types::{BootId, ClusterId, Configuration, Epoch, NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control::{self as message, ErrorKind};
@@ -246,13 +247,16 @@ impl ControlService {
         self.check_leads()?;
         // A deleted volume, or one that was just made, must be seen whoever leads by now.
         self.core.catch_up().await?;
+        let shown = request.access.map(|secret| secret.hash());
         Ok(Reply::message(&self.core.machine.read(|state, revision| {
             let volume = match &routes.volume {
                 Some(message::VolumeSelector::Id(id)) => state.volumes.get(&VolumeId(*id)),
                 Some(message::VolumeSelector::Name(name)) => state.volume_named(name),
                 None => None,
             };
-            routes_reply(state, revision, volume)
+            let access = volume.map(|volume| state.access.check(volume.id, shown).0);
+            let access = access.unwrap_or(message::Access::Unspecified).into();
+            message::RoutesReply { access, ..routes_reply(state, revision, volume) }
         })))
     }
 }
@@ -263,21 +267,24 @@ impl ControlService {
         let watch: message::Watch = request.decode()?;
         let until = self.core.world.now() + WATCH_WAIT_MAX;
         let volume = VolumeId(watch.volume);
+        let shown = request.access.map(|secret| secret.hash());
+        let look = || self.core.machine.read(|state, _| watch_reply(state, volume, shown));
         let mut revision = self.core.machine.watch();
         // Once: should the client leave while this waits, it must not come back by that.
-        if let Some(note) = self.attach(volume, &watch) {
+        if let Some(note) = self.attach(volume, &watch, shown) {
             self.core.propose(note).await?;
         }
         loop {
             self.check_leads()?;
-            let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
+            let reply = look();
             let fuller = watch.full.is_some() && watch.full != reply.full;
             let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at) || fuller;
+            // Whoever knows nothing of tokens is answered in time, and goes on asking.
+            let news = news || (watch.access != 0 && watch.access != reply.access);
             if news || watch.leaving || self.core.world.now() >= until {
                 // Whoever acts on this must not act on what another leader has changed by now.
                 self.core.catch_up().await?;
-                let reply = self.core.machine.read(|state, _| watch_reply(state, volume));
-                return Ok(Reply::message(&reply));
+                return Ok(Reply::message(&look()));
             }
             let left = until.since(self.core.world.now()).min(WATCH_LOOK_INTERVAL);
             tokio::select! {
@@ -291,7 +298,13 @@ impl ControlService {
     }
 
     /// Keeps the list of clients; returns what is to be remembered of a new one.
-    fn attach(&self, volume: VolumeId, watch: &message::Watch) -> Option<Command> {
+    fn attach(
+        &self,
+        volume: VolumeId,
+        watch: &message::Watch,
+        shown: Option<TokenHash>,
+    ) -> Option<Command> {
+        let (access, token) = self.core.machine.read(|state, _| state.access.check(volume, shown));
         let now = self.core.world.now();
         let mut leading = self.core.leading();
         let (Some(leading), Some(client)) = (leading.as_mut(), &watch.client) else { return None };
@@ -299,7 +312,11 @@ impl ControlService {
             leading.attached.leave(volume, client.id);
             return None;
         }
-        let new = leading.attached.hear(now, volume, client.clone());
+        if access.is_end() {
+            // It is about to leave.
+            return None;
+        }
+        let new = leading.attached.hear(now, volume, client.clone(), token);
         (new && client.stands_in_for != 0).then(|| Command::NoteStandby {
             volume: VolumeId(client.stands_in_for),
             standby: volume,
@@ -312,7 +329,11 @@ impl ControlService {
 /// How often a member looks whether it still leads, while clients wait at it.
 const WATCH_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-fn watch_reply(state: &crate::state::State, volume: VolumeId) -> message::WatchReply {
+fn watch_reply(
+    state: &crate::state::State,
+    volume: VolumeId,
+    shown: Option<TokenHash>,
+) -> message::WatchReply {
     use message::VolumeLife;
     let record = state.volumes.get(&volume);
     let life = match record.map(|volume| volume.state) {
@@ -325,7 +346,8 @@ fn watch_reply(state: &crate::state::State, volume: VolumeId) -> message::WatchR
     let purge_at = deleting.and_then(|volume| volume.purge_at).map_or(0, |at| at.0);
     let cluster = state.cluster.map_or(0, |cluster| cluster.0);
     let full = Some(full_partitions(state, volume));
-    message::WatchReply { life: life.into(), cluster, purge_at, full }
+    let access = state.access.check(volume, shown).0.into();
+    message::WatchReply { life: life.into(), cluster, purge_at, full, access }
 }
 
 /// The data partitions that take no writes for want of room, by what is on record: where the leader's

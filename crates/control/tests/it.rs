@@ -10,6 +10,7 @@ mod it {
     mod node;
     mod operation;
     mod store;
+    mod token;
     mod volume;
     mod watch;
 }

@@ -95,6 +95,8 @@ enum Command {
     /// Look at the partitions that volumes are made of
     #[command(subcommand)]
     Partition(command::partition::Partition),
+    /// Even out how full the disks are, with few moves
+    Rebalance(command::rebalance::Rebalance),
     /// Look at long-running work, and give it orders
     #[command(subcommand)]
     Operation(command::operation::Operation),
@@ -122,6 +124,7 @@ impl Cli {
             Command::Node(node) => node.run(),
             Command::Disk(disk) => disk.run(),
             Command::Partition(partition) => partition.run(),
+            Command::Rebalance(rebalance) => rebalance.run(),
             Command::Operation(operation) => operation.run(),
             Command::Events(events) => events.run(),
             Command::Fsck(fsck) => fsck.run(),

@@ -3,9 +3,12 @@
 use crate::exit::{Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::{output, size};
-use mount::{Left, Mount};
+use mount::{Afterwards, Left, Mount};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use types::InodeId;
+use world::World;
 
 /// Why a mount ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -15,6 +18,8 @@ pub(crate) enum Reason {
     Unmounted,
     /// Its volume is being deleted, or was.
     VolumeDeleted,
+    /// This client may not use the volume any more.
+    AccessRevoked,
     /// The cluster answered nothing for longer than was allowed.
     ClusterUnreachable,
     /// The kernel's connection was torn down.
@@ -27,6 +32,7 @@ impl Reason {
             Reason::Unmounted if all_safe => Exit::Ok,
             Reason::Unmounted => Exit::Failed,
             Reason::VolumeDeleted => Exit::VolumeDeleted,
+            Reason::AccessRevoked => Exit::AccessRevoked,
             Reason::ClusterUnreachable => Exit::ClusterUnreachable,
             Reason::MountLost => Exit::MountLost,
         }
@@ -36,6 +42,7 @@ impl Reason {
         match self {
             Reason::Unmounted => "unmounted",
             Reason::VolumeDeleted => "its volume is being deleted, or was",
+            Reason::AccessRevoked => "access was revoked",
             Reason::ClusterUnreachable => "the cluster was unreachable for too long",
             Reason::MountLost => "the kernel's connection was torn down",
         }
@@ -50,6 +57,8 @@ pub(crate) struct Ending {
     reason: Reason,
     /// What the process ends with; `null` when it goes on with a standby.
     exit: Option<u8>,
+    /// When it began to end: milliseconds since 1970.
+    noticed_ms: i64,
     /// The volume that is mounted in the place of this one.
     standby: Option<String>,
     pub(crate) volume: String,
@@ -61,6 +70,8 @@ pub(crate) struct Ending {
     unflushed_bytes: u64,
     /// Numbers of the inodes with something lost (`find -inum`).
     unflushed_files: Vec<u64>,
+    /// Paths of these files within the volume, by inode, as far as programs had them open.
+    unflushed_paths: BTreeMap<u64, String>,
     /// `clean`, `detached` (somebody used it), `already`, or `stuck` (it is still there).
     unmounted: &'static str,
     /// What went wrong first while leaving.
@@ -70,14 +81,16 @@ pub(crate) struct Ending {
 impl Ending {
     /// Leaves a mount in order, unless another signal says that it takes too long.
     pub(crate) async fn of(
+        world: &World,
         mount: Mount,
         volume_name: &str,
         reason: Reason,
-        deadline: Duration,
+        (deadline, afterwards): (Duration, Afterwards),
         signals: &mut Signals,
     ) -> Ending {
         let (volume, path) = (mount.volume().clone(), mount.path().to_owned());
-        let leaving = mount.leave(deadline);
+        let noticed_ms = world.timestamp().0 / 1_000_000;
+        let leaving = mount.leave(deadline, afterwards);
         let patience = tokio::time::sleep(PATIENCE);
         tokio::pin!(leaving, patience);
         let mut told = false;
@@ -96,6 +109,7 @@ impl Ending {
             event: "mount-ended",
             reason,
             exit: Some(reason.exit(left.is_clean()) as u8),
+            noticed_ms,
             standby: None,
             volume: volume_name.to_owned(),
             volume_id: volume.id().0,
@@ -103,6 +117,11 @@ impl Ending {
             flushed_bytes: left.flushed_bytes,
             unflushed_bytes: left.unflushed_bytes,
             unflushed_files: left.unflushed_files.iter().map(|inode| inode.0).collect(),
+            unflushed_paths: left
+                .unflushed_names
+                .into_iter()
+                .map(|(id, path)| (id.0, path))
+                .collect(),
             unmounted: left.unmounted.name(),
             error: left.error,
         }
@@ -147,15 +166,18 @@ impl Ending {
 
 /// Leaves at once, with whatever is not written back.
 fn give_up(volume: &client::Volume, path: &std::path::Path) -> Left {
+    let names = mount::open_files(path);
     let unmounted = match mount::tear_down(path) {
         Ok(()) => mount::Unmounted::Detached,
         Err(_) => mount::Unmounted::Already,
     };
     let lost = volume.lost();
+    let files: BTreeSet<InodeId> = lost.files.into_iter().chain(volume.unflushed()).collect();
     Left {
         flushed_bytes: 0,
         unflushed_bytes: lost.bytes + volume.dirty_bytes(),
-        unflushed_files: lost.files.into_iter().chain(volume.unflushed()).collect(),
+        unflushed_names: names.into_iter().filter(|(id, _)| files.contains(id)).collect(),
+        unflushed_files: files,
         unmounted,
         error: Some("given up at a second signal".to_owned()),
     }
@@ -185,7 +207,11 @@ impl std::fmt::Display for Ending {
         let count = self.unflushed_files.len();
         if count > 0 {
             let shown = self.unflushed_files.iter().take(FILES_SHOWN_MAX);
-            let shown: Vec<String> = shown.map(u64::to_string).collect();
+            let name = |inode: &u64| match self.unflushed_paths.get(inode) {
+                Some(path) => format!("{inode} {path}"),
+                None => inode.to_string(),
+            };
+            let shown: Vec<String> = shown.map(name).collect();
             write!(f, " of {count} files (inodes {}", shown.join(", "))?;
             write!(f, "{})", if count > FILES_SHOWN_MAX { ", ..." } else { "" })?;
         }
@@ -205,6 +231,7 @@ mod tests {
             event: "mount-ended",
             reason,
             exit: Some(reason.exit(files == 0) as u8),
+            noticed_ms: 0,
             standby: None,
             volume: "v".into(),
             volume_id: 1,
@@ -212,6 +239,7 @@ mod tests {
             flushed_bytes: 2 << 20,
             unflushed_bytes: files * 4096,
             unflushed_files: (2..2 + files).collect(),
+            unflushed_paths: [(3, "/a/b".to_owned())].into(),
             unmounted: "clean",
             error: (files > 0).then(|| "the volume was deleted".into()),
         }
@@ -227,7 +255,7 @@ mod tests {
         assert_eq!(
             ending(Reason::VolumeDeleted, 2).to_string(),
             "mount ended: volume v on /mnt: its volume is being deleted, or was (exit 10); 2 MiB \
-             written back, 8 KiB lost of 2 files (inodes 2, 3); the volume was deleted; unmounted: \
+             written back, 8 KiB lost of 2 files (inodes 2, 3 /a/b); the volume was deleted; unmounted: \
              clean"
         );
         let mut goes_on = ending(Reason::VolumeDeleted, 0);
@@ -243,6 +271,7 @@ mod tests {
         assert_eq!(code(Reason::Unmounted, 0), Ok(()));
         assert_eq!(code(Reason::Unmounted, 1), Err(1));
         assert_eq!(code(Reason::VolumeDeleted, 0), Err(10));
+        assert_eq!(code(Reason::AccessRevoked, 0), Err(11));
         assert_eq!(code(Reason::ClusterUnreachable, 1), Err(12));
         assert_eq!(code(Reason::MountLost, 0), Err(13));
         let line = serde_json::to_value(ending(Reason::VolumeDeleted, 1)).unwrap();

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Denied = 6,
     /// A mount ended because its volume is being deleted, or was.
     VolumeDeleted = 10,
+    /// A mount ended because its access was revoked.
+    AccessRevoked = 11,
     /// A mount ended because the cluster answered nothing for longer than was allowed.
     ClusterUnreachable = 12,
     /// A mount ended because the kernel's connection was torn down.
@@ -39,11 +41,12 @@ Exit codes:
   3  what was named does not exist
   4  it contradicts what is there
   5  the cluster cannot be reached, or has no leader at the moment
-  6  the admin token or a certificate is missing or wrong
+  6  the admin token, a volume's token or a certificate is missing or wrong
 How a mount in the foreground ends:
   0  unmounted, or asked to end, and everything is written back
   1  unmounted, or asked to end, and not everything could be written back
   10 the volume is being deleted, or was
+  11 access was revoked: the token was revoked, or its time is over
   12 the cluster answered nothing for longer than --unreachable-limit
   13 the mount point was lost: the kernel's connection was torn down";
 

@@ -60,7 +60,7 @@ pub(crate) fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<Identity
     let client = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .expect("the provider knows the protocol")
-        .with_root_certificates(roots)
+        .with_root_certificates(roots.clone())
         .with_client_auth_cert(chain.clone(), secret.clone_key())
         .map_err(mismatch)?;
     let mutual = server()
@@ -70,8 +70,8 @@ pub(crate) fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<Identity
     let admin = server().with_no_client_auth().with_single_cert(chain, secret).map_err(mismatch)?;
     let client = Arc::new(client);
     Ok(Identity {
-        mutual: Tls { client: client.clone(), server: Arc::new(mutual) },
-        admin: Tls { client, server: Arc::new(admin) },
+        mutual: Tls { client: client.clone(), server: Arc::new(mutual), roots: roots.clone() },
+        admin: Tls { client, server: Arc::new(admin), roots },
     })
 }
 
@@ -138,6 +138,28 @@ mod tests {
         greet(&ours, &theirs).await.unwrap_err();
         greet(&theirs, &ours).await.unwrap_err();
         greet(&ours, &Net::tcp()).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_certificate_for_clients_is_known_as_one_and_is_no_hosts() {
+        let made = || {
+            let [ours, _] = two_clusters();
+            ca(ours.path(), &["issue", "reader", "--client"]).unwrap();
+            ours
+        };
+        let ours = tokio::task::spawn_blocking(made).await.unwrap();
+        let (host, reader) = (identity(ours.path(), "host"), identity(ours.path(), "reader"));
+        let (host, reader) = (Net::tls(host.mutual), Net::tls(reader.mutual));
+        for (client, client_only) in [(&host, false), (&reader, true)] {
+            let listener = host.listen("127.0.0.1:0").await.unwrap();
+            let address = listener.local_address().unwrap().to_string();
+            let (incoming, _stream) = tokio::join!(
+                async { listener.accept().await.unwrap().establish().await.unwrap() },
+                client.connect(&address)
+            );
+            assert_eq!(incoming.is_client_only(), client_only);
+        }
+        greet(&reader, &host).await.unwrap_err();
     }
 
     #[test]

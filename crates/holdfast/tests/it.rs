@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests look from outside")]
 
 mod it {
+    mod access;
     mod admin;
     mod alerts;
+    mod apart;
     mod cluster;
     mod damage;
     mod embedded;

@@ -3,5 +3,6 @@
 pub mod fuse;
 
 pub use fuse::{
-    Ended, Left, Mount, MountError, MountOptions, Unmounted, remove_dead, tear_down, unmount,
+    Afterwards, Ended, Left, Mount, MountError, MountOptions, Unmounted, open_files, remove_dead,
+    tear_down, unmount,
 };

@@ -13,9 +13,11 @@ use wire::{Class, Operation, Request};
 pub async fn run(context: Arc<Context>, now: Arc<Notify>) {
     let (mut telling, mut sequence, mut failures) = (Telling::default(), 0, 0_u32);
     loop {
-        let Some(Report { disks, replicas }) = report(&context).await else { return };
+        let Some(report) = report(&context).await else { return };
+        let Report { disks, replicas, access_version } = report;
         sequence += 1;
-        let mut heartbeat = Heartbeat { disks, ..heartbeat(&context, sequence) };
+        let told = heartbeat(&context, sequence);
+        let mut heartbeat = Heartbeat { disks, access_version, ..told };
         telling.fill(&mut heartbeat, replicas);
         let request =
             Request::new(Operation::ControlHeartbeat).class(Class::Control).message(&heartbeat);
@@ -60,6 +62,7 @@ fn heartbeat(context: &Context, sequence: u64) -> Heartbeat {
         node: context.node.0,
         boot: context.boot.0,
         sequence,
+        clock: context.world.timestamp().0,
         revision: context.addresses.read().expect("no holder panics").revision,
         ..Heartbeat::default()
     }

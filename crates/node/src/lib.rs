@@ -3,6 +3,7 @@
 //! Where to look: [`run`] is the loop, [`inbox`] the way into it, [`replica`] one replica with its log and index, [`log`] the
 //! files, [`heartbeat`] what the control plane hears, [`service`] where requests come in.
 
+pub mod access;
 pub mod codec;
 pub mod contents;
 pub mod context;

@@ -14,6 +14,7 @@ mod refuse;
 mod report;
 mod wakes;
 
+use crate::access::{self, AccessTable};
 use crate::codec::Native;
 use crate::contents;
 use crate::context::{Context, Counters};
@@ -34,7 +35,7 @@ use types::limits::{LOOP_IDLE_MAX, LOOP_TEND_INTERVAL};
 use types::{Configuration, DiskId, Moment, PartitionId, ReplicaId, Sequence};
 use wakes::Wakes;
 use wire::control::{Assignment, ChangeConfigurationReply, DiskReport, ReplicaReport};
-use wire::{Operation, Request, Responder};
+use wire::{Operation, Request, Responder, Status};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]
@@ -171,6 +172,8 @@ impl Turns for NodeLoop {
 pub struct Report {
     pub disks: Vec<DiskReport>,
     pub replicas: Vec<ReplicaReport>,
+    /// Which list of tokens it goes by.
+    pub access_version: u64,
 }
 
 /// What the loop owns.
@@ -191,6 +194,7 @@ pub struct NodeLoop {
     /// Replicas that something happened to in this turn.
     touched: BTreeSet<ReplicaId>,
     notices: notices::Notices,
+    access: AccessTable,
     /// What is left of deleted replicas.
     remains: Vec<Remains>,
     /// When what had found no room was last tried again.
@@ -220,6 +224,7 @@ impl NodeLoop {
             heartbeat,
             touched: BTreeSet::new(),
             notices: notices::Notices::default(),
+            access: AccessTable::default(),
             remains: Vec::new(),
             tried_at: None,
             wakes: Wakes::default(),
@@ -352,11 +357,25 @@ impl NodeLoop {
         let Some(replica) = self.by_partition.get(&request.partition).copied() else {
             return self.refuse(&request, responder);
         };
+        if let Err(refused) = self.check_access(replica, &request) {
+            return responder.refuse(refused.status, refused.reason);
+        }
         self.with(replica, |holder| match request.operation {
             Operation::Snapshot => holder.take_piece(&request, responder),
             Operation::Inspect => holder.inspect(&request, responder),
             _ => holder.request(request, responder),
         });
+    }
+
+    fn check_access(&self, replica: ReplicaId, request: &Request) -> Result<(), access::Refusal> {
+        // One without a configuration serves nobody, and says so itself.
+        let volume = self.replicas.get(&replica).and_then(Holder::volume);
+        let Some(volume) = volume else { return Ok(()) };
+        let checked = self.access.check(self.context.world.now(), volume, request);
+        if checked.is_err_and(|refused| refused.status != Status::AccessUnknown) {
+            Counters::add(&self.context.counters.denied, 1);
+        }
+        checked
     }
 
     fn replicate(&mut self, partition: PartitionId, native: Native) {
@@ -379,6 +398,7 @@ impl NodeLoop {
         }
         self.learn_addresses(assignment);
         self.note_deleted(assignment);
+        self.access.take(self.context.world.now(), assignment);
         self.notices.take(&assignment.notices);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));

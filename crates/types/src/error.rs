@@ -21,6 +21,9 @@ pub enum Kind {
     Deleted,
     /// Every copy of these bytes is damaged.
     Damaged,
+    /// Nothing happened; the caller has no right to the volume, or no longer. Confirm with the
+    /// control plane before acting on it.
+    Denied,
 }
 
 impl fmt::Display for Kind {
@@ -33,6 +36,7 @@ impl fmt::Display for Kind {
             Kind::Unknown => "unknown",
             Kind::Deleted => "deleted",
             Kind::Damaged => "damaged",
+            Kind::Denied => "denied",
         })
     }
 }

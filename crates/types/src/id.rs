@@ -58,6 +58,11 @@ id!(
     "v"
 );
 id!(
+    /// One token of one volume; numbered within the volume, and never reused.
+    TokenId,
+    "t"
+);
+id!(
     /// One partition: a piece of a volume that is replicated as a whole.
     PartitionId,
     "p"

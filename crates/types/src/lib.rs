@@ -4,6 +4,7 @@
 //! depend on this one, and this one depends on none of them. A number that could be mistaken for
 //! another has a type of its own, with its promise in the first line.
 
+pub mod access;
 pub mod checksum;
 pub mod condition;
 pub mod configuration;
@@ -21,7 +22,7 @@ pub use configuration::{Configuration, Member};
 pub use error::Kind;
 pub use id::{
     BootId, ClusterId, DiskId, InodeId, NodeId, OperationId, PartitionId, ReplicaId, SessionId,
-    VolumeId,
+    TokenId, VolumeId,
 };
 pub use position::{Epoch, Sequence};
 pub use time::{Moment, Timestamp};

@@ -450,6 +450,9 @@ pub const MOVE_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// A replica that nobody uses any more is left over when its node has not deleted it after this long.
 pub const DELETION_SLOW: Duration = Duration::from_secs(30);
 
+/// A disk that is no farther from the mean than this, in millionths of its capacity, is not worth a rebalance.
+pub const REBALANCE_DEVIATION_MIN: u64 = 10_000;
+
 /// Partitions of one operation whose next step is thought about in one round, besides those that are being
 /// moved. Of more, some have their turn in each round.
 pub const CONSIDERED_PER_ROUND_MAX: usize = 4_096;
@@ -474,3 +477,26 @@ pub const CONTENTS_DEADLINE: Duration = Duration::from_secs(20);
 const _: () = assert!(MOVES_PER_DISK_MAX <= MOVES_PER_NODE_MAX && MOVES_PER_NODE_MAX <= MOVES_MAX);
 const _: () = assert!(MOVE_SILENCE_MAX.as_millis() * 2 < PARTITION_LOCK_LEASE.as_millis());
 const _: () = assert!(NODE_SILENCE_MAX.as_millis() < MOVE_SILENCE_MAX.as_millis());
+
+/// Longest name of a token. Bytes.
+pub const TOKEN_NAME_BYTES_MAX: usize = 128;
+
+/// Most tokens that one volume may have at a time.
+pub const TOKENS_LIVE_MAX: usize = 64;
+
+/// As many tokens that have ended stay on record, of each volume.
+pub const TOKENS_ENDED_KEPT_MAX: usize = 64;
+
+/// Most tokens in a cluster, those that have ended and are on record included.
+pub const TOKENS_MAX: usize = 8_192;
+// Every node gets them all, in one body; each takes less than 48 bytes, and so does its volume.
+const _: () = assert!(TOKENS_MAX * 96 < FRAME_BODY_BYTES_MAX as usize);
+
+/// A node that has not heard from the control plane for this long lets no new session into volumes
+/// that need a token.
+pub const ACCESS_FRESH_MAX: Duration = Duration::from_secs(5);
+
+/// A node takes an older access list than it has once nobody has confirmed its own for this long:
+/// longer than a leader that was deposed can take itself for one.
+pub const ACCESS_DOUBT_MIN: Duration = Duration::from_secs(10);
+const _: () = assert!(HEARTBEAT_INTERVAL.as_millis() * 5 < ACCESS_FRESH_MAX.as_millis());

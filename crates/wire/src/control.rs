@@ -22,12 +22,14 @@
 //! (an unknown kind, a configuration that breaks its promises) are refused by `TryFrom` with
 //! [`Invalid`].
 
+mod access;
 mod admin;
 mod error;
 mod heartbeat;
 mod routes;
 mod watch;
 
+pub use access::{Access, AccessList, Grant, TokenRights, VolumeAccess};
 pub use admin::{Admin, AdminReply};
 pub use error::{Error, ErrorKind};
 pub use heartbeat::{Heartbeat, digest, is_news};
@@ -380,9 +382,16 @@ pub struct Assignment {
     /// told that the volume was deleted.
     #[prost(uint64, repeated, tag = "9")]
     pub deleted_partitions: Vec<u64>,
+    /// The newest version of the access list; one at least. Zero: the control plane knows nothing of
+    /// tokens.
+    #[prost(uint64, tag = "10")]
+    pub access_version: u64,
+    /// That list; absent when the node has it.
+    #[prost(message, optional, tag = "11")]
+    pub access: Option<AccessList>,
     /// The heartbeat that the next one may follow: the one that this answers, if it was taken. Zero: the
     /// next one has to be full.
-    #[prost(uint64, tag = "10")]
+    #[prost(uint64, tag = "12")]
     pub taken: u64,
 }
 

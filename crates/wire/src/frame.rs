@@ -15,7 +15,8 @@
 //! 44      4  payload length
 //! 48      4  body checksum
 //! 52      4  payload checksum
-//! 56      4  zero
+//! 56      1  access length: 0, or 32 (requests): the body begins with the secret of a token
+//! 57      3  zero
 //! 60      4  checksum of bytes 0..60
 //! 64         body, then payload
 //! ```
@@ -23,6 +24,7 @@
 //! All numbers are little-endian, all checksums CRC-32C. The header's own checksum is verified
 //! before any of its lengths is believed.
 
+use crate::access::SECRET_BYTES;
 use crate::operation::{Class, Operation};
 use crate::status::Status;
 use bytes::Bytes;
@@ -66,6 +68,8 @@ pub struct Header {
     pub payload_bytes: u32,
     pub body_checksum: u32,
     pub payload_checksum: u32,
+    /// How many bytes at the beginning of the body are the secret of a token.
+    pub access_bytes: u8,
 }
 
 /// Why bytes are not a frame.
@@ -95,6 +99,8 @@ pub enum Malformed {
     PayloadChecksum,
     #[error("reserved bytes are not zero")]
     Reserved,
+    #[error("a token of {0} bytes, in a body that is shorter or on what is no request")]
+    Access(u8),
 }
 
 /// A header with its body and payload.
@@ -124,6 +130,7 @@ impl Header {
         put(44, &self.payload_bytes.to_le_bytes());
         put(48, &self.body_checksum.to_le_bytes());
         put(52, &self.payload_checksum.to_le_bytes());
+        bytes[56] = self.access_bytes;
         let checksum = crc32c(&bytes[..60]);
         bytes[60..].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -147,7 +154,7 @@ impl Header {
         if u16_at(4) != VERSION {
             return Err(Malformed::Version(u16_at(4)));
         }
-        if u32_at(56) != 0 {
+        if bytes[57..60] != [0; 3] {
             return Err(Malformed::Reserved);
         }
         let (body_bytes, payload_bytes) = (u32_at(40), u32_at(44));
@@ -157,8 +164,11 @@ impl Header {
         if payload_bytes > FRAME_PAYLOAD_BYTES_MAX {
             return Err(Malformed::PayloadTooLong(payload_bytes));
         }
+        let kind = kind(bytes[6])?;
+        let access_bytes = bytes[56];
+        check_access(access_bytes, kind, body_bytes)?;
         Ok(Header {
-            kind: kind(bytes[6])?,
+            kind,
             class: Class::from_number(bytes[7]).ok_or(Malformed::Class(bytes[7]))?,
             request_id: u64_at(8),
             operation: Operation::from_number(u16_at(16))
@@ -171,6 +181,7 @@ impl Header {
             payload_bytes,
             body_checksum: u32_at(48),
             payload_checksum: u32_at(52),
+            access_bytes,
         })
     }
 
@@ -191,6 +202,15 @@ impl Header {
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("N bytes were taken")
+}
+
+fn check_access(access_bytes: u8, kind: Kind, body_bytes: u32) -> Result<(), Malformed> {
+    let fits = usize::from(access_bytes) == SECRET_BYTES && u32::from(access_bytes) <= body_bytes;
+    let is_request = matches!(kind, Kind::Request | Kind::OneWay);
+    if access_bytes == 0 || (fits && is_request) {
+        return Ok(());
+    }
+    Err(Malformed::Access(access_bytes))
 }
 
 fn kind(number: u8) -> Result<Kind, Malformed> {
@@ -222,6 +242,7 @@ mod tests {
             payload_bytes: 5,
             body_checksum: crc32c(b"body"),
             payload_checksum: crc32c(b"bytes"),
+            access_bytes: 0,
         }
     }
 
@@ -249,6 +270,18 @@ mod tests {
         assert!(matches!(Header::decode(&long.encode()), Err(Malformed::BodyTooLong(_))));
         let long = Header { payload_bytes: u32::MAX, ..sample() };
         assert!(matches!(Header::decode(&long.encode()), Err(Malformed::PayloadTooLong(_))));
+    }
+
+    #[test]
+    fn a_token_has_one_length_and_goes_with_requests() {
+        let with = |kind, access_bytes, body_bytes| {
+            let header = Header { kind, access_bytes, body_bytes, ..sample() };
+            Header::decode(&header.encode())
+        };
+        assert!(with(Kind::Request, 32, 32).is_ok());
+        assert_eq!(with(Kind::Request, 32, 31), Err(Malformed::Access(32)));
+        assert_eq!(with(Kind::Request, 31, 64), Err(Malformed::Access(31)));
+        assert_eq!(with(Kind::Reply, 32, 64), Err(Malformed::Access(32)));
     }
 
     proptest! {

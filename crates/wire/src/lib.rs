@@ -9,6 +9,7 @@
 //!
 //! What it leaves out: routing, retries and what the messages mean.
 
+pub mod access;
 pub mod codec;
 pub mod condition;
 pub mod control;
@@ -27,6 +28,7 @@ pub mod server;
 pub mod session;
 pub mod status;
 
+pub use access::Secret;
 pub use error::Error;
 pub use frame::{Frame, Header};
 pub use members::Members;

@@ -88,6 +88,42 @@ operations! {
     Sessions = 82, "sessions";
 }
 
+impl Operation {
+    /// Whether this is something that clients ask in that class. Everything else is between the hosts
+    /// of a cluster; among them, data and namespaces are asked in other classes than *foreground*.
+    #[must_use]
+    pub fn is_for_clients(self, class: Class) -> bool {
+        match self {
+            Operation::Ping
+            | Operation::ControlRoutes
+            | Operation::ControlWatch
+            | Operation::Inspect => true,
+            Operation::Relay
+            | Operation::DataWrite
+            | Operation::DataRead
+            | Operation::DataFlush
+            | Operation::DataTrim
+            | Operation::DataDelete
+            | Operation::DataExtents
+            | Operation::NamespaceCommand
+            | Operation::NamespaceQuery
+            | Operation::NamespaceFlush
+            | Operation::NamespaceEvents => class == Class::Foreground,
+            Operation::Replicate
+            | Operation::Snapshot
+            | Operation::Mend
+            | Operation::ControlJoin
+            | Operation::ControlHeartbeat
+            | Operation::ControlChange
+            | Operation::ControlRaft
+            | Operation::Assign
+            | Operation::ControlAdmin
+            | Operation::Contents
+            | Operation::Sessions => false,
+        }
+    }
+}
+
 /// Each class has sessions of its own, so that bulk traffic never delays a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

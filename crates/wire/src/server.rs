@@ -1,5 +1,6 @@
 //! The answering end: accepts connections and hands requests to a [`Service`].
 
+use crate::access::{SECRET_BYTES, Secret};
 use crate::codec;
 use crate::error::{Ended, Error};
 use crate::frame::{Frame, Header, Kind};
@@ -37,6 +38,8 @@ pub struct Request {
     pub deadline: Duration,
     pub body: Bytes,
     pub payload: Bytes,
+    /// What gives the caller a right to the volume, where one is needed.
+    pub access: Option<Secret>,
     /// The message itself, for a peer in the same process; never on the wire. Whoever sets it made
     /// sure that the peer is local (see [`crate::Peers::is_local`]).
     pub native: Option<Native>,
@@ -64,6 +67,7 @@ impl Request {
             deadline: REQUEST_DEADLINE,
             body: Bytes::new(),
             payload: Bytes::new(),
+            access: None,
             native: None,
         }
     }
@@ -110,6 +114,13 @@ impl Request {
         self
     }
 
+    /// Shows a token.
+    #[must_use]
+    pub fn access(mut self, access: Option<Secret>) -> Request {
+        self.access = access;
+        self
+    }
+
     /// Decodes the body.
     ///
     /// # Errors
@@ -132,19 +143,28 @@ impl Request {
             payload_bytes: 0,
             body_checksum: 0,
             payload_checksum: 0,
+            access_bytes: if self.access.is_some() { SECRET_BYTES as u8 } else { 0 },
         };
-        Frame::seal(header, self.body, self.payload)
+        let body = match self.access {
+            None => self.body,
+            Some(secret) => [secret.as_bytes(), &self.body].concat().into(),
+        };
+        Frame::seal(header, body, self.payload)
     }
 
     fn from_frame(frame: Frame) -> Request {
+        let mut body = frame.body;
+        // The header was checked against the length of the body.
+        let access = body.split_to(frame.header.access_bytes.into());
         Request {
             operation: frame.header.operation,
             class: frame.header.class,
             partition: frame.header.partition,
             epoch: frame.header.epoch,
             deadline: Duration::from_millis(frame.header.deadline_ms.into()),
-            body: frame.body,
+            body,
             payload: frame.payload,
+            access: Secret::from_bytes(&access),
             native: None,
         }
     }
@@ -275,7 +295,8 @@ impl Drop for Responder {
 
 impl Remote {
     fn answer(self, status: Status, reply: Reply) {
-        let header = Header { kind: Kind::Reply, status, deadline_ms: 0, ..self.header };
+        let reply_only = Header { access_bytes: 0, deadline_ms: 0, ..self.header };
+        let header = Header { kind: Kind::Reply, status, ..reply_only };
         self.session.forget(header.request_id);
         let frame = Frame::seal(header, reply.body, reply.payload);
         self.session.queued_bytes.fetch_add(frame.wire_bytes(), Ordering::Relaxed);
@@ -287,6 +308,8 @@ impl Remote {
 /// The answering end of one connection.
 #[derive(Debug)]
 struct Accepted {
+    /// The peer's certificate is for clients: it may ask what clients ask, and nothing else.
+    client_only: bool,
     outgoing: mpsc::UnboundedSender<Frame>,
     queued_bytes: AtomicUsize,
     /// Requests that are being worked on, and whether their callers have left.
@@ -384,6 +407,7 @@ async fn serve(incoming: Incoming, service: Arc<dyn Service>, metrics: Arc<Metri
     Metrics::count(&metrics.sessions_opened);
     let (outgoing, queue) = mpsc::unbounded_channel();
     let session = Arc::new(Accepted {
+        client_only: stream.is_client_only(),
         outgoing,
         queued_bytes: AtomicUsize::new(0),
         in_flight: Mutex::default(),
@@ -437,6 +461,8 @@ async fn read_all(
         };
         match frame.header.kind {
             Kind::Reply => return Ended::Unexpected(Kind::Reply),
+            // Clients send nothing of the kind.
+            Kind::OneWay if session.client_only => {}
             Kind::OneWay => service.handle(Request::from_frame(frame), Responder::one_way()),
             Kind::Cancel => {
                 let in_flight = session.in_flight.lock().expect("no holder panics");
@@ -454,6 +480,13 @@ async fn read_all(
                 let Some(responder) = accept(session, frame.header, credit, room) else {
                     return Ended::Repeated(frame.header.request_id);
                 };
+                let (operation, class) = (frame.header.operation, frame.header.class);
+                if session.client_only && !operation.is_for_clients(class) {
+                    let what =
+                        "the certificate shown is for clients, and this is no client's request";
+                    responder.refuse(Status::Denied, what);
+                    continue;
+                }
                 service.handle(Request::from_frame(frame), responder);
             }
         }

@@ -70,6 +70,12 @@ statuses! {
     Gone = 15, "gone", Some(Kind::GiveUp);
     /// The service failed in a way it has no word for.
     Internal = 16, "internal", Some(Kind::Unknown);
+    /// No token, or one that is not good (any more) for this volume; nothing happened.
+    Denied = 17, "denied", Some(Kind::Denied);
+    /// The token gives no right to change anything; nothing happened.
+    ReadOnly = 18, "read-only", Some(Kind::GiveUp);
+    /// This node cannot tell at the moment whether the token is good; nothing happened.
+    AccessUnknown = 19, "access-unknown", Some(Kind::Reroute);
 }
 
 #[cfg(test)]

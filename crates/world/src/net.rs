@@ -34,6 +34,22 @@ enum Kind {
 pub struct Tls {
     pub client: Arc<rustls::ClientConfig>,
     pub server: Arc<rustls::ServerConfig>,
+    /// The authorities that both trust.
+    pub roots: Arc<rustls::RootCertStore>,
+}
+
+impl Tls {
+    /// Whether the certificate that the peer showed may not pose as a host of the cluster.
+    fn is_client_only(&self, connection: &rustls::ServerConnection) -> bool {
+        let Some([own, others @ ..]) = connection.peer_certificates() else { return false };
+        let algorithms = self.server.crypto_provider().signature_verification_algorithms.all;
+        let now = rustls::pki_types::UnixTime::now();
+        let as_host = rustls::server::ParsedCertificate::try_from(own).and_then(|own| {
+            let verify = rustls::client::verify_server_cert_signed_by_trust_anchor;
+            verify(&own, &self.roots, others, now, algorithms)
+        });
+        as_host.is_err()
+    }
 }
 
 impl std::fmt::Debug for Tls {
@@ -160,7 +176,9 @@ impl Incoming {
     /// When the peer shows no certificate of this cluster, or hangs up.
     pub async fn establish(self) -> io::Result<Stream> {
         let Some(tls) = self.tls else { return Ok(self.stream) };
-        Ok(Stream::new(TlsAcceptor::from(tls.server).accept(self.stream).await?))
+        let stream = TlsAcceptor::from(tls.server.clone()).accept(self.stream).await?;
+        let client_only = tls.is_client_only(stream.get_ref().1);
+        Ok(Stream { client_only, ..Stream::new(stream) })
     }
 }
 
@@ -204,6 +222,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// A connected byte stream.
 pub struct Stream {
     inner: Box<dyn Duplex>,
+    client_only: bool,
 }
 
 impl std::fmt::Debug for Stream {
@@ -214,7 +233,14 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     fn new(inner: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Stream {
-        Stream { inner: Box::new(inner) }
+        Stream { inner: Box::new(inner), client_only: false }
+    }
+
+    /// Whether the peer showed a certificate that is for clients only, so that it is no host of the
+    /// cluster. Without TLS nobody shows anything.
+    #[must_use]
+    pub fn is_client_only(&self) -> bool {
+        self.client_only
     }
 }
 

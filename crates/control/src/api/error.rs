@@ -57,6 +57,12 @@ impl ApiError {
         error(StatusCode::NOT_FOUND, "not-found", message, action)
     }
 
+    pub(crate) fn no_such_token(volume: &str, token: &str) -> ApiError {
+        let message = format!("volume {volume} has no token {token}");
+        let action = format!("list what there is: holdfast volume token list {volume}");
+        error(StatusCode::NOT_FOUND, "not-found", message, action)
+    }
+
     pub(crate) fn no_such_path() -> ApiError {
         let action = "see docs/operating for the paths of the admin API";
         error(StatusCode::NOT_FOUND, "no-such-path", "the admin API has no such path", action)
@@ -151,6 +157,9 @@ impl From<Refusal> for ApiError {
         let message = refusal.to_string();
         match refusal {
             Refusal::NotInitialized => ApiError::no_leader(),
+            Refusal::NoSuchToken { volume, token } => {
+                ApiError::no_such_token(&volume.to_string(), &token.to_string())
+            }
             Refusal::NameTaken { .. } => conflict("name-taken", message, "choose another name"),
             Refusal::NoSuchVolume { volume } => ApiError::not_found("volume", &volume.to_string()),
             Refusal::VolumeDeleted { volume } => ApiError::deleted(volume.0),

@@ -21,6 +21,9 @@
 //! | `POST /v1/volumes/{name or id}/expand` | raises its capacity |
 //! | `DELETE /v1/volumes/{name or id}[?grace_s=S][&force=true]` | deletes it; what is in it goes after the grace, a day unless said |
 //! | `POST /v1/volumes/{name or id}/undelete` | takes that back, before the grace is over |
+//! | `GET /v1/volumes/{name or id}/tokens` | who may reach it, where it needs a token |
+//! | `POST /v1/volumes/{name or id}/tokens` | makes a token, and shows its secret this once |
+//! | `DELETE /v1/volumes/{name or id}/tokens/{id}` | revokes one |
 //! | `GET /v1/clients[?volume=V]` | who has which volume open |
 //!
 //! Any member may be asked. One that does not lead passes the request on to the leader; when the
@@ -33,6 +36,7 @@ mod event;
 pub mod operation;
 mod relay;
 mod sessions;
+pub mod token;
 mod view;
 pub mod volume;
 
@@ -42,7 +46,7 @@ use crate::core::Core;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::sync::Arc;
 use tower::ServiceExt;
 
@@ -82,6 +86,8 @@ impl Admin {
             .route("/metaNode/queryDecommissionProgress", get(cubefs::meta_node))
             .route("/disk/queryDecommissionProgress", get(cubefs::disk))
             .route("/v1/volumes/{volume}/undelete", post(volume::undelete))
+            .route("/v1/volumes/{volume}/tokens", get(token::list).post(token::create))
+            .route("/v1/volumes/{volume}/tokens/{token}", delete(token::revoke))
             .route("/v1/clients", get(view::clients))
             .fallback(|| async { ApiError::no_such_path() })
             .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -3,8 +3,9 @@
 use super::ApiError;
 use super::view::look;
 use crate::core::Core;
-use crate::operation::{Act, Limits, Order, preview};
-use crate::state::{Command, Outcome};
+use crate::operation::record::Replicas;
+use crate::operation::{Act, Limits, Order, kind, preview};
+use crate::state::{Command, Outcome, State as Record};
 use crate::view::operation::{self as views, Live};
 use crate::view::{Item, List, LockView, OperationView, PlanView};
 use axum::Json;
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use types::operation::{OperationKind, Target};
-use types::{NodeId, OperationId, PartitionId};
+use types::{DiskId, NodeId, OperationId, PartitionId};
 
 type Answer<T> = Result<T, ApiError>;
 
@@ -35,6 +36,22 @@ pub struct Start {
     pub priority: u8,
     #[serde(default)]
     pub limits: Option<Limits>,
+    /// The target is destroyed: what nobody can look at is believed to be gone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub destroyed: bool,
+    /// How many there are to be, for an `expand`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u8>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Start {
+    fn replicas(&self) -> Option<Replicas> {
+        self.replicas.map(|to| Replicas { from: 0, to })
+    }
 }
 
 fn nobody() -> String {
@@ -126,6 +143,13 @@ pub(super) async fn start(
     let start = body(request)?;
     let target: Target = start.target.parse().map_err(|wrong: &str| ApiError::invalid(wrong))?;
     core.catch_up().await?;
+    if start.destroyed {
+        check_out_of_sight(&core, |state| {
+            let (nodes, disks) = kind::places(state, &target);
+            let of_nodes = state.disks.values().filter(|disk| nodes.contains(&disk.node));
+            of_nodes.map(|disk| disk.id).chain(disks).collect()
+        })?;
+    }
     let plan = preview_of(&core, &start, &target)?;
     if how.dry_run {
         return Ok(Json(plan).into_response());
@@ -134,10 +158,15 @@ pub(super) async fn start(
         return Err(ApiError::would_break(&plan.refused));
     }
     let at = core.world.timestamp();
-    let limits = start.limits.unwrap_or_default();
-    let Start { kind, by, priority, force, .. } = start;
-    let act = Act::Start { kind, target, by, limits, priority, force, at };
+    let (limits, replicas) = (start.limits.unwrap_or_default(), start.replicas());
+    let Start { kind, by, priority, force, destroyed, .. } = start;
+    let who = by.clone();
+    let act = Act::Start { kind, target, by, limits, priority, force, at, replicas };
     let id = propose(&core, act).await?;
+    if destroyed {
+        let (operation, order) = (id, Order::Attest);
+        propose(&core, Act::Order { operation, order, by: who, at }).await?;
+    }
     Ok((StatusCode::CREATED, Json(shown(&core, id)?)).into_response())
 }
 
@@ -150,6 +179,7 @@ fn preview_of(core: &Core, start: &Start, target: &Target) -> Answer<PlanView> {
         target,
         force: start.force,
         limits: start.limits.unwrap_or_default(),
+        replicas: start.replicas(),
     };
     let plan = core.machine.read(|state, _| {
         let inputs = core.inputs(state, leading);
@@ -170,11 +200,34 @@ pub(super) async fn order(
         "resume" => Order::Resume,
         "cancel" => Order::Cancel,
         "retry" => Order::Retry,
+        "attest" => {
+            check_out_of_sight(&core, |state| {
+                let operation = state.operations.all.get(&operation);
+                operation.map_or(Vec::new(), |o| kind::Area::of(state, o).disks(state))
+            })?;
+            Order::Attest
+        }
         _ => return Err(ApiError::no_such_path()),
     };
     let at = core.world.timestamp();
     propose(&core, Act::Order { operation, order, by, at }).await?;
     Ok(Json(shown(&core, operation)?))
+}
+
+/// Nobody may say that something is destroyed that is heard of.
+fn check_out_of_sight(core: &Core, disks: impl Fn(&Record) -> Vec<DiskId>) -> Answer<()> {
+    let leading = core.leading();
+    let leading = leading.as_ref().ok_or_else(ApiError::no_leader)?;
+    let seen = core.machine.read(|state, _| {
+        let inputs = core.inputs(state, leading);
+        disks(state).into_iter().find(|disk| !inputs.is_out_of_sight(*disk))
+    });
+    match seen {
+        Some(disk) => Err(ApiError::invalid(format!(
+            "disk {disk} of it is in use, by the word of its node just now: it is not destroyed"
+        ))),
+        None => Ok(()),
+    }
 }
 
 pub(super) async fn recommission(

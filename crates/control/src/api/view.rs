@@ -88,6 +88,7 @@ pub(super) async fn metrics(State(core): State<Arc<Core>>) -> impl IntoResponse 
         core.metrics.set_operations(&state.operations);
     });
     core.metrics.set_volumes(&measure_volumes(&core));
+    measure_nodes(&core);
     ([(header::CONTENT_TYPE, kind)], core.metrics.text())
 }
 
@@ -106,6 +107,20 @@ fn measure_volumes(core: &Core) -> Vec<(String, String, i64)> {
         there.map(measure).collect()
     });
     volumes
+}
+
+/// What only the leader knows of nodes.
+fn measure_nodes(core: &Core) {
+    let clocks = core.leading().as_ref().map(|leading| leading.clocks.clone());
+    let leads = clocks.is_some();
+    let (_, (count, behind)) = look(core, |sight| {
+        let protected = sight.state.access.count() != (0, 0);
+        let behind = view::token::nodes(sight).1.len();
+        (sight.state.access.count(), if leads && protected { behind } else { 0 })
+    });
+    core.metrics.set_access(count, behind);
+    let clocks = clocks.unwrap_or_default();
+    core.metrics.set_clocks(clocks.into_iter().map(|(node, ahead)| (node.0, ahead)));
 }
 
 pub(super) async fn status(State(core): State<Arc<Core>>) -> Answer<Item<StatusView>> {

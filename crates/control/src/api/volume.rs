@@ -79,10 +79,10 @@ pub struct Expand {
     pub capacity_bytes: u64,
 }
 
-type Body<T> = Result<Json<T>, JsonRejection>;
-type Answer<T> = Result<T, ApiError>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Answer<T> = Result<T, ApiError>;
 
-fn body<T>(body: Body<T>) -> Result<T, ApiError> {
+pub(super) fn body<T>(body: Body<T>) -> Result<T, ApiError> {
     body.map(|Json(body)| body).map_err(|rejection| ApiError::invalid(rejection.body_text()))
 }
 
@@ -163,7 +163,7 @@ pub(super) async fn delete(
 }
 
 /// Refuses to go on while clients have the volume open, or while that is not known.
-fn check_unused(core: &Core, volume: VolumeId) -> Result<(), ApiError> {
+pub(super) fn check_unused(core: &Core, volume: VolumeId) -> Result<(), ApiError> {
     let leading = core.leading();
     let attached = &leading.as_ref().ok_or_else(ApiError::no_leader)?.attached;
     let now = core.world.now();
@@ -187,7 +187,7 @@ pub(super) async fn undelete(
 }
 
 /// The volume a person named, as it is now: a name may have changed hands.
-async fn resolve(core: &Core, which: &str) -> Result<VolumeId, ApiError> {
+pub(super) async fn resolve(core: &Core, which: &str) -> Result<VolumeId, ApiError> {
     core.catch_up().await?;
     let found = core.machine.read(|state, _| find(state, which).map(|volume| volume.id));
     found.ok_or_else(|| ApiError::not_found("volume", which))

@@ -73,6 +73,8 @@ pub struct NodeReport {
     /// Changes when anything does but how far logs go; no two reports of one detector have the same
     /// number and differ in more than that.
     pub news: u64,
+    /// Which access list it goes by; zero when it has none.
+    pub access_version: u64,
     /// When the node last told everything, how far its logs go included.
     pub(super) all_told_at: Moment,
     /// Of all replicas together.
@@ -104,6 +106,7 @@ impl NodeReport {
             replicas: BTreeMap::new(),
             held: BTreeMap::new(),
             news: 0,
+            access_version: 0,
             all_told_at: now,
             digest: 0,
         }
@@ -119,6 +122,7 @@ impl NodeReport {
         let news = states(&disks) != states(&self.disks) || count == REPORTS_SETTLED;
         (self.sequence, self.at, self.count) = (heartbeat.sequence, now, count);
         self.disks = disks;
+        self.access_version = heartbeat.access_version;
         if heartbeat.held_back == 0 {
             self.all_told_at = now;
         }

@@ -27,15 +27,14 @@ pub(crate) fn apply(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
 }
 
 fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
-    let Act::Start { kind, target, by, limits, priority, force, at } = act else {
+    let Act::Start { kind, target, by, limits, priority, force, at, replicas } = act else {
         unreachable!("only a start is started")
     };
     state.cluster.ok_or(Refusal::NotInitialized)?;
     check_by(by)?;
     limits.check().map_err(Refusal::breaks)?;
     check_start(state, *kind, target)?;
-    state.operations.last += 1;
-    let id = OperationId(state.operations.last);
+    let id = OperationId(state.operations.last + 1);
     let mut operation = Operation {
         id,
         kind: *kind,
@@ -54,7 +53,11 @@ fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
         verification: 0,
         evidence: None,
         history: Default::default(),
+        attested: None,
+        replicas: *replicas,
     };
+    (kind::of(*kind).begin)(state, &mut operation)?;
+    state.operations.last = id.0;
     operation.note(*at, format!("asked for by {by}"));
     excuse(state, &operation, *at);
     let to = OperationState::Planned.word();
@@ -294,7 +297,12 @@ fn note(
         operation.blocked.clone_from(blocked);
     }
     match next {
-        Some(next) => become_state(state, id, next, "", at),
+        Some(next) => {
+            let failed = next == OperationState::Failed;
+            let operation = &state.operations.all[&id];
+            let void = failed.then(|| (kind::of(operation.kind).void)(state, operation)).flatten();
+            become_state(state, id, next, &void.unwrap_or_default(), at)
+        }
         None => Ok(Outcome::Operation(id)),
     }
 }
@@ -319,9 +327,15 @@ fn note_one(
     let operation = find(state, id)?;
     let item = operation.items.entry(partition).or_default();
     match note {
-        Note::Found { bytes } => {
-            (item.done, item.bytes) = (false, *bytes);
-            item.note(at, "found on the target");
+        Note::Found { bytes, relocation } => {
+            (item.done, item.bytes, item.relocation) = (false, *bytes, *relocation);
+            (item.copy, item.begun) = (None, None);
+            item.note(at, "found");
+        }
+        Note::Moot { why } => {
+            (item.done, item.bytes, item.residue) = (true, 0, None);
+            item.note(at, format!("not dealt with: {why}"));
+            unlock(state, id, partition);
         }
         Note::Done => {
             (item.done, item.residue) = (true, None);
@@ -416,7 +430,8 @@ fn verdict(
         .into_iter()
         .filter(|node| {
             let boot = state.nodes.get(node).map(|node| node.boot);
-            !evidence.witnesses.iter().any(|w| w.node == *node && Some(w.boot) == boot)
+            let heard = evidence.witnesses.iter().any(|w| w.node == *node && Some(w.boot) == boot);
+            !heard && !kind::is_believed_gone(state, &operation, evidence, *node)
         })
         .collect();
     let unseen = kind::unseen(state, &operation, evidence);
@@ -429,12 +444,7 @@ fn verdict(
         false => OperationState::Incomplete,
     };
     let why = match next {
-        OperationState::Succeeded => format!(
-            "{} partitions scanned, {} dealt with, {} nodes listed their disks, nothing left",
-            evidence.scanned,
-            evidence.processed,
-            evidence.witnesses.len()
-        ),
+        OperationState::Succeeded => success(&operation, evidence),
         _ if is_clean && unheard.is_empty() => {
             format!("nothing left on record, but nobody saw what is on {unseen:?}")
         }
@@ -443,6 +453,23 @@ fn verdict(
     };
     find(state, id)?.evidence = Some(evidence.clone());
     become_state(state, id, next, &why, at)
+}
+
+fn success(operation: &Operation, evidence: &Evidence) -> String {
+    let mut words = format!(
+        "{} partitions scanned, {} dealt with, {} nodes listed their disks, nothing left",
+        evidence.scanned,
+        evidence.processed,
+        evidence.witnesses.len()
+    );
+    if !evidence.believed.is_empty() {
+        let who = operation.attested.as_deref().unwrap_or_default();
+        let believed = &evidence.believed;
+        words.push_str(&format!(
+            "; believed and not proved, by the word of {who}: {believed:?} destroyed"
+        ));
+    }
+    words
 }
 
 fn give_order(
@@ -460,8 +487,10 @@ fn give_order(
             become_state(state, id, OperationState::Paused, &why, at)?;
         }
         Order::Cancel => {
-            let words = kind::of(operation.kind).cancelled;
+            let rules = kind::of(operation.kind);
+            let (words, before) = (rules.cancelled, operation.clone());
             become_state(state, id, OperationState::Cancelled, &format!("{why}; {words}"), at)?;
+            (rules.cancel)(state, &before);
         }
         Order::Resume if operation.state != OperationState::Paused => {
             let now = operation.state;
@@ -471,8 +500,28 @@ fn give_order(
             become_state(state, id, OperationState::Running, &why, at)?;
         }
         Order::Retry => retry(state, id, &why, at)?,
+        Order::Attest => attest(state, id, by, at)?,
     }
     Ok(Outcome::Operation(id))
+}
+
+fn attest(state: &mut State, id: OperationId, by: &str, at: Timestamp) -> Result<(), Refusal> {
+    let operation = find(state, id)?;
+    if !kind::of(operation.kind).asks_disks {
+        let kind = operation.kind;
+        return Err(Refusal::breaks(format!("a {kind} asks nobody what is on its disks")));
+    }
+    if operation.state.has_ended() {
+        let now = operation.state;
+        return Err(Refusal::breaks(format!("operation {id} is {now}; there is nothing to say")));
+    }
+    operation.attested = Some(by.to_owned());
+    let words = format!("{} is destroyed, as far as nobody can see it: by {by}", operation.target);
+    operation.note(at, words.clone());
+    let state_now = operation.state.word();
+    let event = Event::of("operation", format!("operation/{id}"), state_now, words, at);
+    state.events.push(event);
+    Ok(())
 }
 
 fn retry(state: &mut State, id: OperationId, why: &str, at: Timestamp) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 //! What can be asked of operations. Part of the replicated commands: variants and fields are only ever added.
 
-use super::record::{Evidence, Limits, Residue};
+use super::record::{Evidence, Limits, Relocation, Replicas, Residue};
 use crate::state::Step;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,6 +16,8 @@ pub enum Order {
     Cancel,
     /// Try again at once what waits, or what failed.
     Retry,
+    /// What is out of sight of its target is destroyed, by the word of who says so.
+    Attest,
 }
 
 /// What became of one partition of an operation.
@@ -23,7 +25,11 @@ pub enum Order {
 #[serde(rename_all = "kebab-case")]
 pub enum Note {
     /// It is to be dealt with.
-    Found { bytes: u64 },
+    Found {
+        bytes: u64,
+        #[serde(default)]
+        relocation: Option<Relocation>,
+    },
     /// It is dealt with.
     Done,
     /// It cannot be dealt with for now.
@@ -40,6 +46,8 @@ pub enum Note {
     },
     /// Its lock is still needed.
     Renew(LockKind),
+    /// There is no need to deal with it any more.
+    Moot { why: String },
 }
 
 /// One change of what is on record of operations.
@@ -54,6 +62,9 @@ pub enum Act {
         priority: u8,
         force: bool,
         at: Timestamp,
+        /// For kinds that change how many there are.
+        #[serde(default)]
+        replicas: Option<Replicas>,
     },
     /// One change of a partition's configuration, under a lock of the operation.
     Step {
@@ -133,6 +144,7 @@ impl fmt::Display for Note {
             Note::Freed => f.write_str("freed"),
             Note::GivenUp { why, .. } => write!(f, "given up ({why})"),
             Note::Renew(kind) => write!(f, "renew {kind}"),
+            Note::Moot { why } => write!(f, "moot ({why})"),
         }
     }
 }

@@ -20,14 +20,15 @@ use types::limits::{
     DELETION_SLOW, MOVE_BYTES_PER_SECOND_MIN, MOVE_SILENCE_MAX, MOVE_STALLED_MAX, REPLICAS_MAX,
 };
 use types::operation::{LockKind, Reason};
-use types::{Member, NodeId, PartitionId};
+use types::{DiskId, Member, NodeId, PartitionId};
 
-/// What to do next to have nothing of the partition in `area` any more.
+/// What to do next to have nothing of the partition in `area` any more, and a copy on `to` where that is said.
 pub(super) fn step(
     scene: &mut Scene<'_>,
     operation: &Operation,
     partition: &Partition,
     area: &Area,
+    to: Option<DiskId>,
 ) -> Finding {
     let id = partition.configuration.partition;
     if partition.deleted {
@@ -52,10 +53,49 @@ pub(super) fn step(
     }
     let blank = Item::default();
     let item = operation.items.get(&id).unwrap_or(&blank);
-    let course = Course { operation, partition, volume, area, item };
+    let course = Course { operation, partition, volume, area, item, to };
     let_go(scene, &course, usize::from(volume.replicas))
         .or_else(|| attend(scene, &course))
         .unwrap_or_else(|| add(scene, &course))
+}
+
+/// What to do next to have one more replica of the partition than it has. Those up to `mended` are for mending
+/// to make.
+pub(super) fn grow(
+    scene: &mut Scene<'_>,
+    operation: &Operation,
+    partition: &Partition,
+    mended: usize,
+) -> Finding {
+    let configuration = &partition.configuration;
+    let id = configuration.partition;
+    let volume = scene.inputs.state.volumes.get(&configuration.volume);
+    let Some(volume) = volume.filter(|_| !scene.touched.contains(&id)) else {
+        return Finding::Underway;
+    };
+    if let Some(leaderless) = scene.leaderless(id) {
+        return leaderless;
+    }
+    if let Some(locked) = locked(scene.inputs, operation, id, LockKind::Move) {
+        return locked;
+    }
+    let (blank, area) = (Item::default(), Area::default());
+    let item = operation.items.get(&id).unwrap_or(&blank);
+    let course = Course { operation, partition, volume, area: &area, item, to: None };
+    if let Some(finding) = attend(scene, &course) {
+        return finding;
+    }
+    if configuration.members.len() < mended {
+        let detail = format!("{} of {mended} replicas are there", configuration.members.len());
+        return Finding::left(Reason::Repairing, detail);
+    }
+    let members = configuration.members.iter();
+    let bytes = members.map(|member| scene.bytes(partition, member)).max().unwrap_or(0);
+    if scene.places.choose(scene.inputs, partition, bytes, |_, _| true).is_none() {
+        let (reason, detail) = scene.places.why_none(scene.inputs, partition);
+        return Finding::left(reason, detail);
+    }
+    begin_copy(scene, &course, bytes, None)
 }
 
 /// One move.
@@ -65,6 +105,8 @@ struct Course<'a> {
     volume: &'a Volume,
     area: &'a Area,
     item: &'a Item,
+    /// The only place for a copy.
+    to: Option<DiskId>,
 }
 
 /// Lets one replica on the target go, when at least `floor` are in sync without it.
@@ -212,14 +254,32 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
     let here = configuration.members.iter().find(|member| course.area.holds(member));
     let Some(here) = here else { return Finding::Underway };
     let bytes = scene.bytes(course.partition, here);
-    let anywhere = scene.places.choose(inputs, course.partition, bytes, |_, _| true);
-    if anywhere.is_none() || configuration.members.len() >= REPLICAS_MAX {
-        return nowhere(scene, course);
+    let wanted_there = |disk: DiskId| course.to.is_none_or(|to| to == disk);
+    let anywhere =
+        scene.places.choose(inputs, course.partition, bytes, |_, disk| wanted_there(disk));
+    let is_possible = anywhere.is_some() && configuration.members.len() < REPLICAS_MAX;
+    match course.to {
+        Some(to) if !is_possible => return Finding::moot(format!("{to:?} does not take it now")),
+        None if !is_possible => return nowhere(scene, course),
+        _ => {}
     }
     if configuration.members.len() < wanted {
         let detail = format!("{} of {wanted} replicas are there", configuration.members.len());
         return Finding::left(Reason::Repairing, detail);
     }
+    let here = *here;
+    begin_copy(scene, course, bytes, Some(here))
+}
+
+/// Begins a copy where there is room for it, when it is its turn. `goes` is the replica whose place it takes.
+fn begin_copy(
+    scene: &mut Scene<'_>,
+    course: &Course<'_>,
+    bytes: u64,
+    goes: Option<Member>,
+) -> Finding {
+    let inputs = scene.inputs;
+    let wanted_there = |disk: DiskId| course.to.is_none_or(|to| to == disk);
     if let Some(bad) = source(scene, course) {
         return bad;
     }
@@ -227,18 +287,20 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
         let detail = format!("{} copies were given up; again at {at}", course.item.attempts);
         return Finding::left(Reason::Conflict, detail);
     }
-    if !scene.budget.has_room(course.operation, here.node, here.disk) {
+    let budget = &scene.budget;
+    if goes.is_some_and(|goes| !budget.has_room(course.operation, goes.node, goes.disk)) {
         return Finding::Queued;
     }
-    let budget = &scene.budget;
-    let fits = |node, disk| budget.has_room(course.operation, node, disk);
+    let fits = |node, disk| wanted_there(disk) && budget.has_room(course.operation, node, disk);
     let Some((node, disk)) = scene.places.choose(inputs, course.partition, bytes, fits) else {
         return Finding::Queued;
     };
     scene.places.take(disk, bytes);
     scene.budget.take_move();
     scene.budget.take(node, disk);
-    scene.budget.take(here.node, here.disk);
+    if let Some(goes) = goes {
+        scene.budget.take(goes.node, goes.disk);
+    }
     Finding::Step(Step::Add { node, disk })
 }
 
@@ -292,8 +354,8 @@ fn clean(scene: &Scene<'_>, operation: &Operation, partition: &Partition, area: 
     }
     let doomed = || partition.doomed.values().filter(|member| area.holds(member));
     let is_dead = |member: &&Member| {
-        let report = inputs.fresh(member.node).and_then(|node| node.disks.get(&member.disk));
-        report.is_some_and(|disk| disk.state == DiskState::Failed)
+        let attested = operation.attested.is_some() && inputs.is_out_of_sight(member.disk);
+        attested || inputs.has_failed(member.disk)
     };
     let dead: Vec<_> = doomed().filter(is_dead).map(|member| member.replica).collect();
     if !dead.is_empty() {

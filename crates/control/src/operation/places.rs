@@ -29,8 +29,49 @@ struct Place {
 
 impl Place {
     fn rank(&self, disk: DiskId) -> Rank {
-        let used = u128::from(self.bytes) * 1_000_000 / u128::from(self.capacity.max(1));
-        (u64::try_from(used).unwrap_or(u64::MAX), self.replicas, self.node, disk)
+        let Place { node, capacity, bytes, room, .. } = *self;
+        (Filling { node, capacity, bytes, room }.used(), self.replicas, node, disk)
+    }
+}
+
+/// How full a disk is.
+#[derive(Clone, Copy, Debug)]
+pub struct Filling {
+    pub node: NodeId,
+    pub capacity: u64,
+    pub bytes: u64,
+    pub room: u64,
+}
+
+impl Filling {
+    /// Millionths of its capacity.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.share(self.bytes)
+    }
+
+    #[must_use]
+    pub fn with(&self, bytes: u64) -> u64 {
+        self.share(self.bytes.saturating_add(bytes))
+    }
+
+    #[must_use]
+    pub fn without(&self, bytes: u64) -> u64 {
+        self.share(self.bytes.saturating_sub(bytes))
+    }
+
+    /// Counts bytes that come or go.
+    pub fn add(&mut self, bytes: u64, comes: bool) {
+        let (held, room) = match comes {
+            true => (self.bytes.saturating_add(bytes), self.room.saturating_sub(bytes)),
+            false => (self.bytes.saturating_sub(bytes), self.room.saturating_add(bytes)),
+        };
+        (self.bytes, self.room) = (held, room);
+    }
+
+    fn share(&self, bytes: u64) -> u64 {
+        let used = u128::from(bytes) * 1_000_000 / u128::from(self.capacity.max(1));
+        u64::try_from(used).unwrap_or(u64::MAX)
     }
 }
 
@@ -39,6 +80,7 @@ impl Place {
 pub struct Places {
     disks: BTreeMap<DiskId, Place>,
     open: BTreeSet<Rank>,
+    mean: u64,
 }
 
 impl Places {
@@ -60,6 +102,10 @@ impl Places {
         }
         places.open =
             places.disks.iter().filter(|(_, p)| p.open).map(|(d, p)| p.rank(*d)).collect();
+        let disks = places.open_disks();
+        let used: u128 = disks.values().map(|disk| u128::from(disk.bytes)).sum();
+        let capacity: u128 = disks.values().map(|disk| u128::from(disk.capacity)).sum();
+        places.mean = u64::try_from(used * 1_000_000 / capacity.max(1)).unwrap_or(u64::MAX);
         places
     }
 
@@ -88,6 +134,26 @@ impl Places {
             second = second.or(Some((*node, *disk)));
         }
         second
+    }
+
+    /// How full a disk is that takes replicas.
+    #[must_use]
+    pub fn filling(&self, disk: DiskId) -> Option<Filling> {
+        let place = self.disks.get(&disk).filter(|place| place.open)?;
+        let Place { node, capacity, bytes, room, .. } = *place;
+        Some(Filling { node, capacity, bytes, room })
+    }
+
+    /// How full they were altogether when they were measured, in millionths.
+    #[must_use]
+    pub fn mean(&self) -> u64 {
+        self.mean
+    }
+
+    /// How full the disks are that take replicas.
+    #[must_use]
+    pub fn open_disks(&self) -> BTreeMap<DiskId, Filling> {
+        self.disks.keys().filter_map(|disk| Some((*disk, self.filling(*disk)?))).collect()
     }
 
     /// Counts a copy that is to come.

@@ -14,7 +14,7 @@
 
 use super::apply::later;
 use super::command::{Act, Note};
-use super::kind::{self, Area};
+use super::kind::{self, Area, Job};
 use super::record::{Evidence, Item, Operation, Residue, Witness};
 use super::scene::{Finding, Scene};
 use crate::plan::elect::Leadership;
@@ -124,7 +124,7 @@ fn is_excusing(inputs: &Inputs<'_>, operation: &Operation) -> bool {
 /// One operation in one round.
 struct Consider<'o> {
     operation: &'o Operation,
-    remaining: BTreeMap<PartitionId, u64>,
+    remaining: BTreeMap<PartitionId, Job>,
     /// Found on disks when they were listed, and known to nobody.
     stray: BTreeSet<PartitionId>,
     listed: Option<Contents>,
@@ -192,8 +192,11 @@ impl<'o> Consider<'o> {
             return (self.round, Vec::new());
         }
         // The rest is found while it verifies.
-        for (partition, bytes) in self.remaining.clone().into_iter().take(NOTES_PER_COMMAND_MAX) {
-            self.notes.push((partition, Note::Found { bytes }));
+        for partition in
+            self.remaining.keys().copied().take(NOTES_PER_COMMAND_MAX).collect::<Vec<_>>()
+        {
+            let Job { bytes, relocation } = self.remaining[&partition];
+            self.notes.push((partition, Note::Found { bytes, relocation }));
         }
         self.finish(scene, Some(OperationState::Verifying))
     }
@@ -232,14 +235,15 @@ impl<'o> Consider<'o> {
     /// Notes that it is to be dealt with, when that is news.
     fn find(&mut self, partition: PartitionId) {
         if self.item(partition).is_none_or(|item| item.done) {
-            let bytes = self.remaining[&partition];
-            self.notes.push((partition, Note::Found { bytes }));
+            let Job { bytes, relocation } = self.remaining[&partition];
+            self.notes.push((partition, Note::Found { bytes, relocation }));
         }
     }
 
     fn consider(&mut self, scene: &mut Scene<'_>, partition: PartitionId) {
         self.find(partition);
-        let finding = (kind::of(self.operation.kind).step)(scene, self.operation, partition);
+        let job = self.remaining[&partition];
+        let finding = (kind::of(self.operation.kind).step)(scene, self.operation, partition, &job);
         if finding.is_busy() && self.item(partition).is_some_and(|item| item.residue.is_some()) {
             self.notes.push((partition, Note::Freed));
         }
@@ -253,6 +257,10 @@ impl<'o> Consider<'o> {
                 let copy = self.item(partition).and_then(|item| item.copy);
                 let copy = copy.map(|copy| copy.replica);
                 self.notes.push((partition, Note::GivenUp { why, retry_at, copy }));
+                self.round.underway += 1;
+            }
+            Finding::Moot { why } => {
+                self.notes.push((partition, Note::Moot { why }));
                 self.round.underway += 1;
             }
             Finding::Underway => self.round.underway += 1,
@@ -351,7 +359,7 @@ impl<'o> Consider<'o> {
         }
         for partition in self.stray.clone() {
             if self.item(partition).is_none_or(|item| item.done) {
-                self.notes.push((partition, Note::Found { bytes: 0 }));
+                self.notes.push((partition, Note::Found { bytes: 0, relocation: None }));
             }
             let detail = "its folder is on a disk of the target, and nobody uses it".to_owned();
             let residue = self.residue(scene.inputs, partition, Reason::StillThere, detail);
@@ -378,6 +386,9 @@ impl<'o> Consider<'o> {
     fn next(&mut self, scene: &Scene<'_>) -> Option<OperationState> {
         use OperationState::{Incomplete, Planned, Running, Verifying};
         let is_busy = self.round.underway + self.round.queued > 0;
+        if (kind::of(self.operation.kind).void)(scene.inputs.state, self.operation).is_some() {
+            return Some(OperationState::Failed);
+        }
         match self.operation.state {
             Planned => Some(Running),
             Running => (!is_busy).then_some(Verifying),
@@ -417,7 +428,9 @@ impl<'o> Consider<'o> {
             evidence.left == 0 && evidence.round == self.operation.verification
         });
         self.remaining.is_empty()
-            && witnesses.iter().all(|node| inputs.fresh(*node).is_some())
+            && witnesses
+                .iter()
+                .all(|node| inputs.fresh(*node).is_some() || self.is_gone(inputs, *node))
             && (!(stray || unsure) || self.age(inputs) >= OPERATION_RESCAN_INTERVAL / 6)
     }
 
@@ -444,10 +457,16 @@ impl<'o> Consider<'o> {
         Some(Residue { reason, detail, since, last_checked: at, holder: None, next_retry: None })
     }
 
+    /// Whether a node is silent, and said to be destroyed.
+    fn is_gone(&self, inputs: &Inputs<'_>, node: NodeId) -> bool {
+        self.operation.attested.is_some() && inputs.is_silent(node)
+    }
+
     /// Which node or disk of the target cannot be seen, in words.
     fn out_of_sight(&self, inputs: &Inputs<'_>) -> Option<String> {
         let witnesses = kind::witnesses(inputs.state, self.operation);
-        if let Some(silent) = witnesses.iter().find(|node| inputs.is_silent(**node)) {
+        let is_missed = |node: &&NodeId| inputs.is_silent(**node) && !self.is_gone(inputs, **node);
+        if let Some(silent) = witnesses.iter().find(is_missed) {
             return Some(format!("{silent:?} is silent: what is on its disks cannot be seen"));
         }
         // What the last look could not see, until another one does.
@@ -456,10 +475,13 @@ impl<'o> Consider<'o> {
             return None;
         }
         let heard = |node: &&NodeId| evidence.witnesses.iter().any(|w| w.node == **node);
-        if let Some(node) = witnesses.iter().find(|node| !heard(node)) {
+        let unheard = |node: &&NodeId| !heard(node) && !self.is_gone(inputs, **node);
+        if let Some(node) = witnesses.iter().find(unheard) {
             return Some(format!("{node:?} has not said what is in the folders of its disks"));
         }
-        let disk = *kind::unseen(inputs.state, self.operation, evidence).first()?;
+        let mut unseen = kind::unseen(inputs.state, self.operation, evidence).into_iter();
+        let attested = self.operation.attested.is_some();
+        let disk = unseen.find(|disk| !(attested && inputs.is_out_of_sight(*disk)))?;
         let node = inputs.state.disks.get(&disk).map(|disk| disk.node);
         let node = node.map_or_else(String::new, |node| format!(" of {node:?}"));
         Some(format!(
@@ -488,7 +510,8 @@ impl<'o> Consider<'o> {
             commands.push(Command::Operation(note));
         }
         // Planned for another state, a step would be refused: it is planned again in the next round.
-        if self.operation.state != OperationState::Planned {
+        let goes_on = next != Some(OperationState::Failed);
+        if goes_on && self.operation.state != OperationState::Planned {
             commands.extend(self.steps);
         }
         commands.extend(verdict);
@@ -517,7 +540,9 @@ impl<'o> Consider<'o> {
             Witness { node: *node, boot: listing.boot, found, disks }
         };
         let mut dead = area.disks(inputs.state);
+        let mut believed = dead.clone();
         dead.retain(|disk| inputs.has_failed(*disk));
+        believed.retain(|disk| self.operation.attested.is_some() && inputs.is_out_of_sight(*disk));
         let witnesses = heard.into_iter().flatten().map(witness).collect();
         let left = self.remaining.keys().chain(&self.stray).collect::<BTreeSet<_>>().len();
         let evidence = Evidence {
@@ -528,6 +553,7 @@ impl<'o> Consider<'o> {
             left: left as u64,
             witnesses,
             dead,
+            believed,
         };
         let (operation, at) = (self.operation.id, inputs.date);
         Some(Command::Operation(Act::Verdict { operation, evidence, at }))

@@ -2,8 +2,8 @@
 
 use super::apply;
 use super::command::Act;
-use super::kind;
-use super::record::{Limits, Operation};
+use super::kind::{self, Job};
+use super::record::{Limits, Operation, Replicas};
 use super::scene::{Finding, Scene};
 use crate::plan::Inputs;
 use crate::state::{Outcome, Partition, Refusal, State, Step};
@@ -23,12 +23,13 @@ pub struct Wanted<'a> {
     pub target: &'a Target,
     pub force: bool,
     pub limits: Limits,
+    pub replicas: Option<Replicas>,
 }
 
 /// Where everything would go if it went at once.
 #[derive(Clone, Debug, Default)]
 pub struct Preview {
-    pub steps: Vec<(PartitionId, u64, Finding)>,
+    pub steps: Vec<(PartitionId, Job, Finding)>,
     pub bytes: u64,
     /// How full the disks would be that take replicas: the least and the most, in millionths.
     pub spread: Option<(u64, u64)>,
@@ -53,7 +54,7 @@ pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Ref
         residue: Vec::new(),
         refused: refusal(&preview),
     };
-    for (partition, bytes, finding) in &preview.steps {
+    for (partition, job, finding) in &preview.steps {
         if let Finding::Left { reason, detail, holder } = finding {
             let left = super::Residue {
                 reason: *reason,
@@ -65,7 +66,7 @@ pub fn preview(inputs: &Inputs<'_>, wanted: &Wanted<'_>) -> Result<PlanView, Ref
             };
             view.residue.push(residue(&state, Some(*partition), &left, None));
         } else if view.lines.len() < LINES_MAX {
-            view.lines.push(line(&state, operation, *partition, *bytes, finding));
+            view.lines.push(line(&state, operation, *partition, job, finding));
         } else {
             view.more += 1;
         }
@@ -91,6 +92,7 @@ pub fn plan_all(
         priority: 0,
         force: wanted.force,
         at: inputs.date,
+        replicas: wanted.replicas,
     };
     let Outcome::Operation(id) = apply::apply(&mut state, &act)? else {
         unreachable!("a start answers with a number")
@@ -106,9 +108,9 @@ pub fn plan_all(
 fn look(scene: &mut Scene<'_>, operation: &Operation) -> Preview {
     let rules = kind::of(operation.kind);
     let mut preview = Preview::default();
-    for (partition, bytes) in (rules.remaining)(scene, operation) {
-        let finding = (rules.step)(scene, operation, partition);
-        preview.bytes += bytes;
+    for (partition, job) in (rules.remaining)(scene, operation) {
+        let finding = (rules.step)(scene, operation, partition, &job);
+        preview.bytes = preview.bytes.saturating_add(job.bytes);
         if matches!(finding, Finding::Left { .. })
             && scene
                 .inputs
@@ -119,7 +121,7 @@ fn look(scene: &mut Scene<'_>, operation: &Operation) -> Preview {
         {
             preview.endangered.push(partition);
         }
-        preview.steps.push((partition, bytes, finding));
+        preview.steps.push((partition, job, finding));
     }
     preview.spread = scene.places.spread();
     preview
@@ -154,15 +156,22 @@ fn line(
     state: &State,
     operation: &Operation,
     partition: PartitionId,
-    bytes: u64,
+    job: &Job,
     finding: &Finding,
 ) -> String {
+    let (bytes, goes) = (job.bytes, job.relocation.map(|relocation| relocation.from));
     let record = state.partitions.get(&partition);
     let area = kind::Area::of(state, operation);
-    let here = record.into_iter().flat_map(|p| p.holders()).find(|member| area.holds(member));
+    let here = record
+        .into_iter()
+        .flat_map(|p| p.holders())
+        .find(|m| area.holds(m) || goes == Some(m.replica));
     let from =
         here.map_or_else(String::new, |m| format!("{:?} on {:?} {:?}", m.replica, m.node, m.disk));
     match finding {
+        Finding::Step(Step::Add { node, disk }) if from.is_empty() => {
+            format!("+ {partition:?}: {node:?} {disk:?}, {bytes} bytes")
+        }
         Finding::Step(Step::Add { node, disk }) => {
             format!("~ {partition:?}: {from} -> {node:?} {disk:?}, {bytes} bytes")
         }

@@ -25,6 +25,8 @@ enum Event {
     Promote,
     /// A node holds a folder that nobody knows of any more.
     Stray(u8, u8),
+    /// A partition has so much in it.
+    Write(u8, u8),
     /// The folders of a disk cannot be read, or can be again.
     Unread(u8, bool),
 }
@@ -37,6 +39,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Recommission),
         6 => Just(Event::Promote),
         1 => any::<(u8, u8)>().prop_map(|(n, r)| Event::Stray(n, r)),
+        3 => any::<(u8, u8)>().prop_map(|(p, b)| Event::Write(p, b)),
         1 => any::<(u8, bool)>().prop_map(|(n, unread)| Event::Unread(n, unread)),
     ]
 }
@@ -51,13 +54,17 @@ impl Bench {
             Event::Trouble(happening) => self.happen(happening),
             Event::Start(kind, which, force) => {
                 let node = self.any_node(*which);
-                let (kind, target) = match kind % 4 {
+                if kind % 6 == 5 {
+                    return self.expand(*which);
+                }
+                let (kind, target) = match kind % 6 {
                     0 => (OperationKind::Decommission, Target::Node(node)),
                     1 => (OperationKind::Decommission, Target::Disk(types::DiskId(node.0))),
                     2 => (
                         OperationKind::Decommission,
                         Target::Zone(self.state.nodes[&node].zone.clone()),
                     ),
+                    3 => (OperationKind::Rebalance, Target::Cluster),
                     _ => (OperationKind::Drain, Target::Node(node)),
                 };
                 let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
@@ -75,6 +82,11 @@ impl Bench {
             }
             Event::Promote => self.promote_all(),
             Event::Stray(which, replica) => self.stray(self.any_node(*which), *replica),
+            Event::Write(which, bytes) => {
+                if let Some(id) = pick(self.state.partitions.keys().copied(), *which) {
+                    self.fill(id, Some(u64::from(*bytes) << 30));
+                }
+            }
             Event::Unread(which, unread) => {
                 let disk = types::DiskId(self.any_node(*which).0);
                 if *unread {
@@ -84,6 +96,18 @@ impl Bench {
                 };
             }
         }
+    }
+
+    /// Asks for one more replica of a volume than it has, up to five.
+    fn expand(&mut self, which: u8) {
+        let Some(volume) = pick(self.state.volumes.values().cloned(), which) else { return };
+        let (kind, target) = (OperationKind::Expand, Target::Volume(volume.id));
+        let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+        let (by, priority, force, at) = ("test".to_owned(), 0, false, self.date());
+        let to = (volume.replicas + 1).min(5);
+        let replicas = Some(super::record::Replicas { from: 0, to });
+        let start = Act::Start { kind, target, by, limits, priority, force, at, replicas };
+        self.state.apply(&Command::Operation(start));
     }
 
     fn stray(&mut self, node: NodeId, index: u8) {

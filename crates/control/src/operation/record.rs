@@ -6,7 +6,9 @@ use types::limits::{
     ITEM_HISTORY_MAX, MOVES_MAX, MOVES_PER_DISK_MAX, MOVES_PER_NODE_MAX, OPERATION_HISTORY_MAX,
 };
 use types::operation::{LockKind, OperationKind, OperationState, Reason, Target};
-use types::{BootId, DiskId, Member, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
+use types::{
+    BootId, DiskId, Member, NodeId, OperationId, PartitionId, ReplicaId, Timestamp, VolumeId,
+};
 
 /// How much at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +83,22 @@ pub struct Residue {
     pub next_retry: Option<Timestamp>,
 }
 
+/// How many replicas a volume had, and how many it is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicas {
+    #[serde(default)]
+    pub from: u8,
+    pub to: u8,
+}
+
+/// That one replica of a partition goes, and where its copy is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relocation {
+    pub from: ReplicaId,
+    pub node: NodeId,
+    pub disk: DiskId,
+}
+
 /// One partition of an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
@@ -102,6 +120,9 @@ pub struct Item {
     pub retry_at: Option<Timestamp>,
     #[serde(default)]
     pub history: VecDeque<Entry>,
+    /// For kinds that decide it when they start.
+    #[serde(default)]
+    pub relocation: Option<Relocation>,
 }
 
 impl Item {
@@ -139,6 +160,9 @@ pub struct Evidence {
     /// not looked at.
     #[serde(default)]
     pub dead: Vec<DiskId>,
+    /// Disks that nobody could look at, and that somebody said are destroyed. Believed, and not proved.
+    #[serde(default)]
+    pub believed: Vec<DiskId>,
 }
 
 /// One operation.
@@ -172,6 +196,12 @@ pub struct Operation {
     pub evidence: Option<Evidence>,
     #[serde(default)]
     pub history: VecDeque<Entry>,
+    /// Who said that what is out of sight of its target is destroyed.
+    #[serde(default)]
+    pub attested: Option<String>,
+    /// Of one that gives a volume more replicas.
+    #[serde(default)]
+    pub replicas: Option<Replicas>,
 }
 
 impl Operation {
@@ -300,6 +330,8 @@ impl Operations {
             verification: operation.verification,
             evidence: None,
             history: VecDeque::new(),
+            attested: None,
+            replicas: operation.replicas,
         };
         Operations {
             last: self.last,
@@ -333,6 +365,18 @@ impl Operations {
     pub fn at_work_on(&self, kind: OperationKind, target: &Target) -> Option<&Operation> {
         let mut all = self.all.values();
         all.find(|o| o.kind == kind && o.target == *target && !o.state.has_ended())
+    }
+
+    /// Volumes that are to have more replicas, and how many there are to be without the operation that makes the
+    /// others.
+    #[must_use]
+    pub fn expanding(&self) -> BTreeMap<VolumeId, u8> {
+        let open = self.all.values().filter(|operation| !operation.state.has_ended());
+        let volume = |operation: &Operation| match operation.target {
+            Target::Volume(volume) => Some((volume, operation.replicas?.from)),
+            _ => None,
+        };
+        open.filter_map(volume).collect()
     }
 
     /// Partitions with a copy that an operation is making or has made, and has not dealt with yet.

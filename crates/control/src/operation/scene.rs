@@ -20,8 +20,11 @@ pub enum Finding {
     Underway,
     /// It waits for others of the same operation: so many at a time.
     Queued,
-    /// It exists no more where it was, by the word of its node that the disk is dead.
+    /// It exists no more where it was: by the word of its node that the disk is dead, or of somebody that it is
+    /// destroyed.
     Abandon(Vec<ReplicaId>),
+    /// There is no need for it any more.
+    Moot { why: String },
     /// It cannot be done for now.
     Left { reason: Reason, detail: String, holder: Option<Holder> },
 }
@@ -29,6 +32,10 @@ pub enum Finding {
 impl Finding {
     pub fn left(reason: Reason, detail: impl Into<String>) -> Finding {
         Finding::Left { reason, detail: detail.into(), holder: None }
+    }
+
+    pub fn moot(why: impl Into<String>) -> Finding {
+        Finding::Moot { why: why.into() }
     }
 
     /// Whether something goes on, or will in the next round.
@@ -137,7 +144,10 @@ fn moves_under_way(inputs: &Inputs<'_>) -> Budget {
             }
             budget.take_move();
             budget.take(copy.node, copy.disk);
-            for leaving in configuration.members.iter().filter(|m| operations.is_leaving(m)) {
+            let goes = |m: &&types::Member| {
+                operations.is_leaving(m) || item.relocation.is_some_and(|r| r.from == m.replica)
+            };
+            for leaving in configuration.members.iter().filter(goes) {
                 budget.take(leaving.node, leaving.disk);
             }
         }

@@ -33,7 +33,7 @@ impl Bench {
         limits: Limits,
     ) -> Outcome {
         let (by, priority, at) = ("test".into(), 0, self.date());
-        let start = Act::Start { kind, target, by, limits, priority, force, at };
+        let start = Act::Start { kind, target, by, limits, priority, force, at, replicas: None };
         self.state.apply(&Command::Operation(start))
     }
 
@@ -65,7 +65,34 @@ impl Bench {
                         step: Step::Promote { by, replica },
                         at: self.date(),
                     });
+                    self.fill(configuration.partition, None);
                 }
+            }
+        }
+    }
+
+    /// Every replica of a partition has so many bytes; without a number, as many as the fullest one.
+    pub(crate) fn fill(&mut self, partition: PartitionId, bytes: Option<u64>) {
+        let is_of = |r: &&mut wire::control::ReplicaReport| r.partition == partition.0;
+        let replicas = self.held.values().flat_map(|held| held.values());
+        let most = replicas.filter(|r| r.partition == partition.0).map(|r| r.bytes).max();
+        let bytes = bytes.or(most).unwrap_or(0);
+        let replicas = self.held.values_mut().flat_map(|held| held.values_mut());
+        replicas.filter(is_of).for_each(|replica| replica.bytes = bytes);
+    }
+
+    /// Leaders notice that a node is silent.
+    fn leaders_drop(&mut self, node: NodeId) {
+        for partition in self.state.partitions.values().cloned().collect::<Vec<_>>() {
+            let configuration = partition.configuration;
+            let Some(dead) = configuration.member_on(node) else { continue };
+            let Some(by) = configuration.leader.filter(|leader| *leader != dead.replica) else {
+                continue;
+            };
+            if configuration.in_sync.contains(&dead.replica) {
+                let (partition, expected) = (configuration.partition, configuration.epoch);
+                let (step, at) = (Step::Remove { by, replica: dead.replica }, self.date());
+                self.state.apply(&Command::Configure { partition, expected, step, at });
             }
         }
     }
@@ -291,22 +318,7 @@ fn a_target_that_dies_is_finished_from_the_others_and_its_word_is_waited_for() {
     bench.silent.insert(NodeId(2));
     for _ in 0..60 {
         bench.work(1);
-        // Leaders notice that it is silent.
-        for partition in bench.state.partitions.values().cloned().collect::<Vec<_>>() {
-            let configuration = partition.configuration;
-            let Some(dead) = configuration.member_on(NodeId(2)) else { continue };
-            let Some(by) = configuration.leader.filter(|leader| *leader != dead.replica) else {
-                continue;
-            };
-            if configuration.in_sync.contains(&dead.replica) {
-                bench.state.apply(&Command::Configure {
-                    partition: configuration.partition,
-                    expected: configuration.epoch,
-                    step: Step::Remove { by, replica: dead.replica },
-                    at: bench.date(),
-                });
-            }
-        }
+        bench.leaders_drop(NodeId(2));
     }
     assert_eq!(bench.operation(id).state, OperationState::Incomplete);
     for partition in bench.state.partitions.values() {
@@ -443,6 +455,7 @@ fn nobody_can_lie_about_a_verdict() {
         left: 0,
         witnesses: vec![super::record::Witness { node: NodeId(1), boot, found: 0, disks }],
         dead: Vec::new(),
+        believed: Vec::new(),
     };
     let at = bench.date();
     let verdict = Act::Verdict { operation: id, evidence, at };
@@ -610,7 +623,8 @@ fn what_makes_no_sense_is_refused() {
     ));
     for by in ["x".repeat(257), "a\u{1b}[2J".to_owned()] {
         let (kind, target, limits, at) = (DECOMMISSION, node(1), Limits::default(), bench.date());
-        let start = Act::Start { kind, target, by, limits, priority: 0, force: false, at };
+        let (priority, force, replicas) = (0, false, None);
+        let start = Act::Start { kind, target, by, limits, priority, force, at, replicas };
         let outcome = bench.state.apply(&Command::Operation(start));
         assert!(matches!(outcome, Outcome::Refused(Refusal::Breaks { .. })));
     }
@@ -692,4 +706,40 @@ fn a_copy_that_never_completes_is_given_up() {
     let (notes, blocked, state) = (vec![(partition, note)], None, None);
     bench.state.apply(&Command::Operation(Act::Note { operation: id, notes, blocked, state, at }));
     assert_eq!(bench.operation(id).items[&PartitionId(1)].attempts, 1);
+}
+
+/// A machine that burnt down cannot be asked. Somebody says so, and the verdict says that somebody did.
+#[test]
+fn a_node_that_is_destroyed_is_believed_to_be_and_its_return_is_caught() {
+    let mut bench = Bench::with_volume(&["", "", "", "", ""]);
+    let id = bench.start(DECOMMISSION, node(2));
+    assert!(bench.operation(id).attested.is_none());
+    bench.work(1);
+    bench.silent.insert(NodeId(2));
+    let held = bench.held[&NodeId(2)].clone();
+    for _ in 0..40 {
+        bench.work(1);
+        bench.leaders_drop(NodeId(2));
+    }
+    assert_eq!(bench.operation(id).state, OperationState::Incomplete);
+    assert_eq!(bench.reason(id, 1), Some(Reason::Unreachable));
+    assert_eq!(bench.order(id, Order::Attest), Outcome::Operation(id));
+    bench.work_until(id, OperationState::Succeeded);
+    let evidence = bench.operation(id).evidence.clone().unwrap();
+    assert_eq!((evidence.believed, evidence.witnesses.len()), (vec![DiskId(2)], 0));
+    let words = &bench.operation(id).history.back().unwrap().what;
+    assert!(words.contains("not proved, by the word of test: [d2] destroyed"), "{words}");
+    assert!(matches!(bench.order(id, Order::Attest), Outcome::Refused(_)));
+    // It was not.
+    bench.silent.clear();
+    bench.held.insert(NodeId(2), held);
+    let node = bench.state.nodes[&NodeId(2)].clone();
+    bench.sequence += 1;
+    bench.report(&node);
+    let plan = bench.plan();
+    bench.carry_out(&plan);
+    assert_eq!(bench.operation(id).state, OperationState::Verifying, "{plan}");
+    bench.work_until(id, OperationState::Succeeded);
+    let evidence = bench.operation(id).evidence.clone().unwrap();
+    assert_eq!((evidence.believed, evidence.witnesses.len()), (vec![], 1), "now it is proved");
 }

@@ -30,17 +30,27 @@ pub fn assignment(
         deletes: deletes(state, node, report).into_iter().map(|replica| replica.0).collect(),
         notices: notices(state, node),
         deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
-        ..greeting(state, revision, node)
+        ..greeting(state, revision, node, report)
     }
 }
 
-/// The assignment of a node for which there is nothing to do, and which has all addresses.
+/// The assignment of a node for which there is nothing to do, and which has all addresses. Who may do what
+/// with volumes is in each, for as long as the node does not have it.
 #[must_use]
-pub fn nothing(state: &State, revision: u64, node: NodeId) -> message::Assignment {
+pub fn nothing(
+    state: &State,
+    revision: u64,
+    node: NodeId,
+    report: Option<&NodeReport>,
+) -> message::Assignment {
+    let newest = state.access.version;
+    let has = report.map(|report| report.access_version);
     message::Assignment {
         cluster: state.cluster.map_or(0, |cluster| cluster.0),
         node: node.0,
         revision,
+        access_version: newest,
+        access: (has != Some(newest)).then(|| state.access.list()),
         ..Default::default()
     }
 }
@@ -56,9 +66,14 @@ pub fn is_nothing(assignment: &message::Assignment) -> bool {
 
 /// For a node that has not said yet how it is: where everybody is, and nothing to do before it has.
 #[must_use]
-pub fn greeting(state: &State, revision: u64, node: NodeId) -> message::Assignment {
+pub fn greeting(
+    state: &State,
+    revision: u64,
+    node: NodeId,
+    report: Option<&NodeReport>,
+) -> message::Assignment {
     let (nodes, capacities) = (addresses(state, |_| true), capacities(state, node));
-    message::Assignment { nodes, capacities, ..nothing(state, revision, node) }
+    message::Assignment { nodes, capacities, ..nothing(state, revision, node, report) }
 }
 
 fn deleted_on(state: &State, node: NodeId) -> impl Iterator<Item = PartitionId> {

@@ -8,28 +8,44 @@
 use super::place::Load;
 use super::{Inputs, Plan};
 use crate::detect::ReplicaState;
-use crate::state::{Command, Partition, Spare, Step};
-use std::collections::BTreeSet;
+use crate::state::{Command, Partition, Spare, State, Step};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use types::condition::{Key, State as Condition};
-use types::{Member, PartitionId};
+use types::{Member, PartitionId, VolumeId};
+
+/// What operations are at work with, and mending leaves to them.
+pub(super) struct Going {
+    claimed: BTreeSet<PartitionId>,
+    expanding: BTreeMap<VolumeId, u8>,
+}
+
+impl Going {
+    pub(super) fn of(state: &State) -> Going {
+        let operations = &state.operations;
+        Going { claimed: operations.claimed(), expanding: operations.expanding() }
+    }
+}
 
 /// Plans the next step, if there is one.
 pub(super) fn plan(
     inputs: &Inputs<'_>,
     partition: &Partition,
-    claimed: &BTreeSet<PartitionId>,
+    going: &Going,
     load: &mut Load,
     plan: &mut Plan,
 ) {
     let Some(volume) = inputs.state.volumes.get(&partition.configuration.volume) else { return };
     let wanted = usize::from(volume.replicas);
+    // What an operation is to make, it makes itself.
+    let mended = going.expanding.get(&volume.id).map_or(wanted, |before| usize::from(*before));
+    let claimed = &going.claimed;
     let step = suspend(inputs, partition)
         .or_else(|| give_up_full(inputs, partition, claimed, load))
         .or_else(|| trim(inputs, partition, claimed, wanted))
         .or_else(|| discard(inputs, partition, wanted))
         .or_else(|| readmit(inputs, partition, wanted))
-        .or_else(|| add(inputs, partition, wanted, load, plan));
+        .or_else(|| add(inputs, partition, mended, load, plan));
     if let Some(step) = step {
         plan.commands.push(Command::Configure {
             partition: partition.configuration.partition,

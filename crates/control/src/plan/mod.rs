@@ -27,7 +27,7 @@ pub(crate) mod tests;
 
 use crate::detect::{Detector, DiskState, NodeReport, ReplicaReport};
 use crate::operation;
-use crate::state::{Command, Node, Partition, State, VolumeState};
+use crate::state::{Command, Node, Partition, State, TokenEnd, VolumeState};
 use elect::Leadership;
 pub use memory::Memory;
 use std::collections::BTreeMap;
@@ -111,6 +111,16 @@ impl<'a> Inputs<'a> {
         report.is_some_and(|report| report.state == DiskState::Failed)
     }
 
+    /// Whether nobody can say what is on a disk: its node is silent, or does not have it in use any more.
+    #[must_use]
+    pub fn is_out_of_sight(&self, disk: DiskId) -> bool {
+        let Some(node) = self.state.disks.get(&disk).map(|disk| disk.node) else { return false };
+        match self.fresh(node) {
+            Some(report) => !report.disks.contains_key(&disk),
+            None => self.is_silent(node),
+        }
+    }
+
     /// What the node of `member` says about it now.
     #[must_use]
     pub fn replica(&self, member: &Member) -> Option<&'a ReplicaReport> {
@@ -177,11 +187,11 @@ fn plan_for(inputs: &Inputs<'_>, partitions: &[&Partition]) -> Plan {
     let mut plan = Plan::default();
     account::plan(inputs, partitions, &mut plan);
     let mut load = place::Load::of(inputs.state);
-    let claimed = inputs.state.operations.claimed();
+    let going = mend::Going::of(inputs.state);
     let mut unsettled = BTreeMap::new();
     for partition in partitions.iter().filter(|partition| !partition.deleted) {
         match elect::plan(inputs, partition, &mut plan) {
-            Leadership::Settled => mend::plan(inputs, partition, &claimed, &mut load, &mut plan),
+            Leadership::Settled => mend::plan(inputs, partition, &going, &mut load, &mut plan),
             leadership => {
                 unsettled.insert(partition.configuration.partition, leadership);
             }
@@ -192,6 +202,10 @@ fn plan_for(inputs: &Inputs<'_>, partitions: &[&Partition]) -> Plan {
         if volume.purge_at.is_none_or(|until| until <= inputs.date) {
             plan.commands.push(Command::PurgeVolume { volume: volume.id, at: inputs.date });
         }
+    }
+    for (volume, token) in inputs.state.access.overdue(inputs.date) {
+        let (why, at) = (TokenEnd::Expired, inputs.date);
+        plan.commands.push(Command::EndToken { volume, token, why, at });
     }
     for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Creating) {
         place::plan(inputs, volume, &mut load, &mut plan);
@@ -228,6 +242,9 @@ fn write_command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
         Command::Confirm { made } => writeln!(f, "= made: {made:?}"),
         Command::Forget { gone, .. } => writeln!(f, "- gone: {gone:?}"),
         Command::PurgeVolume { volume, .. } => writeln!(f, "- {volume:?}: its grace is over"),
+        Command::EndToken { volume, token, .. } => {
+            writeln!(f, "- {volume:?}: the time of {token:?} is over")
+        }
         other => writeln!(f, "? {other:?}"),
     }
 }

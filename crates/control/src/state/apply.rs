@@ -1,6 +1,7 @@
 //! One function per command. A refusal leaves the state as it was.
 
 use super::State;
+use super::access;
 use super::command::{Command, DiskOffer, Joined, Outcome, Placement, Refusal, VolumeSpec};
 use super::conditions;
 use super::configure::{self, Step};
@@ -44,6 +45,10 @@ pub(super) fn apply(state: &mut State, command: &Command) -> Result<Outcome, Ref
         Command::Observe { observations } => Ok(conditions::observe(state, observations)),
         Command::Forget { gone, at } => Ok(forget(state, gone, *at)),
         Command::Operation(act) => crate::operation::apply::apply(state, act),
+        Command::CreateToken { volume, spec, at } => access::create(state, *volume, spec, *at),
+        Command::EndToken { volume, token, why, at } => {
+            access::end(state, *volume, *token, *why, *at)
+        }
     }
 }
 
@@ -291,6 +296,7 @@ fn bury(state: &mut State, at: Timestamp) {
             let message = format!("{}; every replica is gone", volume.name);
             let subject = format!("volume/{}", volume.id);
             state.events.push(Event::of("volume", subject, "deleted", message, at));
+            state.access.forget(volume.id);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Commands are kept in the Raft log, so their encoding is a format: variants and fields are only
 //! ever added.
 
+use super::access::{Token, TokenEnd, TokenSpec};
 use super::configure::Step;
 use super::record::Volume;
 use crate::operation::Act;
@@ -11,7 +12,7 @@ use types::condition::{Observation, State as Condition};
 use types::volume::{Durability, VolumeKind};
 use types::{
     BootId, ClusterId, Configuration, DiskId, Epoch, NodeId, OperationId, PartitionId, ReplicaId,
-    Timestamp, VolumeId, configuration::PartitionKind,
+    Timestamp, TokenId, VolumeId, configuration::PartitionKind,
 };
 
 /// A disk as its node offers it.
@@ -118,6 +119,19 @@ pub enum Command {
     },
     /// One change of what is on record of operations.
     Operation(Act),
+    /// A volume gets one more token; with the first it needs one.
+    CreateToken {
+        volume: VolumeId,
+        spec: TokenSpec,
+        at: Timestamp,
+    },
+    /// A token is good for nothing any more.
+    EndToken {
+        volume: VolumeId,
+        token: TokenId,
+        why: TokenEnd,
+        at: Timestamp,
+    },
 }
 
 /// The numbers a node goes by.
@@ -145,6 +159,7 @@ pub enum Outcome {
     /// Nothing happened.
     Refused(Refusal),
     Operation(OperationId),
+    Token(Box<Token>),
 }
 
 /// Why a command did nothing.
@@ -180,6 +195,8 @@ pub enum Refusal {
     NotDeleting { volume: VolumeId, state: String },
     #[error("the grace of volume {volume} lasts until {until}")]
     InGrace { volume: VolumeId, until: Timestamp },
+    #[error("volume {volume} has no token {token}")]
+    NoSuchToken { volume: VolumeId, token: TokenId },
 }
 
 impl Refusal {

@@ -13,6 +13,7 @@
 //!   replica never comes back
 //! - the record of a partition outlives every replica of it that was ever made
 
+pub mod access;
 pub mod changes;
 pub mod command;
 pub mod conditions;
@@ -26,6 +27,7 @@ pub(crate) use apply::{check_spec, configure_partition};
 #[cfg(test)]
 mod tests;
 
+pub use access::{AccessRecord, Token, TokenEnd, TokenSpec};
 pub use command::{Command, Outcome, Refusal};
 pub use conditions::Conditions;
 pub use configure::Step;
@@ -80,6 +82,9 @@ pub struct State {
     /// Long-running work, locks, and who is out of service.
     #[serde(default)]
     pub operations: Operations,
+    /// Which volumes need a token, and all tokens.
+    #[serde(default)]
+    pub access: AccessRecord,
 }
 
 impl Default for State {
@@ -95,6 +100,7 @@ impl Default for State {
             conditions: Conditions::default(),
             events: Events::default(),
             operations: Operations::default(),
+            access: AccessRecord::default(),
         }
     }
 }
@@ -126,6 +132,8 @@ impl State {
             conditions: self.conditions.clone(),
             events: Events::default(),
             operations: self.operations.outline(),
+            // No operation asks who may reach a volume.
+            access: AccessRecord::default(),
         }
     }
 

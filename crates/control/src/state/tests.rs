@@ -384,3 +384,66 @@ fn a_damaged_or_strange_state_is_refused() {
     assert_ne!(reused, good);
     assert!(matches!(State::decode(reused.as_bytes()), Err(DecodeError::Broken(_))));
 }
+
+fn token(state: &mut State, number: u8, expires: Option<Timestamp>) -> Outcome {
+    let spec = TokenSpec {
+        name: "one".into(),
+        rights: types::access::Rights::ReadWrite,
+        hash: types::access::TokenHash([number; 32]),
+        expires,
+    };
+    state.apply(&Command::CreateToken { volume: VolumeId(1), spec, at: AT })
+}
+
+fn end(state: &mut State, number: u64) -> Outcome {
+    let (volume, token) = (VolumeId(1), types::TokenId(number));
+    state.apply(&Command::EndToken { volume, token, why: TokenEnd::Revoked, at: AT })
+}
+
+#[test]
+fn a_volume_that_ever_had_a_token_needs_one_until_it_is_gone() {
+    use types::access::TokenHash;
+    use wire::control::Access;
+    let mut state = state();
+    let volume = VolumeId(1);
+    let check = |state: &State, hash: Option<u8>| {
+        state.access.check(volume, hash.map(|number| TokenHash([number; 32]))).0
+    };
+    assert_eq!(check(&state, None), Access::Open);
+    assert!(refused(&end(&mut state, 1)), "there is none");
+    let before = state.access.version;
+    let over = Timestamp(AT.0 + 5);
+    assert!(!refused(&token(&mut state, 1, Some(over))));
+    assert!(state.access.version > before);
+    assert!(refused(&token(&mut state, 1, None)), "the same secret");
+    let seen = |hash| check(&state, hash);
+    assert_eq!(
+        (seen(None), seen(Some(1)), seen(Some(2))),
+        (Access::Required, Access::ReadWrite, Access::Unknown)
+    );
+    assert_eq!(state.access.overdue(AT).count(), 0);
+    assert_eq!(state.access.overdue(over).count(), 1);
+    let version = state.access.version;
+    assert!(!refused(&end(&mut state, 1)));
+    assert_eq!((check(&state, Some(1)), check(&state, None)), (Access::Revoked, Access::Required));
+    assert_eq!(state.access.overdue(over).count(), 0, "it has ended already");
+    assert!(!refused(&end(&mut state, 1)), "again");
+    assert_eq!(state.access.version, version + 1, "which changes nothing");
+    let decoded = State::decode(&state.encode()).unwrap();
+    assert_eq!(decoded, state);
+    // Those that ended are remembered, but not for ever.
+    for number in 2..=100 {
+        token(&mut state, number, None);
+        end(&mut state, number.into());
+    }
+    assert_eq!(state.access.count(), (0, types::limits::TOKENS_ENDED_KEPT_MAX));
+    assert_eq!(check(&state, Some(1)), Access::Unknown);
+}
+
+#[test]
+fn a_state_from_before_there_were_tokens_has_none() {
+    let mut old: serde_json::Value = serde_json::from_slice(&state().encode()).unwrap();
+    old.as_object_mut().unwrap().remove("access");
+    let read = State::decode(old.to_string().as_bytes()).unwrap();
+    assert_eq!(read.access, AccessRecord::default());
+}

@@ -19,6 +19,9 @@ pub struct ClientView {
     pub mount_point: String,
     pub version: String,
     pub read_only: bool,
+    /// The token it showed; `null` where the volume needs none.
+    #[serde(default)]
+    pub token: Option<u64>,
     /// Since when it has the volume open, by its own clock.
     pub since: String,
     /// How long ago it was last heard of.
@@ -51,6 +54,7 @@ pub fn client(sight: &Sight<'_>, client: &Attachment) -> ClientView {
         mount_point: info.mount_point.clone(),
         version: info.version.clone(),
         read_only: info.read_only,
+        token: client.token.map(|token| token.0),
         since: Timestamp(info.since).to_string(),
         age_ms: millis(sight.now.since(client.heard)),
         dirty_bytes: info.dirty_bytes,

@@ -13,6 +13,7 @@ pub mod node;
 pub mod operation;
 pub mod partition;
 pub mod session;
+pub mod token;
 pub mod volume;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
 pub use operation::{LockView, OperationView, PlanView, ResidueView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
 pub use session::SessionView;
+pub use token::{CreatedToken, TokenView};
 pub use volume::{VolumeStatus, VolumeView};
 
 use crate::detect::{Detector, NodeReport};

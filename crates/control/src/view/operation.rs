@@ -32,6 +32,12 @@ pub struct OperationView {
     pub residue: Vec<ResidueView>,
     /// What the last verdict rests on.
     pub evidence: Option<record::Evidence>,
+    /// Who said that what is out of sight of the target is destroyed.
+    #[serde(default)]
+    pub attested: Option<String>,
+    /// How many replicas there were and are to be, of an `expand`.
+    #[serde(default)]
+    pub replicas: Option<record::Replicas>,
     /// What happened to it, oldest first.
     pub history: Vec<EntryView>,
     /// Its partitions, only where one operation is asked for.
@@ -165,6 +171,8 @@ pub fn operation(
         blocked: blocked.map(|left| residue(sight.state, None, left, checked)),
         residue: left.collect(),
         evidence: operation.evidence.clone(),
+        attested: operation.attested.clone(),
+        replicas: operation.replicas,
         history: entries(operation.history.iter()),
         partitions: items
             .map(|(partition, item)| ItemView {

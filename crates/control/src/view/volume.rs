@@ -57,6 +57,9 @@ pub struct VolumeView {
     pub deleted: Option<String>,
     /// When what is in it vanishes for good, while its deletion can still be taken back.
     pub purge_at: Option<String>,
+    /// Whether nobody reaches it without a token.
+    #[serde(default)]
+    pub token_required: bool,
     /// How full it is, and everything that its partitions stand on and that is not well.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
@@ -92,6 +95,7 @@ pub fn volume(sight: &Sight<'_>, volume: &Volume) -> VolumeView {
         purge_at: (volume.state == VolumeState::Deleting)
             .then(|| volume.purge_at.map(|at| at.to_string()))
             .flatten(),
+        token_required: sight.state.access.is_required(volume.id),
         conditions: conditions(sight, volume),
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct Inner {
     pub(crate) pushes: usize,
     /// What it says of the leases it swore.
     pub(crate) lease_expired: bool,
+    access_version: u64,
+    /// The list of tokens it was told.
+    pub(crate) access: message::AccessList,
 }
 
 /// A make-believe node. Dropping it silences it.
@@ -79,6 +82,10 @@ impl Inner {
                     replica.configuration = configuration.clone();
                 }
             }
+        }
+        if let Some(access) = &assignment.access {
+            self.access_version = assignment.access_version;
+            self.access = access.clone();
         }
         for replica in &assignment.deletes {
             self.replicas.remove(&ReplicaId(*replica));
@@ -142,6 +149,8 @@ impl Inner {
                 space: None,
             }],
             replicas: self.replicas.iter().map(report).collect(),
+            access_version: self.access_version,
+            clock: 1,
             ..Default::default()
         }
     }
@@ -185,6 +194,8 @@ impl Node {
             replicas: BTreeMap::new(),
             pushes: 0,
             lease_expired: true,
+            access_version: 0,
+            access: message::AccessList::default(),
         }));
         Node::start_with(identity, controls, inner).await
     }

@@ -42,7 +42,7 @@ impl Client {
             seen: seen.into(),
             leaving: false,
             purge_at,
-            full: None,
+            ..Watch::default()
         })
         .await
     }
@@ -125,7 +125,7 @@ async fn who_left_is_no_obstacle_and_a_grace_that_is_over_ends_in_a_purge() {
     let info = ClientInfo { id: 7, ..ClientInfo::default() };
     let seen = VolumeLife::Live.into();
     client
-        .say(&Watch { volume: 1, client: Some(info), seen, leaving: true, purge_at: 0, full: None })
+        .say(&Watch { volume: 1, client: Some(info), seen, leaving: true, ..Watch::default() })
         .await;
 
     // Until everybody had the time to say that they are there, nobody can say that nobody is.

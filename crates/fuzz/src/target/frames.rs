@@ -55,10 +55,20 @@ fn frame(kind: Kind, operation: Operation, body: &[u8], payload: &[u8]) -> Vec<u
         payload_bytes: 0,
         body_checksum: 0,
         payload_checksum: 0,
+        access_bytes: 0,
     };
     let body = Bytes::copy_from_slice(body);
     let frame = Frame::seal(header, body, Bytes::copy_from_slice(payload));
     [&frame.header.encode()[..], &frame.body, &frame.payload].concat()
+}
+
+/// A request that shows a token.
+fn with_token(body: &[u8]) -> Vec<u8> {
+    let body = [&[7; 32][..], body].concat();
+    let mut bytes = frame(Kind::Request, Operation::DataRead, &body, b"");
+    bytes[56] = 32;
+    put_checksum(&mut bytes, 0..60, 60);
+    bytes
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -71,6 +81,7 @@ fn seeds() -> Vec<Vec<u8>> {
         two,
         three.clone(),
         [three, vec![0; 10]].concat(),
+        with_token(b"a body"),
     ]
 }
 

@@ -43,6 +43,9 @@ pub(crate) struct Issue {
     /// Host name or IP address that people reach the host by; may be given several times
     #[arg(long = "address", value_name = "HOST")]
     addresses: Vec<String>,
+    /// For a client only: it can mount, and pose neither as a host nor as a node
+    #[arg(long, conflicts_with = "addresses")]
+    client: bool,
     /// Folder of ca.pem and ca.key, and for the host's files
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -154,7 +157,10 @@ impl Issue {
     }
 
     fn params(&self) -> Result<CertificateParams> {
-        let mut names = vec![SERVER_NAME.to_owned()];
+        let mut names = Vec::new();
+        if !self.client {
+            names.push(SERVER_NAME.to_owned());
+        }
         names.extend(self.addresses.iter().cloned());
         let mut params = CertificateParams::new(names).map_err(|error| {
             let action = "give each --address as a host name or an IP address, without a port";
@@ -163,8 +169,10 @@ impl Issue {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, self.name.as_str());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if !self.client {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
         params.use_authority_key_identifier_extension = true;
         Ok(params)
     }

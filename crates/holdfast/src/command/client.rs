@@ -3,7 +3,7 @@
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
-use crate::output::{self, ago};
+use crate::output::{self, ago, or_dash};
 use crate::size;
 use clap::{Args, Subcommand};
 use control::view::ClientsView;
@@ -43,8 +43,18 @@ impl List {
                 "note: the control plane has just got a new leader; who has not come back to it is not listed yet",
             );
         }
-        let columns =
-            ["volume", "host", "pid", "mounted on", "access", "version", "since", "heard", "dirty"];
+        let columns = [
+            "volume",
+            "host",
+            "pid",
+            "mounted on",
+            "access",
+            "token",
+            "version",
+            "since",
+            "heard",
+            "dirty",
+        ];
         output::list(self.remote.output, &list.items, &columns, |client| {
             let mount_point = match client.mount_point.as_str() {
                 "" => "-".to_owned(),
@@ -56,6 +66,7 @@ impl List {
                 client.pid.to_string(),
                 mount_point,
                 if client.read_only { "read-only" } else { "read-write" }.to_owned(),
+                or_dash(client.token),
                 client.version.clone(),
                 client.since.clone(),
                 format!("{} ago", ago(client.age_ms)),

@@ -1,7 +1,7 @@
 //! `holdfast disk`
 
 use super::conditions;
-use super::operation::Begin;
+use super::operation::{Begin, Destroyed, Force};
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
@@ -9,7 +9,6 @@ use crate::output::{self, Format, age, or_dash};
 use crate::size;
 use clap::{Args, Subcommand};
 use control::view::{DiskView, Item, List as ListOf};
-use types::operation::OperationKind;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Disk {
@@ -40,6 +39,10 @@ pub(crate) struct Decommission {
     /// Id of the disk
     disk: u64,
     #[command(flatten)]
+    force: Force,
+    #[command(flatten)]
+    destroyed: Destroyed,
+    #[command(flatten)]
     begin: Begin,
 }
 
@@ -50,7 +53,7 @@ impl Disk {
             Disk::Show(command) => command.run(),
             Disk::Decommission(command) => {
                 let target = format!("disk/{}", command.disk);
-                command.begin.run(OperationKind::Decommission, &target)
+                command.begin.decommission(&target, command.force, command.destroyed)
             }
         }
     }

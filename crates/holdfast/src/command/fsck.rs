@@ -1,5 +1,6 @@
 //! `holdfast fsck`
 
+use super::mount;
 use crate::cli::Direct;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{self, Format};
@@ -7,6 +8,7 @@ use crate::size;
 use clap::Args;
 use holdfast::fsck::{self, Finding, Report};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use world::World;
@@ -16,6 +18,9 @@ pub(crate) struct Fsck {
     /// Volume to check, by name
     #[arg(value_name = "VOLUME")]
     volume: String,
+    /// File with a token of the volume, where it needs one; one that may only read is enough
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_VOLUME_TOKEN_FILE", hide_env_values = true)]
+    volume_token_file: Option<PathBuf>,
     #[command(flatten)]
     direct: Direct,
 }
@@ -37,6 +42,7 @@ impl Fsck {
     async fn check(&self, world: World, members: Vec<String>) -> Result<Report> {
         let metrics = Arc::new(wire::Metrics::default());
         let client = client::Client::new(world.clone(), wire::Hub::default(), metrics, members);
+        let client = client.showing(mount::token(self.volume_token_file.as_deref())?);
         // Draws nothing unless standard error is a terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{spinner} {bytes} verified in {elapsed}: {msg}");

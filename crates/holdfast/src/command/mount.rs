@@ -7,13 +7,15 @@ use crate::output::Format;
 use crate::signals::Signals;
 use crate::{file, logging, output, probe, span};
 use clap::{Args, ValueEnum};
-use client::{Grade, Identity, OnOutage, Volume};
+use client::{Grade, Identity, Life, OnOutage, Volume};
 use control::http::HttpServer;
 use holdfast::metrics::Registry;
-use mount::{Ended, Mount as Mounted, MountOptions};
+use mount::{Afterwards, Ended, Mount as Mounted, MountOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use types::access::Rights;
+use wire::Secret;
 use world::World;
 
 /// How a mount behaves, and how it ends.
@@ -50,6 +52,12 @@ pub(crate) struct Mount {
     /// Let the standby be written to
     #[arg(long, requires = "standby")]
     standby_writable: bool,
+    /// File with the token of the volume, where it needs one (see: holdfast volume token)
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_VOLUME_TOKEN_FILE", hide_env_values = true)]
+    volume_token_file: Option<PathBuf>,
+    /// File with the token of the standby [default: that of the volume]
+    #[arg(long, value_name = "FILE", requires = "standby")]
+    standby_token_file: Option<PathBuf>,
     /// Answer /healthz, /readyz and /metrics on this address, over plain HTTP
     #[arg(long, value_name = "ADDR")]
     health: Option<String>,
@@ -64,6 +72,7 @@ pub(crate) struct Mount {
 struct What {
     volume: String,
     read_only: bool,
+    token: Option<Secret>,
     stands_in_for: Option<types::VolumeId>,
 }
 
@@ -125,7 +134,7 @@ impl Mount {
         let metrics = Arc::new(wire::Metrics::default());
         let registry = Registry::new(&metrics);
         let client = client::Client::new(world.clone(), wire::Hub::default(), metrics, members);
-        let mut mounted = self.mount(&client, &self.what(None)).await?;
+        let mut mounted = self.mount(&client, &self.what(None)?).await?;
         registry.set_mount(Some(mounted.volume()));
         let _probe = self.probe(&world, &registry).await?;
         let mut standby = self.standby.as_ref();
@@ -135,13 +144,20 @@ impl Mount {
                 () = signals.next() => Reason::Unmounted,
             };
             let name = mounted.volume().name();
-            let mut ending = Ending::of(mounted, &name, reason, self.deadline, &mut signals).await;
+            let stays = standby.is_some() && reason == Reason::VolumeDeleted;
+            let afterwards = if stays { Afterwards::GoesOn } else { Afterwards::Ends };
+            let how = (self.deadline, afterwards);
+            let mut ending = Ending::of(&world, mounted, &name, reason, how, &mut signals).await;
             let next = standby.take().filter(|_| ending.wants_standby());
             let Some(next) = next else {
                 self.print(&ending)?;
                 return ending.result();
             };
-            match self.mount(&client, &self.what(Some((next, &ending)))).await {
+            let instead = match self.what(Some((next, &ending))) {
+                Ok(what) => self.mount(&client, &what).await,
+                Err(failure) => Err(failure),
+            };
+            match instead {
                 Ok(instead) => {
                     ending.go_on_with(next);
                     self.print(&ending)?;
@@ -166,17 +182,22 @@ impl Mount {
     }
 
     /// What to mount: the volume that was asked for, or a standby in the place of one that ended.
-    fn what(&self, standby: Option<(&String, &Ending)>) -> What {
-        match standby {
-            None => {
-                What { volume: self.volume.clone(), read_only: self.read_only, stands_in_for: None }
-            }
+    fn what(&self, standby: Option<(&String, &Ending)>) -> Result<What> {
+        let own = self.volume_token_file.as_deref();
+        Ok(match standby {
+            None => What {
+                volume: self.volume.clone(),
+                read_only: self.read_only,
+                token: token(own)?,
+                stands_in_for: None,
+            },
             Some((standby, ending)) => What {
                 volume: standby.clone(),
                 read_only: self.read_only || !self.standby_writable,
+                token: token(self.standby_token_file.as_deref().or(own))?,
                 stands_in_for: Some(ending.volume_id()),
             },
-        }
+        })
     }
 
     async fn mount(&self, client: &client::Client, what: &What) -> Result<Mounted> {
@@ -189,10 +210,14 @@ impl Mount {
             ..identity(&self.folder, what.read_only)
         };
         let name = format!("{}:{}", identity.host, identity.mount_point);
-        let options = client::Options { on_outage, name, identity, ..Default::default() };
+        let token = what.token;
+        let options = client::Options { on_outage, name, identity, token, ..Default::default() };
         let volume = client.open_volume(&what.volume, options).await.map_err(not_opened)?;
-        let options =
-            MountOptions { read_only: what.read_only, source: format!("holdfast:{}", what.volume) };
+        let read_only = what.read_only || volume.rights() == Rights::ReadOnly;
+        if read_only && !what.read_only {
+            output::talk("its token has no right to change anything: it is mounted read-only");
+        }
+        let options = MountOptions { read_only, source: format!("holdfast:{}", what.volume) };
         let mounted = Mounted::new(volume, &self.folder, &options);
         let mounted = mounted.map_err(|error| failed(error.to_string()))?;
         output::talk(&format!("{} is mounted on {}", what.volume, self.folder.display()));
@@ -254,7 +279,10 @@ pub(crate) async fn watch(
             Ended::Unmounted => Reason::Unmounted,
             Ended::Lost => Reason::MountLost,
         },
-        _ = mounted.volume().ended() => Reason::VolumeDeleted,
+        life = mounted.volume().ended() => match life {
+            Life::Revoked(_) => Reason::AccessRevoked,
+            _ => Reason::VolumeDeleted,
+        },
         () = unreachable(world, mounted.volume(), unreachable_limit) => Reason::ClusterUnreachable,
     }
 }
@@ -275,10 +303,26 @@ async fn unreachable(world: &World, volume: &Volume, limit: Option<Duration>) {
     }
 }
 
+/// Reads a token from its file.
+pub(crate) fn token(path: Option<&Path>) -> Result<Option<Secret>> {
+    let Some(path) = path else { return Ok(None) };
+    let secret = file::read(path)?.parse().map_err(|error| {
+        let message = format!("{} holds no token: {error}", path.display());
+        Failure::new(Exit::Usage, message, "make one with: holdfast volume token create")
+    })?;
+    Ok(Some(secret))
+}
+
 fn not_opened(error: client::Error) -> Failure {
     let exit = match error {
         client::Error::NotFound(_) => Exit::NotFound,
         client::Error::Deleted | client::Error::Deleting { .. } => Exit::VolumeDeleted,
+        client::Error::Revoked(_) => Exit::AccessRevoked,
+        client::Error::NoAccess(_) => {
+            let action = "show a token with --volume-token-file; make one with: holdfast volume \
+                          token create";
+            return Failure::new(Exit::Denied, error.to_string(), action);
+        }
         _ => Exit::Unreachable,
     };
     Failure::new(exit, error.to_string(), "see: holdfast volume list; holdfast status")

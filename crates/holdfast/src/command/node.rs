@@ -1,7 +1,7 @@
 //! `holdfast node`
 
 use super::conditions;
-use super::operation::{self, Begin, who};
+use super::operation::{self, Begin, Destroyed, Force, who};
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
@@ -46,6 +46,10 @@ pub(crate) struct Decommission {
     /// Id of the node
     node: u64,
     #[command(flatten)]
+    force: Force,
+    #[command(flatten)]
+    destroyed: Destroyed,
+    #[command(flatten)]
     begin: Begin,
 }
 
@@ -81,11 +85,11 @@ impl Node {
             Node::Show(command) => command.run(),
             Node::Decommission(command) => {
                 let target = format!("node/{}", command.node);
-                command.begin.run(OperationKind::Decommission, &target)
+                command.begin.decommission(&target, command.force, command.destroyed)
             }
             Node::Drain(command) => {
                 let target = format!("node/{}", command.node);
-                command.begin.run(OperationKind::Drain, &target)
+                command.begin.run(OperationKind::Drain, &target, false)
             }
             Node::Recommission(command) => command.run(),
             Node::Sessions(command) => command.sessions(),

@@ -8,6 +8,7 @@ use crate::output::{self, Format, or_dash};
 use crate::size;
 use clap::{Args, Subcommand};
 use control::api::operation::{By, Start as StartRequest};
+use control::operation::Limits;
 use control::view::{Item, List as ListOf, OperationView, PlanView, ResidueView};
 use types::operation::OperationKind;
 
@@ -148,6 +149,11 @@ pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
         ("bytes", bytes(operation)),
         ("rate", or_dash(rate)),
         ("time left", or_dash(left)),
+        ("pace", pace(operation)),
+        (
+            "replicas",
+            or_dash(operation.replicas.map(|r| format!("{} instead of {}", r.to, r.from))),
+        ),
     ];
     if let Some(evidence) = &operation.evidence {
         let nodes: Vec<String> = evidence.witnesses.iter().map(|w| w.node.to_string()).collect();
@@ -160,6 +166,11 @@ pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
             if nodes.is_empty() { "-".to_owned() } else { nodes.join(", ") }
         );
         rows.push(("verified", words));
+        if let (Some(who), false) = (&operation.attested, evidence.believed.is_empty()) {
+            let disks: Vec<String> = evidence.believed.iter().map(ToString::to_string).collect();
+            let words = format!("disk {} is destroyed, by the word of {who}", disks.join(", "));
+            rows.push(("believed, not proved", words));
+        }
     }
     output::show(format, operation, &rows)?;
     if format == Format::Json {
@@ -172,6 +183,14 @@ pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
         output::data("\nwhat happened")?;
     }
     operation.history.iter().try_for_each(|e| output::data(&format!("  {}  {}", e.at, e.what)))
+}
+
+fn pace(operation: &OperationView) -> String {
+    let Limits { moves, moves_per_node, moves_per_disk } = operation.limits;
+    format!(
+        "{moves} moves at a time, {moves_per_node} of a node, {moves_per_disk} of a disk; priority {}",
+        operation.priority
+    )
 }
 
 /// Prints what is left over, if anything is.
@@ -209,36 +228,122 @@ pub(crate) struct Begin {
     /// Print what it would do, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Let replicas go for which no copy can be made, down to the volume's minimum in sync; names what is
-    /// lost by that, and asks
-    #[arg(long)]
-    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
+/// Whether redundancy may be lost.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Force {
+    /// Let replicas go for which no copy can be made, down to the volume's minimum in sync; names what is
+    /// lost by that, and asks
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Whether what is to be emptied is gone for good.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Destroyed {
+    /// Say that it is destroyed: what nobody can look at any more is believed to be gone, and the verdict says
+    /// that it was not proved. Refused while it is heard of
+    #[arg(long)]
+    pub(crate) destroyed: bool,
+}
+
+/// How much at a time, and before whom.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Pace")]
+pub(crate) struct Pace {
+    /// Replicas moved at a time, altogether
+    #[arg(long, value_name = "N", default_value_t = Limits::default().moves)]
+    moves: u32,
+    /// Replicas moved at a time from or to one node
+    #[arg(long, value_name = "N", default_value_t = Limits::default().moves_per_node)]
+    moves_per_node: u32,
+    /// Replicas moved at a time from or to one disk
+    #[arg(long, value_name = "N", default_value_t = Limits::default().moves_per_disk)]
+    moves_per_disk: u32,
+    /// Goes before operations of a lower one: 0 to 255
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    priority: u8,
+}
+
+impl Pace {
+    fn limits(self) -> Limits {
+        let Pace { moves, moves_per_node, moves_per_disk, .. } = self;
+        Limits { moves, moves_per_node, moves_per_disk }
+    }
+}
+
 impl Begin {
-    /// Starts an operation: shows what it would do, asks, starts, and follows it where that was asked for.
-    pub(crate) fn run(self, kind: OperationKind, target: &str) -> Result {
+    /// Empties a node or a disk.
+    pub(crate) fn decommission(self, target: &str, force: Force, destroyed: Destroyed) -> Result {
+        let kind = OperationKind::Decommission;
+        if !destroyed.destroyed || self.dry_run {
+            return self.run(kind, target, force.force);
+        }
         let client = self.remote.client()?;
-        let request = StartRequest {
+        let list: ListOf<OperationView> = client.get("/v1/operations")?;
+        let is_it = |o: &&OperationView| o.kind == kind.word() && o.target == target;
+        let request = self.request(kind, target, force.force);
+        let request = StartRequest { destroyed: true, ..request };
+        let known = list.items.iter().find(is_it).map(|operation| operation.id);
+        if known.is_none() {
+            let plan: PlanView = client.post("/v1/operations?dry_run=true", &request)?;
+            self.ask(&request, &plan)?;
+        }
+        let question = format!(
+            "You say that {target} is destroyed. What nobody can look at any more will be believed to be \
+             gone, and not be proved. If it comes back, what is on it is deleted."
+        );
+        output::confirm(&question, target.rsplit('/').next().unwrap_or(target), self.yes)?;
+        let answer: Item<OperationView> = match known {
+            Some(id) => client.post(&format!("/v1/operations/{id}/attest"), &By { by: who() })?,
+            None => client.post("/v1/operations", &request)?,
+        };
+        self.follow(&client, &answer.item)
+    }
+
+    fn request(&self, kind: OperationKind, target: &str, force: bool) -> StartRequest {
+        StartRequest {
             kind,
             target: target.to_owned(),
             by: who(),
-            force: self.force,
-            priority: 0,
-            limits: None,
-        };
-        let plan: PlanView = client.post("/v1/operations?dry_run=true", &request)?;
+            force,
+            priority: self.pace.priority,
+            limits: Some(self.pace.limits()),
+            destroyed: false,
+            replicas: None,
+        }
+    }
+
+    /// Starts an operation: shows what it would do, asks, starts, and follows it where that was asked for.
+    pub(crate) fn run(self, kind: OperationKind, target: &str, force: bool) -> Result {
+        let request = self.request(kind, target, force);
+        self.start(&request)
+    }
+
+    /// Gives a volume more replicas.
+    pub(crate) fn expand(self, volume: u64, replicas: u8) -> Result {
+        let request = self.request(OperationKind::Expand, &format!("volume/{volume}"), false);
+        self.start(&StartRequest { replicas: Some(replicas), ..request })
+    }
+
+    fn start(self, request: &StartRequest) -> Result {
+        let client = self.remote.client()?;
+        let plan: PlanView = client.post("/v1/operations?dry_run=true", request)?;
         if self.dry_run {
             return show_plan(self.remote.output, &plan);
         }
-        self.ask(kind, target, &plan)?;
-        let Item { item, .. } = client.post::<Item<OperationView>>("/v1/operations", &request)?;
+        self.ask(request, &plan)?;
+        let Item { item, .. } = client.post::<Item<OperationView>>("/v1/operations", request)?;
         self.follow(&client, &item)
     }
 
-    fn ask(&self, kind: OperationKind, target: &str, plan: &PlanView) -> Result {
+    fn ask(&self, request: &StartRequest, plan: &PlanView) -> Result {
+        let StartRequest { kind, target, .. } = request;
         let left = plan.residue.len();
         let left =
             if left == 0 { String::new() } else { format!("; {left} cannot be as things are") };
@@ -247,7 +352,7 @@ impl Begin {
             plan.partitions,
             size::show(plan.bytes)
         );
-        if self.force {
+        if request.force {
             output::talk("With force these lose redundancy, down to the minimum of their volume:");
             let lost = plan.lines.iter().filter(|line| line.starts_with('-'));
             lost.for_each(|line| output::talk(&format!("  {line}")));

@@ -5,10 +5,11 @@ use crate::ending::{Ending, Reason};
 use crate::exit::{Exit, Failure, Result};
 use crate::signals::Signals;
 use crate::{logging, output};
-use ::mount::{Mount, MountOptions};
+use ::mount::{Afterwards, Mount, MountOptions};
 use clap::Args;
 use holdfast::embedded::{Config, Embedded};
 use std::path::PathBuf;
+use types::access::Rights;
 
 /// The volume that `up` makes and mounts.
 const VOLUME: &str = "main";
@@ -24,6 +25,9 @@ pub(crate) struct Up {
     /// Mount the volume `main` on this folder
     #[arg(long, value_name = "DIR")]
     mount: Option<PathBuf>,
+    /// File with a token of that volume, where somebody made one for it
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_VOLUME_TOKEN_FILE", hide_env_values = true)]
+    volume_token_file: Option<PathBuf>,
     /// Where the admin API listens; only loopback addresses, because `up` knows no credentials
     #[arg(long, value_name = "ADDR", default_value = crate::cli::SERVER_DEFAULT)]
     listen: String,
@@ -88,7 +92,9 @@ impl Up {
         };
         let asked = reason.is_none();
         let reason = reason.unwrap_or(Reason::Unmounted);
-        let ending = Ending::of(mounted, VOLUME, reason, LEAVE_DEADLINE, signals).await;
+        let world = &cluster.world;
+        let how = (LEAVE_DEADLINE, if asked { Afterwards::Ends } else { Afterwards::GoesOn });
+        let ending = Ending::of(world, mounted, VOLUME, reason, how, signals).await;
         if !asked || !ending.is_clean() {
             ending.print(false)?;
         }
@@ -108,13 +114,15 @@ impl Up {
             .map_err(|error| failed(&format!("cannot unmount {}: {error}", path.display())))?;
         std::fs::create_dir_all(&path)
             .map_err(|error| failed(&format!("cannot make {}: {error}", path.display())))?;
+        let token = mount::token(self.volume_token_file.as_deref())?;
         let identity = mount::identity(&path, false);
         let name = format!("{}:{}", identity.host, identity.mount_point);
-        let options = client::Options { name, identity, ..client::Options::default() };
+        let options = client::Options { name, identity, token, ..client::Options::default() };
         let volume = cluster.open_volume(VOLUME, options).await;
         let volume = volume.map_err(|error| failed(&format!("{error:#}")))?;
         cluster.registry.set_mount(Some(&volume));
-        let options = MountOptions { read_only: false, source: format!("holdfast:{VOLUME}") };
+        let read_only = volume.rights() == Rights::ReadOnly;
+        let options = MountOptions { read_only, source: format!("holdfast:{VOLUME}") };
         Mount::new(volume, &path, &options).map_err(|error| failed(&error.to_string()))
     }
 

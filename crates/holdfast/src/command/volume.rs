@@ -1,6 +1,8 @@
 //! `holdfast volume`
 
 use super::conditions;
+use super::operation::Begin;
+use super::token::Token;
 use crate::admin::{Client, segment};
 use crate::cli::Remote;
 use crate::exit::{Exit, Failure, Result};
@@ -29,10 +31,15 @@ pub(crate) enum Volume {
     Show(Show),
     /// Let a volume hold more
     Expand(Expand),
+    /// Keep more copies of everything in a volume, and prove that they are there
+    Replicate(Replicate),
     /// Delete a volume and everything in it, once its grace is over
     Delete(Delete),
     /// Take a deletion back whose grace is not over
     Undelete(Undelete),
+    /// Say who may reach a volume, and take that back
+    #[command(subcommand)]
+    Token(Token),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +98,24 @@ pub(crate) struct Expand {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Replicate {
+    /// Name or id of the volume
+    volume: String,
+    /// How many copies there are to be, each on another node; more than there are now
+    #[arg(long, value_name = "N")]
+    replicas: u8,
+    #[command(flatten)]
+    begin: Begin,
+}
+
+impl Replicate {
+    fn run(self) -> Result {
+        let found: Item<VolumeView> = self.begin.remote.client()?.get(&path(&self.volume))?;
+        self.begin.expand(found.item.id, self.replicas)
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// Name or id of the volume
     volume: String,
@@ -123,13 +148,15 @@ impl Volume {
             Volume::List(command) => command.run(),
             Volume::Show(command) => command.run(),
             Volume::Expand(command) => command.run(),
+            Volume::Replicate(command) => command.run(),
             Volume::Delete(command) => command.run(),
             Volume::Undelete(command) => command.run(),
+            Volume::Token(command) => command.run(),
         }
     }
 }
 
-fn path(volume: &str) -> String {
+pub(super) fn path(volume: &str) -> String {
     format!("/v1/volumes/{}", segment(volume))
 }
 
@@ -241,6 +268,7 @@ fn show(remote: &Remote, volume: &VolumeView) -> Result {
         ("stored, all replicas", or_dash(volume.stored_bytes.map(size::show))),
         ("durability", volume.durability.clone()),
         ("partitions", partitions.join(", ")),
+        ("needs a token", if volume.token_required { "yes" } else { "no" }.to_owned()),
         ("created", volume.created.clone()),
     ];
     rows.extend(volume.deleted.iter().map(|at| ("deleted", at.clone())));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   h1: control 1, node 1    h2: ...    h3: ...    c: the mount
-//!        10.77.0.1              .2        .3          .4
+//!        10.77.0.1              .2        .3          .4 (and .5: another mount)
 //!            \___________________|_________|__________/
 //!                        a bridge (namespace b)
 //! ```
@@ -19,8 +19,11 @@ use std::time::{Duration, Instant};
 
 const TOKEN: &str = "a token that is long enough";
 pub(super) const HOSTS: usize = 3;
-/// The machine that mounts counts as one more.
+/// The machine that mounts counts as one more, and so does another one.
 pub(super) const CLIENT: usize = HOSTS;
+pub(super) const OTHER_CLIENT: usize = HOSTS + 1;
+/// How many machines there are in all.
+const PLACES: usize = HOSTS + 2;
 
 /// One process of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +73,11 @@ impl Fleet {
     }
 
     fn host(&self, host: usize) -> String {
-        if host == CLIENT { self.client() } else { self.namespace(&format!("h{}", host + 1)) }
+        match host {
+            CLIENT => self.client(),
+            OTHER_CLIENT => self.namespace("d"),
+            host => self.namespace(&format!("h{}", host + 1)),
+        }
     }
 
     fn client(&self) -> String {
@@ -82,7 +89,7 @@ impl Fleet {
         sh("ip", &["netns", "add", &bridge]);
         sh("ip", &["-n", &bridge, "link", "add", "br0", "type", "bridge"]);
         sh("ip", &["-n", &bridge, "link", "set", "br0", "up"]);
-        for place in 0..=CLIENT {
+        for place in 0..PLACES {
             let (name, number) = (self.host(place), place + 1);
             let port = format!("port{number}");
             sh("ip", &["netns", "add", &name]);
@@ -108,7 +115,7 @@ impl Fleet {
             let issue = ["ca", "issue", &name, "--dir", &pki, "--address", &address];
             sh(env!("CARGO_BIN_EXE_holdfast"), &issue);
         }
-        sh(env!("CARGO_BIN_EXE_holdfast"), &["ca", "issue", "client", "--dir", &pki]);
+        sh(env!("CARGO_BIN_EXE_holdfast"), &["ca", "issue", "client", "--client", "--dir", &pki]);
         std::fs::write(self.folder.join("token"), TOKEN).unwrap();
     }
 
@@ -208,7 +215,7 @@ impl Fleet {
 
     /// A host loses all its cables, or its power: it talks to nobody and nobody to it.
     pub(super) fn isolate(&self, host: usize) {
-        for other in (0..=CLIENT).filter(|other| *other != host) {
+        for other in (0..PLACES).filter(|other| *other != host) {
             self.cut(host, other);
             self.cut(other, host);
         }
@@ -216,7 +223,7 @@ impl Fleet {
 
     /// Plugs a host in again.
     pub(super) fn plug_in(&self, host: usize) {
-        for other in (0..=CLIENT).filter(|other| *other != host) {
+        for other in (0..PLACES).filter(|other| *other != host) {
             self.join(host, other);
             self.join(other, host);
         }
@@ -263,10 +270,23 @@ impl Fleet {
         }
     }
 
+    /// A member whose process runs.
+    fn server(&self) -> String {
+        let runs = |host: &usize| self.processes[*host][Part::Control as usize].is_some();
+        let host = (0..HOSTS).find(runs).expect("one of them runs");
+        format!("https://{}:7400", address(host))
+    }
+
     /// Checks a volume while nothing writes to it.
     pub(super) fn fsck(&self, volume: &str) -> Run {
+        self.ask_directly(&["fsck", volume])
+    }
+
+    /// Runs a command that speaks to the nodes themselves.
+    pub(super) fn ask_directly(&self, words: &[&str]) -> Run {
         let (certificate, key) = (self.path("pki/client.pem"), self.path("pki/client.key"));
-        self.ask(&["fsck", volume, "--certificate", &certificate, "--key", &key])
+        let shown = ["--certificate", &certificate, "--key", &key];
+        self.ask(&words.iter().copied().chain(shown).collect::<Vec<_>>())
     }
 
     /// Mounts a volume on a new folder.
@@ -279,7 +299,7 @@ impl Fleet {
             .within(&self.client())
             .args(["mount", volume, "--foreground"])
             .arg(&folder)
-            .args(["--server", &format!("https://{}:7400", address(0))])
+            .args(["--server", &self.server()])
             .args(["--certificate", &self.path("pki/client.pem")])
             .args(["--key", &self.path("pki/client.key")])
             .env("HOLDFAST_TOKEN", TOKEN)
@@ -303,15 +323,26 @@ impl Fleet {
 
     /// Mounts a volume on a new folder, as a supervisor does; further words go on the command line.
     pub(super) fn supervise(&self, volume: &str, name: &str, words: &[&str]) -> Supervised {
+        self.supervise_at(CLIENT, volume, name, words)
+    }
+
+    /// The same, on one of the machines that mount.
+    pub(super) fn supervise_at(
+        &self,
+        place: usize,
+        volume: &str,
+        name: &str,
+        words: &[&str],
+    ) -> Supervised {
         let folder = self.folder.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let before = device(&folder);
         let file = |kind: &str| File::create(self.path(&format!("{name}.{kind}"))).unwrap();
         let process = self
-            .within(&self.client())
+            .within(&self.host(place))
             .args(["mount", volume, "--foreground", "--json-log"])
             .arg(&folder)
-            .args(["--server", &format!("https://{}:7400", address(0))])
+            .args(["--server", &self.server()])
             .args(["--certificate", &self.path("pki/client.pem")])
             .args(["--key", &self.path("pki/client.key")])
             .args(words)
@@ -330,6 +361,22 @@ impl Fleet {
             std::thread::sleep(Duration::from_millis(20));
         }
         mount
+    }
+
+    /// Makes a token of a volume, and keeps it in a file.
+    pub(super) fn token(&self, volume: &str, rights: &str) -> String {
+        let words = ["volume", "token", "create", volume, "--rights", rights, "--force"];
+        let made = self.ask(&words);
+        assert_eq!(made.code, 0, "{made:?}");
+        let number = std::fs::read_dir(&self.folder).unwrap().count();
+        let file = self.path(&format!("token-{volume}-{number}"));
+        std::fs::write(&file, made.out).unwrap();
+        file
+    }
+
+    /// Where a member of the control plane keeps its record.
+    pub(super) fn control_data(&self, host: usize) -> PathBuf {
+        self.folder.join(format!("control-{host}"))
     }
 
     /// Runs a line of shell where the mounts are.
@@ -397,6 +444,16 @@ fn device(folder: &Path) -> Option<u64> {
     std::fs::metadata(folder).ok().map(|metadata| metadata.dev())
 }
 
+/// How many threads a process has, and how many open connections to the kernel's file systems.
+pub(super) fn load(pid: u32) -> (usize, usize) {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let is_fuse = |entry: &std::fs::DirEntry| {
+        std::fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/fuse"))
+    };
+    (threads, descriptors.filter_map(Result::ok).filter(is_fuse).count())
+}
+
 /// A mount with somebody who waits for its end.
 pub(super) struct Supervised {
     pub(super) folder: PathBuf,
@@ -416,13 +473,20 @@ impl Supervised {
         std::fs::read_to_string(format!("{}.{kind}", self.said)).unwrap_or_default()
     }
 
+    pub(super) fn load(&self) -> (usize, usize) {
+        load(self.process.id())
+    }
+
     pub(super) fn is_running(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
     }
 
     pub(super) fn terminate(&self) {
-        let pid = self.process.id().to_string();
-        sh("kill", &["-TERM", &pid]);
+        self.signal("TERM");
+    }
+
+    pub(super) fn signal(&self, name: &str) {
+        sh("kill", &[&format!("-{name}"), &self.process.id().to_string()]);
     }
 
     /// Waits for its end: the exit code and the final line. Nothing may be left of the mount.
@@ -464,7 +528,7 @@ impl Drop for Fleet {
             let _ = process.kill();
             let _ = process.wait();
         }
-        let hosts = (0..=CLIENT).map(|host| self.host(host));
+        let hosts = (0..PLACES).map(|host| self.host(host));
         for name in hosts.chain([self.namespace("b")]) {
             let _ = Command::new("ip").args(["netns", "del", &name]).output();
         }

@@ -38,6 +38,16 @@ impl Mounted {
         }
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it said so far.
+    pub(super) fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.join("up.log")).unwrap_or_default()
+    }
+
     /// Where the volume is mounted.
     pub(super) fn path(&self) -> PathBuf {
         self.folder.join("mount")

@@ -233,3 +233,38 @@ async fn a_drained_node_leads_nothing_until_it_is_taken_back() {
     drop(volume);
     cluster.embedded.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_gets_another_replica_and_a_destroyed_node_is_believed_to_be() {
+    let mut cluster = Cluster::start(5).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 4).await;
+    let plan = cluster.ask(&["volume", "replicate", "main", "--replicas", "4", "--dry-run"]).await;
+    assert!(plan.out.contains("+ p1: n"), "{plan:?}");
+    let words =
+        ["volume", "replicate", "main", "--replicas", "4", "--moves", "3", "--yes", "--watch"];
+    let done = cluster.ask(&words).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let all_in_sync = |partitions: &Value, count: usize| {
+        let all = partitions.as_array().unwrap().iter();
+        all.clone().all(|p| p["in_sync"].as_array().unwrap().len() == count) && all.len() > 12
+    };
+    assert!(all_in_sync(&cluster.json(&["partition", "list"]).await, 4));
+    let even = cluster.ask(&["rebalance", "--yes", "--watch"]).await;
+    assert_eq!(even.code, 0, "there is nothing to even out: {even:?}");
+
+    let words = ["node", "decommission", "3", "--destroyed", "--yes", "--watch"];
+    let refused = cluster.ask(&words).await;
+    assert!(refused.code != 0 && refused.err.contains("is in use"), "{refused:?}");
+    assert!(cluster.json(&["operation", "list"]).await.as_array().unwrap().is_empty());
+    let at = cluster.embedded.nodes.iter().position(|node| node.id().0 == 3).unwrap();
+    cluster.embedded.nodes.remove(at).stop().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let done = cluster.ask(&words).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("believed, not proved"), "{done:?}");
+    assert!(all_in_sync(&cluster.json(&["partition", "list"]).await, 4));
+    verify(&volume, 4).await;
+    drop(volume);
+    cluster.embedded.stop().await;
+}

@@ -73,6 +73,7 @@ impl Dice {
             payload_bytes: 0,
             body_checksum: 0,
             payload_checksum: 0,
+            access_bytes: 0,
         };
         let (body, payload) = (Bytes::from(self.body()), Bytes::from(self.bytes(100)));
         let frame = Frame::seal(header, body, payload);

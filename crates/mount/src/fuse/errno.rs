@@ -14,6 +14,8 @@ pub(super) fn errno(error: &Error) -> Errno {
         Error::Damaged(_) => Errno::EIO,
         Error::Gone => Errno::ESTALE,
         Error::Deleted | Error::Deleting { .. } | Error::NotFound(_) => Errno::ENODEV,
+        Error::NoAccess(_) | Error::Revoked(_) => Errno::EACCES,
+        Error::ReadOnly => Errno::EROFS,
         Error::Unavailable { .. } => Errno::ETIMEDOUT,
         Error::SessionEnded => Errno::from_i32(ESHUTDOWN),
         Error::Invalid(reason) => {

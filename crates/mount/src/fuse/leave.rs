@@ -12,8 +12,9 @@
 //! What is not written back by then is lost, and [`Left`] says how much and of which files.
 
 use super::Mount;
+use super::names::open_files;
 use client::{Error, Volume};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct Left {
     pub unflushed_bytes: u64,
     /// The files that these bytes belong to, and those of which something else could not be told.
     pub unflushed_files: BTreeSet<InodeId>,
+    /// What these are called within the volume, as far as programs had them open.
+    pub unflushed_names: BTreeMap<InodeId, String>,
     pub unmounted: Unmounted,
     /// The first thing that went wrong.
     pub error: Option<String>,
@@ -73,7 +76,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Mount {
     /// Leaves, writing back what can be written back within `deadline`.
-    pub async fn leave(self, deadline: Duration) -> Left {
+    pub async fn leave(self, deadline: Duration, afterwards: Afterwards) -> Left {
+        let mut names = self.names().await;
         self.gate.close();
         let landed_before = self.volume.landed_bytes();
         let served = (!self.session.guard.is_finished()).then(|| self.path.clone());
@@ -84,19 +88,45 @@ impl Mount {
         }
         self.gate.shut();
         let volume = self.volume.clone();
-        let unmounted = take_away(self).await;
+        let unmounted = take_away(self, afterwards).await;
         close(&volume, &mut error).await;
         let lost = volume.lost();
         let mut unflushed_files = lost.files;
         unflushed_files.extend(volume.unflushed());
+        names.retain(|inode, _| unflushed_files.contains(inode));
         Left {
             flushed_bytes: volume.landed_bytes().saturating_sub(landed_before),
             unflushed_bytes: lost.bytes + volume.dirty_bytes(),
             unflushed_files,
+            unflushed_names: names,
             unmounted,
             error,
         }
     }
+}
+
+impl Mount {
+    /// Files that may turn out to be unwritten, by name. To be asked before any program meets an error,
+    /// and lets go of its files.
+    async fn names(&self) -> BTreeMap<InodeId, String> {
+        let volume = &self.volume;
+        let nothing = volume.dirty_bytes() == 0
+            && volume.unflushed().is_empty()
+            && volume.lost().files.is_empty();
+        if nothing && volume.life().is_live() {
+            return BTreeMap::new();
+        }
+        let place = self.path.clone();
+        timeout(FAREWELL, blocking(move || open_files(&place))).await.unwrap_or_default()
+    }
+}
+
+/// What becomes of the process when the mount is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    Ends,
+    /// Nothing of the mount may be left in it.
+    GoesOn,
 }
 
 /// Writes back what the kernel and this process have buffered; returns what went wrong.
@@ -128,7 +158,7 @@ async fn close(volume: &Volume, error: &mut Option<String>) {
     let closed = timeout(FAREWELL, volume.close()).await;
     volume.give_up();
     if let Ok(Err(failed)) = closed
-        && !matches!(failed, Error::Deleted | Error::Unavailable { .. })
+        && !matches!(failed, Error::Deleted | Error::Revoked(_) | Error::Unavailable { .. })
     {
         error.get_or_insert(failed.to_string());
     }
@@ -163,7 +193,7 @@ fn sync_pages(path: PathBuf) -> impl FnOnce() + Send {
 }
 
 /// Unmounts; takes a dead mount point away too.
-async fn take_away(mount: Mount) -> Unmounted {
+async fn take_away(mount: Mount, afterwards: Afterwards) -> Unmounted {
     let place = mount.path.clone();
     let unmounted = if mount.is_listed() {
         match timeout(FAREWELL, blocking(move || unmount_plainly(&place))).await {
@@ -175,9 +205,15 @@ async fn take_away(mount: Mount) -> Unmounted {
         // What is there by now is somebody else's.
         Unmounted::Already
     };
-    // Its threads end with the connection. Dropping would unmount what somebody may have mounted
-    // here since.
-    std::mem::forget(mount.session);
+    let by_us = matches!(unmounted, Unmounted::Clean | Unmounted::Detached);
+    if afterwards == Afterwards::GoesOn && by_us && !mount.is_place_taken() {
+        let session = mount.session;
+        blocking(move || drop(session)).await;
+    } else {
+        // Its threads end with the connection. Dropping would unmount what somebody may have mounted
+        // here since.
+        std::mem::forget(mount.session);
+    }
     unmounted
 }
 

@@ -14,9 +14,11 @@ mod gate;
 mod handles;
 mod leave;
 mod locks;
+mod names;
 mod shared;
 
-pub use leave::{Left, Unmounted, tear_down};
+pub use leave::{Afterwards, Left, Unmounted, tear_down};
+pub use names::open_files;
 
 /// How a mount ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +129,11 @@ impl Mount {
     fn is_listed(&self) -> bool {
         let Some(device) = &self.device else { return false };
         device_of(&mounts(), &self.path) == Some(device)
+    }
+
+    /// Whether anything is mounted at its place, this or something else.
+    fn is_place_taken(&self) -> bool {
+        device_of(&mounts(), &self.path).is_some()
     }
 }
 

@@ -47,7 +47,7 @@ use partition::replica::{EntryBody, Event, Failure, Refusal, Replica, RoleName};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use types::configuration::PartitionKind;
-use types::{Configuration, DiskId, Epoch, Moment, PartitionId, ReplicaId, Sequence};
+use types::{Configuration, DiskId, Epoch, Moment, PartitionId, ReplicaId, Sequence, VolumeId};
 use wire::control::{ReplicaReport, ReplicaState as Health, Role};
 use wire::{Responder, Status};
 use world::Disk;
@@ -127,6 +127,12 @@ enum Waiter {
 }
 
 impl Holder {
+    /// The volume that it is of; `None` before its first configuration, when it serves nobody.
+    #[must_use]
+    pub fn volume(&self) -> Option<VolumeId> {
+        self.configuration.as_ref().map(|configuration| configuration.volume)
+    }
+
     /// Lets the engine take an event, and carries out what follows from it.
     pub fn handle(&mut self, event: Event) {
         let mut effects = Vec::new();

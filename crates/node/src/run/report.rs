@@ -18,8 +18,8 @@ impl NodeLoop {
             ..ReplicaReport::default()
         }));
         replicas.extend(self.report_remains());
-        let report =
-            Report { disks: self.spaces.values().map(DiskSpace::report).collect(), replicas };
+        let disks = self.spaces.values().map(DiskSpace::report).collect();
+        let report = Report { disks, replicas, access_version: self.access.version() };
         self.set_gauges(&report);
         report
     }

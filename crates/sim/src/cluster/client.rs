@@ -4,7 +4,7 @@ use super::machine::{Machine, Role, mix};
 use super::workload::{self, Task};
 use crate::dice::Dice;
 use ::client::{Client, Life, OnOutage, Options, Volume};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use world::World;
@@ -19,7 +19,7 @@ pub(super) enum Phase {
     Working,
     /// Everything must work now.
     Finale,
-    /// The volume is deleted: who has it open must hear of it.
+    /// The volume is deleted, or access to it revoked: who has it open must hear of it.
     Ending,
 }
 
@@ -35,8 +35,8 @@ struct State {
     finished: BTreeSet<usize>,
     failures: Vec<String>,
     value_next: u32,
-    /// Clients that took their volume for deleted.
-    ended: BTreeSet<usize>,
+    /// Clients that took their volume for deleted, or their access for revoked, and what they said.
+    ended: BTreeMap<usize, Life>,
     /// Of these, what those said who did so before anybody had asked for it.
     too_early: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl Board {
             finished: BTreeSet::new(),
             failures: Vec::new(),
             value_next: 1,
-            ended: BTreeSet::new(),
+            ended: BTreeMap::new(),
             too_early: Vec::new(),
         };
         Board { state: Arc::new(Mutex::new(state)) }
@@ -79,12 +79,12 @@ impl Board {
         self.lock().failures.clone()
     }
 
-    /// How many clients took their volume for deleted.
-    pub(super) fn ended(&self) -> usize {
-        self.lock().ended.len()
+    /// What the clients said that took their volume for deleted, or their access for revoked.
+    pub(super) fn ended(&self) -> Vec<Life> {
+        self.lock().ended.values().copied().collect()
     }
 
-    /// Who took the volume for deleted while nobody had asked for that.
+    /// Who did so while nobody had asked for that.
     pub(super) fn too_early(&self) -> Vec<String> {
         self.lock().too_early.clone()
     }
@@ -94,7 +94,7 @@ impl Board {
         if state.phase < Phase::Ending {
             state.too_early.push(format!("client-{client}: {life:?}"));
         }
-        state.ended.insert(client);
+        state.ended.insert(client, life);
     }
 
     /// A number that nobody else gets.

@@ -5,12 +5,13 @@ use super::client::{Board, Phase};
 use super::control::Seat;
 use super::history::History;
 use super::machine::{Machine, Role, Site, mix};
-use super::probe::{self, Screen, Shown};
+use super::probe::{self, Screen, Shown, Wish};
 use super::scenario::{SETTLE_MAX, Scenario};
 use super::watch::Watch;
 use super::{client, control, storage};
 use crate::dice::Dice;
 use crate::verdict::{Verdict, Violation, demand};
+use ::client::Life;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ const REPORT_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Everybody who has a volume open knows of its deletion within this, and every replica is gone.
 const ENDING_MAX: Duration = Duration::from_secs(40);
 
-const LIFE: &str = "a client ends for deletion if and only if its volume was deleted";
+const LIFE: &str = "a client ends for deletion or revocation if and only if its volume was deleted, or access revoked";
 
 const LIVENESS: &str = "what has healed works";
 
@@ -289,19 +290,30 @@ impl Harness<'_> {
         demand(failures.is_empty(), LIVENESS, || failures.join("; "))
     }
 
-    /// Deletes the volume, while the control plane may be in trouble. Every client must hear of it,
-    /// and when all has healed nothing of the volume may be left on any node.
+    /// Deletes the volume, or shuts everybody out of it before, while the control plane may be in
+    /// trouble. Every client must hear of it, and when all has healed and the volume is deleted nothing
+    /// of it may be left on any node.
     fn ending(&mut self) -> Verdict {
         self.board.enter(Phase::Ending);
-        self.screen.delete(*self.dice.pick(&[0, 0, 3]));
+        let deletion = Wish::Delete { grace_s: *self.dice.pick(&[0, 0, 3]) };
+        let revoked = *self.dice.pick(&[false, true]);
+        let wish = if revoked { Wish::Protect } else { deletion };
+        self.screen.wish(wish);
         let wait = Duration::from_millis(self.dice.between(0, 200));
         self.pass(wait)?;
         self.trouble_the_control_plane();
-        self.until(ENDING_MAX, "a deletion", |harness| harness.screen.is_deleted())?;
+        self.until(ENDING_MAX, "what was asked for", |harness| harness.screen.has(wish))?;
         let clients = self.scenario.clients;
         self.until(ENDING_MAX, "an end of all clients", |harness| {
-            harness.board.ended() == clients
+            harness.board.ended().len() == clients
         })?;
+        let ended = self.board.ended();
+        let as_asked = ended.iter().all(|life| matches!(life, Life::Revoked(_)) == revoked);
+        demand(as_asked, LIFE, || format!("{wish:?} was asked for, and they say {ended:?}"))?;
+        if revoked {
+            self.screen.wish(deletion);
+            self.until(ENDING_MAX, "a deletion", |harness| harness.screen.has(deletion))?;
+        }
         self.until(ENDING_MAX, "room on all disks", |harness| {
             (1..=harness.scenario.nodes).all(|node| !harness.has_replicas(Role::Node(node)))
         })

@@ -22,19 +22,33 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Screen {
     state: Arc<Mutex<Option<Shown>>>,
-    deletion: Arc<Mutex<Deletion>>,
+    wish: Arc<Mutex<Option<(Wish, bool)>>>,
 }
 
-/// How far the end of the volume is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Deletion {
-    #[default]
-    No,
+/// What is to become of the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
     /// It is to be deleted, with a grace of so many seconds.
-    Wanted {
-        grace_s: u64,
-    },
-    Accepted,
+    Delete { grace_s: u64 },
+    /// It is to need a token, which none of its clients has.
+    Protect,
+}
+
+impl Wish {
+    /// Method, path and body; and which answers mean that it is done.
+    fn request(self) -> (&'static str, String, &'static str, &'static [u16]) {
+        match self {
+            Wish::Delete { grace_s } => {
+                let path = format!("/v1/volumes/{VOLUME}?force=true&grace_s={grace_s}");
+                // Should an answer have been lost, the volume may be gone for good by now.
+                ("DELETE", path, "", &[200, 404, 410])
+            }
+            Wish::Protect => {
+                let path = format!("/v1/volumes/{VOLUME}/tokens");
+                ("POST", path, r#"{"rights":"rw","force":true}"#, &[201])
+            }
+        }
+    }
 }
 
 /// One answer.
@@ -64,14 +78,18 @@ impl Screen {
         self.state.lock().expect("no holder panics").clone()
     }
 
-    /// Has the volume deleted.
-    pub(super) fn delete(&self, grace_s: u64) {
-        *self.deletion.lock().expect("no holder panics") = Deletion::Wanted { grace_s };
+    /// Has something done with the volume.
+    pub(super) fn wish(&self, wish: Wish) {
+        *self.wish.lock().expect("no holder panics") = Some((wish, false));
     }
 
-    /// Whether the control plane has said that the volume is deleted.
-    pub(super) fn is_deleted(&self) -> bool {
-        *self.deletion.lock().expect("no holder panics") == Deletion::Accepted
+    /// Whether the control plane has said that this is done.
+    pub(super) fn has(&self, wish: Wish) -> bool {
+        self.wanted() == Some((wish, true))
+    }
+
+    fn wanted(&self) -> Option<(Wish, bool)> {
+        *self.wish.lock().expect("no holder panics")
     }
 
     fn show(&self, shown: Shown) {
@@ -94,13 +112,13 @@ pub(super) async fn run(site: Site, screen: Screen) -> turmoil::Result {
         member = member % site.scenario.members + 1;
         let address = format!("control-{member}:7400");
         let asked = turmoil::sim_elapsed().unwrap_or_default();
-        let deletion = *screen.deletion.lock().expect("no holder panics");
-        if let Deletion::Wanted { grace_s } = deletion {
-            let path = format!("/v1/volumes/{VOLUME}?force=true&grace_s={grace_s}");
-            // Should an answer have been lost, the volume may be gone for good by now.
-            if let Some((200 | 404 | 410, _)) = ask(&world, &address, "DELETE", &path, "").await {
-                site.history.note("the deletion is accepted");
-                *screen.deletion.lock().expect("no holder panics") = Deletion::Accepted;
+        let wanted = screen.wanted();
+        if let Some((wish, false)) = wanted {
+            let (method, path, body, done) = wish.request();
+            let answer = ask(&world, &address, method, &path, body).await;
+            if answer.is_some_and(|(status, _)| done.contains(&status)) {
+                site.history.note(&format!("{wish:?} is accepted"));
+                *screen.wish.lock().expect("no holder panics") = Some((wish, true));
             }
         }
         match ask(&world, &address, "GET", &path, "").await {
@@ -111,9 +129,7 @@ pub(super) async fn run(site: Site, screen: Screen) -> turmoil::Result {
                 }
             }
             // There is no such volume yet.
-            Some((404, _)) if deletion == Deletion::No => {
-                make(&world, &address, &site.scenario).await
-            }
+            Some((404, _)) if wanted.is_none() => make(&world, &address, &site.scenario).await,
             _ => {}
         }
         world.sleep(Duration::from_millis(50)).await;

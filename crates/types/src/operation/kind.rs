@@ -35,6 +35,8 @@ macro_rules! kinds {
 kinds! {
     Decommission, "decommission", "moves every replica away from a node, a disk or a zone, for good";
     Drain, "drain", "moves leaders away from a node, and keeps new replicas away; can be taken back";
+    Rebalance, "rebalance", "evens out how full the disks are, by bytes, with few moves";
+    Expand, "expand", "gives a volume more replicas of everything";
 }
 
 impl fmt::Display for OperationKind {

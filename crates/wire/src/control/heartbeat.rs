@@ -46,6 +46,12 @@ pub struct Heartbeat {
     /// The revision of the addresses and capacities that the node has; zero when it has none.
     #[prost(uint64, tag = "11")]
     pub revision: u64,
+    /// Which version of the access list the node goes by; zero when it has none.
+    #[prost(uint64, tag = "12")]
+    pub access_version: u64,
+    /// What its clock says: nanoseconds since 1970.
+    #[prost(sint64, tag = "13")]
+    pub clock: i64,
 }
 
 /// A number that differs, but for a chance in 2^64, when two reports do. Those of all replicas are added

@@ -78,4 +78,7 @@ pub struct RoutesReply {
     /// When a volume that is being deleted goes for good: nanoseconds since 1970; zero otherwise.
     #[prost(sint64, tag = "7")]
     pub purge_at: i64,
+    /// What whoever asks may do with it.
+    #[prost(enumeration = "super::Access", tag = "8")]
+    pub access: i32,
 }

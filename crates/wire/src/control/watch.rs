@@ -62,6 +62,9 @@ pub struct Watch {
     /// The partitions that have no room, as far as the client knows; absent when it does not care.
     #[prost(message, optional, tag = "6")]
     pub full: Option<Partitions>,
+    /// What the client may do, as far as it knows.
+    #[prost(enumeration = "super::Access", tag = "7")]
+    pub access: i32,
 }
 
 /// Some of a volume's partitions, in ascending order.
@@ -84,4 +87,7 @@ pub struct WatchReply {
     /// The partitions that take no writes for want of room.
     #[prost(message, optional, tag = "4")]
     pub full: Option<Partitions>,
+    /// What the client may do with it.
+    #[prost(enumeration = "super::Access", tag = "5")]
+    pub access: i32,
 }

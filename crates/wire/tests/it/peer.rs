@@ -88,7 +88,7 @@ impl Peer {
 
 /// A good reply to a request, that says its body again.
 pub(super) fn reply_to(asked: &Frame) -> Frame {
-    let header = Header { kind: Kind::Reply, deadline_ms: 0, ..asked.header };
+    let header = Header { kind: Kind::Reply, deadline_ms: 0, access_bytes: 0, ..asked.header };
     Frame::seal(header, asked.body.clone(), Bytes::new())
 }
 
@@ -107,6 +107,7 @@ pub(super) fn request_frame(id: u64, partition: u64, payload: &[u8]) -> Frame {
         payload_bytes: 0,
         body_checksum: 0,
         payload_checksum: 0,
+        access_bytes: 0,
     };
     Frame::seal(header, Bytes::from(partition.to_string()), Bytes::copy_from_slice(payload))
 }

@@ -3,7 +3,7 @@
 //! For maintenance: the node keeps what it has and goes on following, so it can be stopped and started without
 //! a change of leaders, and nothing has to be copied afterwards but what it missed.
 
-use super::{Area, Kind};
+use super::{Area, Job, Kind, NOTHING_ELSE};
 use crate::detect::Role;
 use crate::operation::movement;
 use crate::operation::record::{DutyKind, Operation};
@@ -22,23 +22,25 @@ pub(super) static KIND: Kind = Kind {
     on_record,
     asks_disks: false,
     cancelled: "leaders that were moved stay where they are; the target leads and takes replicas again",
+    ..NOTHING_ELSE
 };
 
 /// Partitions that are led from the target, by the record or by the word of its nodes. Nothing is copied.
-fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, u64> {
+fn remaining(scene: &Scene<'_>, operation: &Operation) -> BTreeMap<PartitionId, Job> {
     let state = scene.inputs.state;
     let area = Area::of(state, operation);
-    let mut left: BTreeMap<PartitionId, u64> =
-        led_from(state, &area).map(|partition| (partition.configuration.partition, 0)).collect();
+    let mut left: BTreeMap<PartitionId, Job> = led_from(state, &area)
+        .map(|partition| (partition.configuration.partition, Job::default()))
+        .collect();
     for node in area.nodes(state) {
         let Some(report) = scene.inputs.fresh(node) else { continue };
         let leading = report.replicas.values().filter(|replica| replica.role == Role::Leader);
-        left.extend(leading.map(|replica| (replica.partition, 0)));
+        left.extend(leading.map(|replica| (replica.partition, Job::default())));
     }
     left
 }
 
-fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId) -> Finding {
+fn step(scene: &mut Scene<'_>, operation: &Operation, partition: PartitionId, _: &Job) -> Finding {
     let area = Area::of(scene.inputs.state, operation);
     match scene.inputs.state.partitions.get(&partition) {
         Some(partition) if is_led_from(partition, &area) => {

@@ -3,13 +3,15 @@
 
 mod decommission;
 mod drain;
+mod expand;
+mod rebalance;
 
-use super::record::{Duty, DutyKind, Evidence, Operation};
+use super::record::{Duty, DutyKind, Evidence, Operation, Relocation};
 use super::scene::{Finding, Scene};
-use crate::state::{Partition, State};
+use crate::state::{Partition, Refusal, State};
 use std::collections::{BTreeMap, BTreeSet};
 use types::operation::{LockKind, OperationKind, OperationState, Target};
-use types::{DiskId, Member, NodeId, PartitionId};
+use types::{DiskId, Member, NodeId, PartitionId, ReplicaId};
 
 /// What there is to know of a kind. All of it pure.
 pub struct Kind {
@@ -19,17 +21,55 @@ pub struct Kind {
     pub duty: Option<DutyKind>,
     /// What it needs of a partition.
     pub lock: LockKind,
-    /// What is left to do, by partition, with its bytes: from the record of all partitions, and from what
-    /// the nodes say.
-    pub remaining: fn(&Scene<'_>, &Operation) -> BTreeMap<PartitionId, u64>,
+    /// What is left to do, by partition: from the record of all partitions, and from what the nodes say.
+    pub remaining: fn(&Scene<'_>, &Operation) -> BTreeMap<PartitionId, Job>,
     /// What to do next about one of those.
-    pub step: fn(&mut Scene<'_>, &Operation, PartitionId) -> Finding,
+    pub step: fn(&mut Scene<'_>, &Operation, PartitionId, &Job) -> Finding,
     /// How much is left by the record alone: a verdict is checked against it.
     pub on_record: fn(&State, &Operation) -> u64,
     /// Whether the nodes of the target have to list their disks before it can have succeeded.
     pub asks_disks: bool,
+    /// What changes as soon as it is asked for, or why it is refused.
+    pub begin: fn(&mut State, &mut Operation) -> Result<(), Refusal>,
+    /// Why it cannot be done any more, whatever is tried.
+    pub void: fn(&State, &Operation) -> Option<String>,
+    /// What changes when it is cancelled.
+    pub cancel: fn(&mut State, &Operation),
     /// In which state it leaves things when it is cancelled, for people.
     pub cancelled: &'static str,
+}
+
+/// What most kinds have no need of. Everything of it has to be looked at when a kind is made of it.
+const NOTHING_ELSE: Kind = Kind {
+    takes: |_| false,
+    duty: None,
+    lock: LockKind::Move,
+    remaining: |_, _| BTreeMap::new(),
+    step: |_, _, _, _| Finding::Underway,
+    on_record: |_, _| 0,
+    asks_disks: false,
+    begin: |_, operation| match operation.replicas {
+        Some(_) => Err(Refusal::breaks("a number of replicas is for an expand")),
+        None => Ok(()),
+    },
+    void: |_, _| None,
+    cancel: |_, _| {},
+    cancelled: "",
+};
+
+/// What is to be done about one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    pub bytes: u64,
+    /// Which replica goes, and where to, for kinds that decide that when they start.
+    pub relocation: Option<Relocation>,
+}
+
+impl Job {
+    #[must_use]
+    pub fn of(bytes: u64) -> Job {
+        Job { bytes, relocation: None }
+    }
 }
 
 /// The table.
@@ -38,6 +78,8 @@ pub fn of(kind: OperationKind) -> &'static Kind {
     match kind {
         OperationKind::Decommission => &decommission::KIND,
         OperationKind::Drain => &drain::KIND,
+        OperationKind::Rebalance => &rebalance::KIND,
+        OperationKind::Expand => &expand::KIND,
     }
 }
 
@@ -87,20 +129,37 @@ pub fn unseen(state: &State, operation: &Operation, evidence: &Evidence) -> Vec<
         return Vec::new();
     }
     let seen = evidence.witnesses.iter().flat_map(|witness| &witness.disks);
-    let seen: BTreeSet<&DiskId> = seen.chain(&evidence.dead).collect();
+    let believed = evidence.believed.iter().filter(|_| operation.attested.is_some());
+    let seen: BTreeSet<&DiskId> = seen.chain(&evidence.dead).chain(believed).collect();
     let mut disks = Area::of(state, operation).disks(state);
     disks.retain(|disk| !seen.contains(disk));
     disks
+}
+
+/// Whether somebody said that the node is destroyed with every disk that it is about, and nobody heard it since.
+#[must_use]
+pub fn is_believed_gone(
+    state: &State,
+    operation: &Operation,
+    evidence: &Evidence,
+    node: NodeId,
+) -> bool {
+    let disks = Area::of(state, operation).disks(state);
+    let on = |disk: &&DiskId| state.disks.get(disk).is_some_and(|record| record.node == node);
+    let gone = |disk: &DiskId| evidence.believed.contains(disk);
+    operation.attested.is_some() && disks.iter().filter(on).all(gone)
 }
 
 /// The places an operation is about, and a quick way to ask whether something is there: those it has excused.
 ///
 /// What was taken back into service, or over by a later operation, is none of its business any more; a node
 /// that says it is in another zone now still is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Area {
     nodes: BTreeSet<NodeId>,
     disks: BTreeSet<DiskId>,
+    /// A single one, wherever it is.
+    replica: Option<ReplicaId>,
 }
 
 impl Area {
@@ -109,15 +168,20 @@ impl Area {
         let ours = |duty: &Duty| duty.operation == operation.id;
         let nodes = state.operations.nodes.iter().filter(|(_, duty)| ours(duty));
         let disks = state.operations.disks.iter().filter(|(_, duty)| ours(duty));
-        Area {
-            nodes: nodes.map(|(id, _)| *id).collect(),
-            disks: disks.map(|(id, _)| *id).collect(),
-        }
+        let (nodes, disks) = (nodes.map(|(id, _)| *id), disks.map(|(id, _)| *id));
+        Area { nodes: nodes.collect(), disks: disks.collect(), replica: None }
+    }
+
+    /// Where one replica is.
+    #[must_use]
+    pub fn of_replica(replica: ReplicaId) -> Area {
+        let (nodes, disks) = Default::default();
+        Area { nodes, disks, replica: Some(replica) }
     }
 
     #[must_use]
     pub fn holds(&self, member: &Member) -> bool {
-        self.is_at(member.node, member.disk)
+        self.is_at(member.node, member.disk) || self.replica == Some(member.replica)
     }
 
     #[must_use]
