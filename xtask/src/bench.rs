@@ -23,6 +23,8 @@ enum What {
     File(Rest),
     /// Planning of the decommission of a rack, from a thousand to a million partitions; takes gigabytes
     Planner,
+    /// What hearing of 100,000 partitions costs the control plane; the crates that matter are optimised
+    Heartbeat,
     /// Bringing replicas up, and what others feel of it
     #[command(disable_help_flag = true)]
     Repair(Rest),
@@ -45,6 +47,7 @@ impl Bench {
             What::Memory(rest) => ("memory", rest),
             What::Repair(rest) => ("repair", rest),
             What::Planner => return planner(),
+            What::Heartbeat => return heartbeat(),
         };
         let mut build = run::cargo();
         build.args(["build", "--quiet", "--release", "-p", "holdfast-bench"]);
@@ -64,5 +67,17 @@ fn planner() -> Result<()> {
     let mut test = run::cargo();
     test.args(["test", "--release", "-p", "holdfast-control", "--lib", "--"]);
     test.args(["--ignored", "--nocapture", "print_how_planning_grows"]);
+    run::succeed(&mut test)
+}
+
+/// Has no cluster either. Builds less than a release would.
+fn heartbeat() -> Result<()> {
+    let mut test = run::cargo();
+    test.args(["test", "-p", "holdfast-control", "--lib"]);
+    for name in ["control", "wire", "types", "partition"] {
+        test.arg("--config").arg(format!("profile.dev.package.holdfast-{name}.opt-level=3"));
+    }
+    test.args(["--config", "profile.dev.package.holdfast-control.debug-assertions=false"]);
+    test.args(["--", "--ignored", "--nocapture", "print_what_heartbeats_cost"]);
     run::succeed(&mut test)
 }

@@ -29,6 +29,8 @@ pub(crate) struct Leading {
     pub(crate) attached: Attached,
     /// What changed of conditions, and is not agreed upon yet.
     pub(crate) watch: crate::observe::Watch,
+    /// Nodes for which there was nothing to do.
+    pub(crate) settled: BTreeMap<NodeId, crate::hear::Settled>,
     /// What the last plan left at rest.
     pub(crate) memory: plan::Memory,
     /// What the last plan could not do.
@@ -53,6 +55,7 @@ impl Leading {
             detector,
             attached,
             watch: crate::observe::Watch::default(),
+            settled: BTreeMap::new(),
             memory: plan::Memory::default(),
             residue: Vec::new(),
             rounds: BTreeMap::new(),
@@ -234,7 +237,8 @@ impl Core {
         }
     }
 
-    /// Makes a plan from what is known now; `None` when this member does not lead.
+    /// Makes a plan from what is known now; `None` when this member does not lead, or when it is known
+    /// that there is nothing to do.
     pub(crate) fn plan(&self) -> Option<plan::Plan> {
         let mut leading = self.leading();
         let leading = leading.as_mut()?;

@@ -18,7 +18,11 @@ pub mod api;
 pub mod attached;
 pub mod config;
 mod core;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and prints")]
+mod cost;
 pub mod detect;
+mod hear;
 pub mod http;
 mod listing;
 pub mod member;

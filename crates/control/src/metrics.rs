@@ -1,5 +1,6 @@
 //! Counters and gauges of one member, in the registry it was handed.
 
+use crate::detect::Taken;
 use crate::state::Conditions;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +17,7 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     pub(crate) heartbeats: Counter,
     pub(crate) heartbeats_stale: Counter,
+    pub(crate) heartbeats_unfit: Counter,
     pub(crate) heartbeats_refused: Counter,
     pub(crate) commands: Counter,
     pub(crate) plans: Counter,
@@ -161,20 +163,22 @@ impl Metrics {
         let metrics = Metrics { registry, ..Metrics::default() };
         let mut registry = metrics.registry.lock().expect("no holder panics");
         let all = registry.sub_registry_with_prefix("holdfast_control");
-        all.register("heartbeats", "Heartbeats taken", metrics.heartbeats.clone());
-        all.register(
-            "heartbeats_stale",
-            "Heartbeats dropped for being late",
-            metrics.heartbeats_stale.clone(),
-        );
-        all.register(
-            "heartbeats_refused",
-            "Heartbeats of strangers",
-            metrics.heartbeats_refused.clone(),
-        );
-        all.register("commands", "Commands committed", metrics.commands.clone());
-        all.register("plans", "Plans that had something to do", metrics.plans.clone());
-        all.register("appointments", "Leaders appointed", metrics.appointments.clone());
+        let counters = [
+            ("heartbeats", "Heartbeats taken", &metrics.heartbeats),
+            ("heartbeats_stale", "Heartbeats dropped for being late", &metrics.heartbeats_stale),
+            (
+                "heartbeats_unfit",
+                "Heartbeats that followed one that is not known here; all of it is asked for then",
+                &metrics.heartbeats_unfit,
+            ),
+            ("heartbeats_refused", "Heartbeats of strangers", &metrics.heartbeats_refused),
+            ("commands", "Commands committed", &metrics.commands),
+            ("plans", "Plans that had something to do", &metrics.plans),
+            ("appointments", "Leaders appointed", &metrics.appointments),
+        ];
+        for (name, help, counter) in counters {
+            all.register(name, help, counter.clone());
+        }
         all.register("leading", "1 while this member leads", metrics.leading.clone());
         all.register("residue", "Things to do that cannot be done", metrics.residue.clone());
         all.register(
@@ -278,6 +282,15 @@ impl Metrics {
                 self.operation_work.set(operation);
             }
         }
+    }
+
+    /// Counts a heartbeat.
+    pub(crate) fn heard(&self, taken: &Taken) {
+        match taken {
+            Taken::Fresh { .. } => self.heartbeats.inc(),
+            Taken::Stale => self.heartbeats_stale.inc(),
+            Taken::Unfit => self.heartbeats_unfit.inc(),
+        };
     }
 
     /// Counts a condition that changed.

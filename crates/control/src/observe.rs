@@ -4,7 +4,9 @@
 //! they are compared with the record and dropped, so the log of the members grows with what happens
 //! and not with how long it goes on.
 
-use crate::detect::{Detector, DiskReport, DiskState, NodeReport, ReplicaReport, ReplicaState};
+use crate::detect::{
+    Detector, DiskReport, DiskState, NodeReport, ReplicaReport, ReplicaState, Spoken,
+};
 use crate::metrics::Metrics;
 use crate::state::State;
 use std::collections::BTreeMap;
@@ -24,9 +26,15 @@ pub enum Change {
 /// Most observations in one command, so that it stays well below the limit of a frame.
 const OBSERVATIONS_MAX: usize = 1_000;
 
-/// What changes by a node's report.
+/// What changes by a node's report, as far as it spoke of something.
 #[must_use]
-pub fn changes(state: &State, node: NodeId, report: &NodeReport, at: Timestamp) -> Vec<Change> {
+pub fn changes(
+    state: &State,
+    node: NodeId,
+    report: &NodeReport,
+    spoken: &Spoken,
+    at: Timestamp,
+) -> Vec<Change> {
     let Some(record) = state.nodes.get(&node) else { return Vec::new() };
     let stamp = Stamp { life: record.life, sequence: report.sequence };
     let says = Says { by: Owner::Node(node), stamp, at };
@@ -37,12 +45,16 @@ pub fn changes(state: &State, node: NodeId, report: &NodeReport, at: Timestamp) 
         all.extend(health(&says, *disk, report));
         all.extend(space(&says, *disk, report));
     }
-    for (replica, report) in &report.replicas {
+    let mut look = |replica: &ReplicaId, report: &ReplicaReport| {
         // One that is well and always was has no record.
         let known = || state.conditions.get(Key::data(report.partition, *replica)).is_some();
         if !matches!(report.state, ReplicaState::Ok | ReplicaState::Full) || known() {
             all.extend(data(&says, *replica, report));
         }
+    };
+    match spoken {
+        Spoken::All => report.replicas.iter().for_each(|(id, replica)| look(id, replica)),
+        Spoken::Of(some) => some.iter().for_each(|id| look(id, &report.replicas[id])),
     }
     all.into_iter().filter_map(|observation| judge(state, observation)).collect()
 }
@@ -230,7 +242,6 @@ mod tests {
             boot,
             sequence,
             disks: vec![disk],
-            replicas: Vec::new(),
             ..Default::default()
         };
         let mut detector = Detector::new(Moment(0));
@@ -240,7 +251,7 @@ mod tests {
 
     /// Takes a report as the leader does; says how many words were refused.
     fn take(state: &mut State, report: &NodeReport) -> usize {
-        let changes = changes(state, NODE, report, AT);
+        let changes = changes(state, NODE, report, &Spoken::All, AT);
         let refused = changes.iter().filter(|c| matches!(c, Change::Refuse { .. })).count();
         let follow = |change| match change {
             Change::Follow(observation) => Some(observation),
@@ -301,7 +312,7 @@ mod tests {
         let mut state = state();
         take(&mut state, &report(5, 1, DiskState::Ok, (PLENTY, Probe::NotTried)));
         let next = report(5, 2, DiskState::Ok, (PLENTY - 1, Probe::NotTried));
-        assert_eq!(changes(&state, NODE, &next, AT), []);
+        assert_eq!(changes(&state, NODE, &next, &Spoken::All, AT), []);
     }
 
     /// What was logged.
@@ -339,7 +350,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             for sequence in 2..5 {
                 let unproven = report(5, sequence, DiskState::Ok, (PLENTY, Probe::NotTried));
-                let changes = changes(&state, NODE, &unproven, AT);
+                let changes = changes(&state, NODE, &unproven, &Spoken::All, AT);
                 assert!(!watch.take(changes, &metrics), "nothing to agree upon");
             }
         });

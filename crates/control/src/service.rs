@@ -1,8 +1,6 @@
 //! What a member answers to nodes, clients and other members.
 
 use crate::core::{Core, ProposeError};
-use crate::detect::{NodeReport, Taken};
-use crate::observe;
 use crate::plan::assign;
 use crate::raft::network;
 use crate::state::command::DiskOffer;
@@ -206,32 +204,14 @@ impl ControlService {
             let message = format!("this life of node {node} has not joined");
             return Err(refused(ErrorKind::UnknownNode, message));
         }
-        let before = leading.detector.report(node, boot).cloned();
-        match leading.detector.observe(self.core.world.now(), &heartbeat) {
-            Taken::Fresh => self.core.metrics.heartbeats.inc(),
-            Taken::Stale => self.core.metrics.heartbeats_stale.inc(),
-        };
-        let at = self.core.world.timestamp();
-        if heartbeat.clock != 0 {
-            let ahead = heartbeat.clock.saturating_sub(at.0) / 1_000_000;
-            leading.clocks.insert(node, ahead);
-        }
-        let report = leading.detector.report(node, boot);
-        if let Some(report) = report {
-            let changes =
-                self.core.machine.read(|state, _| observe::changes(state, node, report, at));
-            if leading.watch.take(changes, &self.core.metrics) {
-                self.core.poke.notify_one();
-            }
-        }
-        if changed(before.as_ref(), report) {
+        let when = (self.core.world.now(), self.core.world.timestamp());
+        let heard = self.core.machine.read(|state, revision| {
+            leading.hear((state, revision), &heartbeat, when, &self.core.metrics)
+        });
+        if heard.poke {
             self.core.poke.notify_one();
         }
-        let assignment = self
-            .core
-            .machine
-            .read(|state, revision| assign::assignment(state, revision, node, report));
-        Ok(Reply::message(&assignment))
+        Ok(Reply::message(&heard.assignment))
     }
 
     async fn change(&self, request: &Request) -> Result<Reply, Refused> {
@@ -383,19 +363,6 @@ fn full_partitions(state: &crate::state::State, volume: VolumeId) -> message::Pa
     let configurations = state.partitions_of(volume).map(|p| &p.configuration);
     let data = configurations.filter(|c| c.kind == types::configuration::PartitionKind::Data);
     message::Partitions { ids: data.filter(|c| lacks_room(c)).map(|c| c.partition.0).collect() }
-}
-
-/// Whether the planner should look at a report at once. How far logs go is not worth it.
-fn changed(before: Option<&NodeReport>, after: Option<&NodeReport>) -> bool {
-    let essence = |report: &NodeReport| {
-        let disks: Vec<_> = report.disks.iter().map(|(id, disk)| (*id, disk.state)).collect();
-        let replica = |(id, r): (&ReplicaId, &crate::detect::ReplicaReport)| {
-            (*id, r.role, r.epoch, r.state, r.lease_expired, r.proven)
-        };
-        let replicas: Vec<_> = report.replicas.iter().map(replica).collect();
-        (report.boot, report.count >= crate::detect::REPORTS_SETTLED, disks, replicas)
-    };
-    before.map(essence) != after.map(essence)
 }
 
 fn disk_state(space: Option<types::condition::State>) -> message::DiskState {

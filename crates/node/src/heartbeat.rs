@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::run::{NodeEvent, Report};
+use crate::telling::Telling;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 use types::limits::{HEARTBEAT_INTERVAL, HEARTBEAT_SPACING_MIN};
@@ -10,28 +11,26 @@ use wire::{Class, Operation, Request};
 
 /// Sends heartbeats until the node stops. `now` asks for one before its time.
 pub async fn run(context: Arc<Context>, now: Arc<Notify>) {
-    let mut sequence = 0;
-    let mut failures = 0_u32;
+    let (mut telling, mut sequence, mut failures) = (Telling::default(), 0, 0_u32);
     loop {
         let Some(report) = report(&context).await else { return };
+        let Report { disks, replicas, access_version } = report;
         sequence += 1;
-        let heartbeat = Heartbeat {
-            cluster: context.cluster,
-            node: context.node.0,
-            boot: context.boot.0,
-            sequence,
-            disks: report.disks,
-            replicas: report.replicas,
-            access_version: report.access_version,
-            clock: context.world.timestamp().0,
-        };
+        let told = heartbeat(&context, sequence);
+        let mut heartbeat = Heartbeat { disks, access_version, ..told };
+        telling.fill(&mut heartbeat, replicas);
         let request =
             Request::new(Operation::ControlHeartbeat).class(Class::Control).message(&heartbeat);
+        let mut wanted_again = false;
         match context.members.call(request).await {
             Ok(reply) => {
                 failures = 0;
                 match reply.decode::<Assignment>() {
-                    Ok(assignment) => context.post(NodeEvent::Assigned(assignment)),
+                    Ok(assignment) => {
+                        telling.confirmed(assignment.taken);
+                        wanted_again = assignment.taken == 0 && heartbeat.base != 0;
+                        context.post(NodeEvent::Assigned(assignment));
+                    }
                     Err(error) => tracing::warn!(%error, "the answer to a heartbeat"),
                 }
             }
@@ -44,11 +43,28 @@ pub async fn run(context: Arc<Context>, now: Arc<Notify>) {
         }
         // News is sent soon, but not so often that it would crowd out everything else.
         context.world.sleep(HEARTBEAT_SPACING_MIN).await;
+        // Who answers knows nothing of what the last one spoke of: another member leads.
+        if wanted_again {
+            continue;
+        }
         tokio::select! {
             biased;
             () = now.notified() => {}
             () = context.world.sleep(HEARTBEAT_INTERVAL - HEARTBEAT_SPACING_MIN) => {}
         }
+    }
+}
+
+/// A heartbeat that says nothing yet but whose it is.
+fn heartbeat(context: &Context, sequence: u64) -> Heartbeat {
+    Heartbeat {
+        cluster: context.cluster,
+        node: context.node.0,
+        boot: context.boot.0,
+        sequence,
+        clock: context.world.timestamp().0,
+        revision: context.addresses.read().expect("no holder panics").revision,
+        ..Heartbeat::default()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod run;
 pub mod service;
 pub mod space;
 pub mod store;
+pub mod telling;
 pub mod upkeep;
 
 use context::{Addresses, Context, Counters};

@@ -73,6 +73,14 @@ pub const REPLICAS_MAX: usize = 7;
 /// How often a node re-states its condition to the control plane.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Most replicas in one heartbeat of which only the end of the log changed. A node with so many or fewer
+/// tells everything every time.
+pub const HEARTBEAT_PROGRESS_MAX: usize = 64;
+
+/// All replicas of a node are held against what is on record at every so manieth heartbeat; at the others
+/// those of which it speaks.
+pub const HEARTBEATS_PER_SWEEP: u64 = 16;
+
 /// A node that was silent for this long is taken for gone.
 pub const NODE_SILENCE_MAX: Duration = Duration::from_millis(1500);
 

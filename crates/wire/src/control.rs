@@ -25,12 +25,14 @@
 mod access;
 mod admin;
 mod error;
+mod heartbeat;
 mod routes;
 mod watch;
 
 pub use access::{Access, AccessList, Grant, TokenRights, VolumeAccess};
 pub use admin::{Admin, AdminReply};
 pub use error::{Error, ErrorKind};
+pub use heartbeat::{Heartbeat, digest, is_news};
 pub use routes::{Routes, RoutesOutcome, RoutesReply, Volume, VolumeKind, VolumeSelector};
 pub use watch::{ClientInfo, Partitions, VolumeLife, Watch, WatchReply};
 
@@ -317,33 +319,12 @@ pub struct ReplicaReport {
     /// Bytes it occupies on its disk.
     #[prost(uint64, tag = "13")]
     pub bytes: u64,
-}
-
-/// A node's whole condition. It replaces what the node said before; nothing is merged.
-///
-/// `replicas` lists **every** replica on every disk whose state is not `Failed`: that one is
-/// missing is evidence that it is gone.
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct Heartbeat {
-    #[prost(uint64, tag = "1")]
-    pub cluster: u64,
-    #[prost(uint64, tag = "2")]
-    pub node: u64,
-    #[prost(uint64, tag = "3")]
-    pub boot: u64,
-    /// Rises by at least one with each heartbeat of one boot; the first is 1 or more.
-    #[prost(uint64, tag = "4")]
-    pub sequence: u64,
-    #[prost(message, repeated, tag = "5")]
-    pub disks: Vec<DiskReport>,
-    #[prost(message, repeated, tag = "6")]
-    pub replicas: Vec<ReplicaReport>,
-    /// Which version of the access list the node goes by; zero when it has none.
-    #[prost(uint64, tag = "7")]
-    pub access_version: u64,
-    /// What its clock says: nanoseconds since 1970.
-    #[prost(sint64, tag = "8")]
-    pub clock: i64,
+    /// A leader that serves nothing yet: it compares logs, or brings the others to its own.
+    #[prost(bool, tag = "14")]
+    pub preparing: bool,
+    /// Of a namespace: bytes of user data in its volume; zero of anything else.
+    #[prost(uint64, tag = "15")]
+    pub used: u64,
 }
 
 /// Where a node is.
@@ -388,10 +369,10 @@ pub struct Assignment {
     /// Replicas to delete, with their bytes. A replica once listed here never comes back.
     #[prost(uint64, repeated, tag = "5")]
     pub deletes: Vec<u64>,
-    /// Every node of the cluster, this one too.
+    /// Every node of the cluster, this one too; empty when the node has those of this revision.
     #[prost(message, repeated, tag = "6")]
     pub nodes: Vec<NodeAddress>,
-    /// Of the volumes this node has replicas of.
+    /// Of the volumes this node has replicas of; sent together with `nodes`.
     #[prost(message, repeated, tag = "7")]
     pub capacities: Vec<Capacity>,
     /// What operations could not do with partitions that are led from here, for the node's log.
@@ -408,6 +389,10 @@ pub struct Assignment {
     /// That list; absent when the node has it.
     #[prost(message, optional, tag = "11")]
     pub access: Option<AccessList>,
+    /// The heartbeat that the next one may follow: the one that this answers, if it was taken. Zero: the
+    /// next one has to be full.
+    #[prost(uint64, tag = "12")]
+    pub taken: u64,
 }
 
 /// A partition that an operation could not deal with, and why.

@@ -100,7 +100,7 @@ fn measure_volumes(core: &Core) -> Vec<(String, String, i64)> {
     let (_, volumes) = look(core, |sight| {
         let there = sight.state.volumes.values().filter(|v| v.state != VolumeState::Deleted);
         let measure = |volume: &Volume| {
-            let status = view::volume::volume(sight, volume).status.to_string();
+            let status = view::volume::status(sight, volume).to_string();
             let clients = attached.list(now).filter(|client| client.volume == volume.id).count();
             (volume.name.clone(), status, i64::try_from(clients).unwrap_or(i64::MAX))
         };
@@ -136,7 +136,7 @@ pub(super) async fn status(State(core): State<Arc<Core>>) -> Answer<Item<StatusV
             members,
             nodes: tally(state.nodes.values().map(|n| view::node::node(sight, n).status)),
             disks: tally(state.disks.values().map(|d| view::node::disk(sight, d).status)),
-            volumes: tally(live.map(|v| view::volume::volume(sight, v).status)),
+            volumes: tally(live.map(|v| view::volume::status(sight, v))),
             partitions: tally(
                 state.partitions.values().map(|p| view::partition::status_of(sight, p).0),
             ),

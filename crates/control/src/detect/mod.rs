@@ -4,127 +4,25 @@
 //! everybody gets the full time of silence again before anything is decided about them: its own
 //! deafness so far is no evidence.
 //!
-//! Each node re-states its whole condition; what it said replaces what it said before, and what
-//! arrives late (an older sequence, an earlier life) is dropped. Time is an argument.
+//! Each node re-states its whole condition: what it said replaces what it said before, and what
+//! arrives late (an older sequence, an earlier life) is dropped. To say it in few words, a heartbeat may
+//! be "as the one before, but": that counts only where exactly the one before is known, and where the
+//! digest of the whole agrees afterwards; in any other case the node is asked for all of it, so that
+//! nothing is ever put together from parts that do not belong together. Time is an argument.
+
+mod report;
+
+pub use report::{
+    DiskReport, DiskState, Held, NodeReport, REPORTS_SETTLED, ReplicaReport, ReplicaState, Role,
+    Spoken, Taken,
+};
 
 use crate::state::changes::{Changes, Mark};
+use report::replica_report;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{BootId, DiskId, Epoch, Moment, NodeId, PartitionId, ReplicaId, Sequence, Timestamp};
+use types::{BootId, Moment, NodeId, PartitionId, ReplicaId};
 use wire::control as message;
-pub use wire::control::{DiskState, ReplicaState, Role};
-
-/// That something is missing from a node's report counts once this many reports of its life came:
-/// the first ones may have been under way for long.
-pub const REPORTS_SETTLED: u32 = 3;
-
-/// One disk, by the word of its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiskReport {
-    pub state: DiskState,
-    /// Bytes.
-    pub free: u64,
-    /// Bytes.
-    pub total: u64,
-    pub reason: String,
-    /// What is known of its space, and by what evidence.
-    pub space: Option<wire::condition::Space>,
-}
-
-/// One replica, by the word of its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaReport {
-    pub partition: PartitionId,
-    pub disk: DiskId,
-    pub role: Role,
-    pub epoch: Epoch,
-    pub end: Sequence,
-    pub committed: Sequence,
-    pub last_record_epoch: Epoch,
-    pub lease_expired: bool,
-    pub proven: bool,
-    pub state: ReplicaState,
-    pub reason: String,
-    /// Bytes on its disk.
-    pub bytes: u64,
-}
-
-impl ReplicaReport {
-    /// Whether the replica can take part in its partition now.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        matches!(self.state, ReplicaState::Ok | ReplicaState::Damaged)
-    }
-}
-
-/// The last report of one node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeReport {
-    pub boot: BootId,
-    pub sequence: u64,
-    /// When it arrived, by the clock of the member that received it.
-    pub at: Moment,
-    /// How many reports of this life arrived, this one counted.
-    pub count: u32,
-    pub disks: BTreeMap<DiskId, DiskReport>,
-    pub replicas: BTreeMap<ReplicaId, ReplicaReport>,
-    /// Bytes and number of the replicas on each disk.
-    pub held: BTreeMap<DiskId, Held>,
-    /// Which access list it goes by; zero when it has none.
-    pub access_version: u64,
-    /// What its clock said.
-    pub clock: Timestamp,
-}
-
-/// What is on a disk, summed up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    pub bytes: u64,
-    pub replicas: u64,
-}
-
-impl NodeReport {
-    /// Partitions of which it says something else than `before`, as far as plans go by it.
-    fn news<'a>(&'a self, before: &'a NodeReport) -> impl Iterator<Item = PartitionId> + 'a {
-        let said = |report: &NodeReport, id: &ReplicaId| report.replicas.get(id).map(essence);
-        let newer = self.replicas.iter();
-        let newer = newer.filter(move |(id, word)| said(before, id) != Some(essence(word)));
-        let gone = before.replicas.iter().filter(|(id, _)| !self.replicas.contains_key(id));
-        newer.chain(gone).map(|(_, word)| word.partition)
-    }
-
-    /// Whether plans for everything on it may change: a new life, its disks, or whether its silence counts.
-    fn is_other(&self, before: &NodeReport) -> bool {
-        let disks = |report: &NodeReport| -> Vec<(DiskId, DiskState)> {
-            report.disks.iter().map(|(id, disk)| (*id, disk.state)).collect()
-        };
-        let settled = |report: &NodeReport| report.count >= REPORTS_SETTLED;
-        self.boot != before.boot || settled(self) != settled(before) || disks(self) != disks(before)
-    }
-
-    /// Whether `replica` is certainly not on `disk` any more: the disk works, and the list without
-    /// it is no early one.
-    #[must_use]
-    pub fn proves_gone(&self, replica: ReplicaId, disk: DiskId) -> bool {
-        let works = self.disks.get(&disk).is_some_and(|d| d.state != DiskState::Failed);
-        works && self.count >= REPORTS_SETTLED && !self.replicas.contains_key(&replica)
-    }
-}
-
-/// What plans go by, of what is said about a replica. How far logs go is not worth looking at once more, as
-/// long as there is a leader.
-fn essence(word: &ReplicaReport) -> impl PartialEq + use<> {
-    (word.partition, word.disk, word.role, word.epoch, word.lease_expired, word.proven, word.state)
-}
-
-/// How a heartbeat was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It replaced what was known.
-    Fresh,
-    /// It is not newer than what is known, and was dropped.
-    Stale,
-}
 
 /// What all nodes said, and since when we listen.
 #[derive(Clone, Debug)]
@@ -132,6 +30,8 @@ pub struct Detector {
     /// When this member began to lead.
     since: Moment,
     reports: BTreeMap<NodeId, NodeReport>,
+    /// The last number handed out for [`NodeReport::news`].
+    news: u64,
     /// Partitions of which something else is said than before.
     changes: Changes<PartitionId>,
 }
@@ -140,7 +40,7 @@ impl Detector {
     /// Begins to listen.
     #[must_use]
     pub fn new(since: Moment) -> Detector {
-        Detector { since, reports: BTreeMap::new(), changes: Changes::default() }
+        Detector { since, reports: BTreeMap::new(), news: 0, changes: Changes::default() }
     }
 
     /// Takes a heartbeat of `boot`, the life of the node that is on record.
@@ -151,34 +51,71 @@ impl Detector {
         if before.is_some_and(|report| report.sequence >= heartbeat.sequence) {
             return Taken::Stale;
         }
-        let count = before.map_or(0, |report| report.count).saturating_add(1);
-        let replicas: BTreeMap<_, _> = heartbeat.replicas.iter().map(replica_report).collect();
-        let report = NodeReport {
-            boot,
-            sequence: heartbeat.sequence,
-            at: now,
-            count,
-            disks: heartbeat.disks.iter().map(disk_report).collect(),
-            held: sums(replicas.values()),
-            replicas,
-            access_version: heartbeat.access_version,
-            clock: Timestamp(heartbeat.clock),
+        let mut changed = Vec::new();
+        let mut taken = match heartbeat.base {
+            0 => self.replace(now, heartbeat, &mut changed),
+            _ => self.follow(now, heartbeat, &mut changed),
         };
-        self.note_news(node, &report);
-        self.reports.insert(node, report);
-        Taken::Fresh
+        let Taken::Fresh { news, .. } = &mut taken else { return taken };
+        let report = self.reports.get_mut(&node).expect("it was just taken");
+        if report.heard(now, heartbeat) {
+            changed.extend(report.partitions());
+            *news = true;
+        }
+        if *news {
+            self.news += 1;
+            report.news = self.news;
+        }
+        changed.into_iter().for_each(|partition| self.changes.note(partition));
+        taken
     }
 
-    fn note_news(&mut self, node: NodeId, report: &NodeReport) {
-        let all = |report: &NodeReport| -> Vec<PartitionId> {
-            report.replicas.values().map(|word| word.partition).collect()
+    /// Takes a full heartbeat. It replaces what was known; nothing is merged.
+    fn replace(
+        &mut self,
+        now: Moment,
+        heartbeat: &message::Heartbeat,
+        changed: &mut Vec<PartitionId>,
+    ) -> Taken {
+        let (node, boot) = (NodeId(heartbeat.node), BootId(heartbeat.boot));
+        let replicas: BTreeMap<ReplicaId, ReplicaReport> =
+            heartbeat.replicas.iter().map(|replica| replica_report(replica, now)).collect();
+        let (before, same_life) = match self.reports.remove(&node) {
+            Some(before) if before.boot == boot => (before, true),
+            Some(before) => {
+                changed.extend(before.partitions());
+                (NodeReport::new(boot, now), false)
+            }
+            None => (NodeReport::new(boot, now), false),
         };
-        let news: Vec<PartitionId> = match self.reports.get(&node) {
-            Some(before) if !report.is_other(before) => report.news(before).collect(),
-            Some(before) => all(before).into_iter().chain(all(report)).collect(),
-            None => all(report),
-        };
-        news.into_iter().for_each(|partition| self.changes.note(partition));
+        let report = before.with(replicas, changed);
+        self.reports.insert(node, report);
+        Taken::Fresh { news: !same_life || !changed.is_empty(), spoken: Spoken::All }
+    }
+
+    /// Takes a heartbeat that says what changed, if it does so of exactly what is known here.
+    fn follow(
+        &mut self,
+        now: Moment,
+        heartbeat: &message::Heartbeat,
+        changed: &mut Vec<PartitionId>,
+    ) -> Taken {
+        let boot = BootId(heartbeat.boot);
+        let report = self.reports.get_mut(&NodeId(heartbeat.node));
+        let known = report.filter(|r| r.boot == boot && r.sequence == heartbeat.base);
+        let Some(report) = known else { return Taken::Unfit };
+        let Some(digest) = report.digest_after(heartbeat) else { return Taken::Unfit };
+        if digest != heartbeat.digest {
+            tracing::warn!(
+                node = heartbeat.node,
+                base = heartbeat.base,
+                sequence = heartbeat.sequence,
+                "what changed does not fit what is known of this node: asking for all of it"
+            );
+            return Taken::Unfit;
+        }
+        report.digest = digest;
+        report.change(now, heartbeat, changed)
     }
 
     /// How far the news goes by now.
@@ -212,48 +149,10 @@ impl Detector {
     }
 }
 
-fn sums<'a>(replicas: impl Iterator<Item = &'a ReplicaReport>) -> BTreeMap<DiskId, Held> {
-    let mut sums: BTreeMap<DiskId, Held> = BTreeMap::new();
-    for replica in replicas {
-        let held = sums.entry(replica.disk).or_default();
-        held.bytes = held.bytes.saturating_add(replica.bytes);
-        held.replicas += 1;
-    }
-    sums
-}
-
-fn disk_report(from: &message::DiskReport) -> (DiskId, DiskReport) {
-    let report = DiskReport {
-        state: from.state(),
-        free: from.free,
-        total: from.total,
-        reason: from.reason.clone(),
-        space: from.space.clone(),
-    };
-    (DiskId(from.disk), report)
-}
-
-fn replica_report(from: &message::ReplicaReport) -> (ReplicaId, ReplicaReport) {
-    let report = ReplicaReport {
-        partition: PartitionId(from.partition),
-        disk: DiskId(from.disk),
-        role: from.role(),
-        epoch: Epoch(from.epoch),
-        end: Sequence(from.end),
-        committed: Sequence(from.committed),
-        last_record_epoch: Epoch(from.last_record_epoch),
-        lease_expired: from.lease_expired,
-        proven: from.proven,
-        state: from.state(),
-        reason: from.reason.clone(),
-        bytes: from.bytes,
-    };
-    (ReplicaId(from.replica), report)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use types::DiskId;
 
     const NODE: NodeId = NodeId(1);
     const BOOT: BootId = BootId(7);
@@ -267,7 +166,6 @@ mod tests {
             boot,
             sequence,
             disks: vec![disk],
-            replicas: vec![],
             ..Default::default()
         }
     }
@@ -279,7 +177,7 @@ mod tests {
     #[test]
     fn late_heartbeats_are_dropped() {
         let mut detector = Detector::new(Moment(0));
-        assert_eq!(detector.observe(Moment(10), &heartbeat(7, 5, 50)), Taken::Fresh);
+        assert!(detector.observe(Moment(10), &heartbeat(7, 5, 50)).is_fresh());
         assert_eq!(detector.observe(Moment(11), &heartbeat(7, 4, 40)), Taken::Stale);
         assert_eq!(detector.observe(Moment(12), &heartbeat(7, 5, 99)), Taken::Stale);
         assert_eq!(free(&detector), 50);
@@ -295,11 +193,81 @@ mod tests {
         assert!(detector.report(NODE, BOOT).unwrap().disks.is_empty());
     }
 
+    fn replica(id: u64, end: u64) -> message::ReplicaReport {
+        message::ReplicaReport { replica: id, partition: id, end, ..Default::default() }
+    }
+
+    fn with(sequence: u64, replicas: Vec<message::ReplicaReport>) -> message::Heartbeat {
+        message::Heartbeat { replicas, ..heartbeat(7, sequence, 50) }
+    }
+
+    /// Listens to two replicas, of which the second has got to the end.
+    fn listening_to_two() -> Detector {
+        let mut detector = Detector::new(Moment(0));
+        detector.observe(Moment(10), &with(5, vec![replica(1, 4), replica(2, 4)]));
+        detector
+    }
+
+    /// A heartbeat that says that the second replica got to 9.
+    fn change(base: u64) -> message::Heartbeat {
+        let digest = message::digest(&replica(1, 4)).wrapping_add(message::digest(&replica(2, 9)));
+        message::Heartbeat { base, digest, ..with(6, vec![replica(2, 9)]) }
+    }
+
+    #[test]
+    fn a_change_is_taken_on_top_of_exactly_what_it_follows() {
+        let mut detector = listening_to_two();
+        let taken = detector.observe(Moment(20), &change(5));
+        let spoken = Spoken::Of(vec![ReplicaId(2)]);
+        assert_eq!(taken, Taken::Fresh { news: false, spoken });
+        let report = detector.report(NODE, BOOT).unwrap();
+        let ends: Vec<_> = report.replicas.values().map(|r| r.end.0).collect();
+        assert_eq!((ends, report.sequence, report.at), (vec![4, 9], 6, Moment(20)));
+        assert_eq!(detector.observe(Moment(21), &change(5)), Taken::Stale, "it came twice");
+    }
+
+    #[test]
+    fn a_change_of_anything_else_is_not_taken_and_leaves_no_trace() {
+        let other_life = message::Heartbeat { boot: 8, ..change(5) };
+        let wrong_sum = message::Heartbeat { digest: 1, ..change(5) };
+        let never_listed = message::Heartbeat { gone: vec![3], ..change(5) };
+        let both = message::Heartbeat { gone: vec![2], ..change(5) };
+        let twice = message::Heartbeat { replicas: vec![replica(2, 9); 2], ..change(5) };
+        for unfit in [change(4), other_life, wrong_sum, never_listed, both, twice] {
+            let mut detector = listening_to_two();
+            let before = detector.report(NODE, BOOT).cloned();
+            assert_eq!(detector.observe(Moment(20), &unfit), Taken::Unfit, "{unfit:?}");
+            assert_eq!(detector.report(NODE, BOOT).cloned(), before, "{unfit:?}");
+        }
+        let mut fresh = Detector::new(Moment(0));
+        assert_eq!(fresh.observe(Moment(20), &change(5)), Taken::Unfit, "another member leads");
+        assert!(fresh.report(NODE, BOOT).is_none());
+    }
+
+    #[test]
+    fn what_is_gone_is_said_and_is_news() {
+        let mut detector = listening_to_two();
+        let digest = message::digest(&replica(1, 4));
+        let gone = message::Heartbeat { base: 5, gone: vec![2], digest, ..with(6, vec![]) };
+        let spoken = Spoken::Of(vec![]);
+        assert_eq!(detector.observe(Moment(20), &gone), Taken::Fresh { news: true, spoken });
+        assert_eq!(detector.report(NODE, BOOT).unwrap().replicas.len(), 1);
+    }
+
+    #[test]
+    fn what_was_held_back_is_as_old_as_when_it_was_told() {
+        let mut detector = listening_to_two();
+        detector.observe(Moment(20), &message::Heartbeat { held_back: 1, ..change(5) });
+        let report = detector.report(NODE, BOOT).unwrap();
+        let age = |id| report.age_of(&report.replicas[&ReplicaId(id)], Moment(30)).as_nanos();
+        assert_eq!((age(1), age(2)), (20, 10));
+    }
+
     #[test]
     fn a_new_life_starts_afresh() {
         let mut detector = Detector::new(Moment(0));
         detector.observe(Moment(10), &heartbeat(7, 900, 50));
-        assert_eq!(detector.observe(Moment(20), &heartbeat(8, 1, 60)), Taken::Fresh);
+        assert!(detector.observe(Moment(20), &heartbeat(8, 1, 60)).is_fresh());
         assert!(detector.report(NODE, BOOT).is_none(), "the old life has nothing to say");
         assert_eq!(detector.report(NODE, BootId(8)).unwrap().count, 1);
     }

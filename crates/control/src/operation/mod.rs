@@ -47,7 +47,7 @@ pub mod scene;
 mod property;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and prints")]
-mod scale;
+pub(crate) mod scale;
 #[cfg(test)]
 mod tests;
 

@@ -23,15 +23,15 @@ const DISK_BYTES: u64 = 64 << 40;
 const AT: Timestamp = Timestamp(1_000_000_000);
 
 /// A cluster of `nodes` nodes, one disk each, in racks.
-struct Fleet {
+pub(crate) struct Fleet {
     nodes: u64,
-    state: State,
+    pub(crate) state: State,
     detector: Detector,
 }
 
 impl Fleet {
     /// With so many partitions of three replicas.
-    fn new(nodes: u64, partitions: u64) -> Fleet {
+    pub(crate) fn new(nodes: u64, partitions: u64) -> Fleet {
         let mut state = State::default();
         state.apply(&Command::Initialize { cluster: ClusterId(1) });
         for identity in 1..=nodes {
@@ -96,8 +96,14 @@ impl Fleet {
         Placement { kind: PartitionKind::Data, replicas: (0..3).map(place).collect() }
     }
 
-    /// Everybody reports what it has: partitions of 512 MiB to 1.5 GiB.
     fn beat(&mut self) {
+        for heartbeat in self.reports() {
+            self.detector.observe(Moment(1), &heartbeat);
+        }
+    }
+
+    /// What everybody has: partitions of 512 MiB to 1.5 GiB.
+    pub(crate) fn reports(&self) -> Vec<message::Heartbeat> {
         let mut replicas = vec![Vec::new(); usize::try_from(self.nodes).unwrap() + 1];
         for partition in self.state.partitions.values() {
             let configuration = &partition.configuration;
@@ -117,7 +123,7 @@ impl Fleet {
                 });
             }
         }
-        for (node, replicas) in (0..).zip(replicas).skip(1) {
+        let heartbeat = |(node, replicas): (u64, Vec<message::ReplicaReport>)| {
             let disk = message::DiskReport {
                 disk: node,
                 state: DiskState::Ok.into(),
@@ -127,18 +133,17 @@ impl Fleet {
             };
             let disks = vec![disk];
             let (cluster, boot, sequence) = (1, node, 1);
-            let heartbeat = message::Heartbeat {
+            message::Heartbeat {
                 cluster,
                 node,
                 boot,
                 sequence,
                 disks,
                 replicas,
-                access_version: 1,
-                clock: 0,
-            };
-            self.detector.observe(Moment(1), &heartbeat);
-        }
+                ..Default::default()
+            }
+        };
+        (0..).zip(replicas).skip(1).map(heartbeat).collect()
     }
 
     fn inputs<'a>(&'a self, policy: &'a Policy) -> Inputs<'a> {

@@ -26,19 +26,54 @@ pub fn assignment(
     report: Option<&NodeReport>,
 ) -> message::Assignment {
     message::Assignment {
+        configurations: configurations(state, node, report),
+        deletes: deletes(state, node, report).into_iter().map(|replica| replica.0).collect(),
+        notices: notices(state, node),
+        deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
+        ..greeting(state, revision, node, report)
+    }
+}
+
+/// The assignment of a node for which there is nothing to do, and which has all addresses. Who may do what
+/// with volumes is in each, for as long as the node does not have it.
+#[must_use]
+pub fn nothing(
+    state: &State,
+    revision: u64,
+    node: NodeId,
+    report: Option<&NodeReport>,
+) -> message::Assignment {
+    let newest = state.access.version;
+    let has = report.map(|report| report.access_version);
+    message::Assignment {
         cluster: state.cluster.map_or(0, |cluster| cluster.0),
         node: node.0,
         revision,
-        configurations: configurations(state, node, report),
-        deletes: deletes(state, node, report).into_iter().map(|replica| replica.0).collect(),
-        nodes: addresses(state, |_| true),
-        capacities: capacities(state, node),
-        notices: notices(state, node),
-        deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
-        access_version: state.access.version,
-        access: (report.map(|report| report.access_version) != Some(state.access.version))
-            .then(|| state.access.list()),
+        access_version: newest,
+        access: (has != Some(newest)).then(|| state.access.list()),
+        ..Default::default()
     }
+}
+
+/// Whether there is nothing to do in it. That nothing is to be done does not depend on time.
+#[must_use]
+pub fn is_nothing(assignment: &message::Assignment) -> bool {
+    assignment.configurations.is_empty()
+        && assignment.deletes.is_empty()
+        && assignment.notices.is_empty()
+        && assignment.deleted_partitions.is_empty()
+}
+
+/// For a node that has not said yet how it is: where everybody is, and nothing to do before it has.
+#[must_use]
+pub fn greeting(
+    state: &State,
+    revision: u64,
+    node: NodeId,
+    report: Option<&NodeReport>,
+) -> message::Assignment {
+    let (nodes, capacities) = (addresses(state, |_| true), capacities(state, node));
+    message::Assignment { nodes, capacities, ..nothing(state, revision, node, report) }
 }
 
 fn deleted_on(state: &State, node: NodeId) -> impl Iterator<Item = PartitionId> {

@@ -355,6 +355,7 @@ fn place(state: &mut State, volume: &Volume, placement: &Placement) -> Result<Pa
         doomed: BTreeMap::new(),
         made: BTreeSet::new(),
         deleted: false,
+        changed: None,
     })
 }
 

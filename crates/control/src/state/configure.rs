@@ -89,6 +89,7 @@ pub(super) fn configure(
     }
     if !matches!(step, Step::Discard { .. }) {
         after.configuration.epoch = before.configuration.epoch.next();
+        after.changed = Some(at);
     }
     after.check().map_err(Refusal::breaks)?;
     Ok(after)

@@ -123,6 +123,9 @@ pub struct Partition {
     pub made: BTreeSet<ReplicaId>,
     /// The volume was deleted: every replica is doomed.
     pub deleted: bool,
+    /// When its configuration last changed; `None` when it never did since it was made.
+    #[serde(default)]
+    pub changed: Option<Timestamp>,
 }
 
 impl Partition {

@@ -1,7 +1,7 @@
 //! Conditions, as people see them: every fact that matters to a thing, with its evidence and its age.
 
-use super::{Sight, millis};
-use crate::state::{Node, Partition};
+use super::{Sight, computed, millis};
+use crate::state::{Node, Partition, VolumeState};
 use serde::{Deserialize, Serialize};
 use types::condition::{Fact, Key, Record, State, Subject, table};
 use types::{DiskId, Member, NodeId};
@@ -124,7 +124,7 @@ fn of_disk_alone(sight: &Sight<'_>, disk: DiskId, node: NodeId) -> Vec<Condition
 #[must_use]
 pub fn of_partition(sight: &Sight<'_>, partition: &Partition) -> Vec<ConditionView> {
     let id = partition.configuration.partition;
-    let mut all = Vec::new();
+    let mut all = computed::of_partition(sight, partition);
     for member in partition.holders() {
         all.extend(of_disk(sight, member.disk, member.node));
         let key = Key::data(id, member.replica);
@@ -151,9 +151,22 @@ fn never_unwell(sight: &Sight<'_>, key: Key, member: &Member) -> Option<Conditio
     })
 }
 
-/// Everything on record that is not well, the worst kinds first.
+/// Everything that is not well: what is on record, the worst kinds first, and then what follows from it.
 #[must_use]
 pub fn unwell(sight: &Sight<'_>) -> Vec<ConditionView> {
+    let live = sight.state.volumes.values().filter(|v| v.state == VolumeState::Active);
+    let quotas = live.map(|volume| computed::quota(sight, volume));
+    let partitions = sight.state.partitions.values().flat_map(|p| computed::of_partition(sight, p));
+    let unwell = quotas.chain(partitions).filter(|view| !view.well).take(COMPUTED_UNWELL_MAX);
+    let mut all = unwell_on_record(sight);
+    all.extend(unwell);
+    all
+}
+
+/// Most facts of partitions and volumes in one list: with a node they may all be unwell at once.
+const COMPUTED_UNWELL_MAX: usize = 100;
+
+fn unwell_on_record(sight: &Sight<'_>) -> Vec<ConditionView> {
     let owner = |key: Key| match key.subject {
         Subject::Node(node) => Some(node),
         Subject::Disk(disk) => sight.state.disks.get(&disk).map(|disk| disk.node),

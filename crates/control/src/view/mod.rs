@@ -7,6 +7,7 @@
 //! milliseconds.
 
 pub mod client;
+pub mod computed;
 pub mod condition;
 pub mod node;
 pub mod operation;

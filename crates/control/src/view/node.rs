@@ -87,7 +87,7 @@ pub struct DiskView {
 #[must_use]
 pub fn node(sight: &Sight<'_>, node: &Node) -> NodeView {
     let here = |disk: &&Disk| disk.node == node.id;
-    let members = || sight.state.partitions.values().flat_map(crate::state::Partition::holders);
+    let members = || sight.state.partitions.on(node.id).flat_map(crate::state::Partition::holders);
     let leads = |partition: &&crate::state::Partition| {
         let leader = partition.configuration.leader_member();
         !partition.deleted && leader.is_some_and(|leader| leader.node == node.id)
@@ -110,7 +110,7 @@ pub fn node(sight: &Sight<'_>, node: &Node) -> NodeView {
         started: node.started.to_string(),
         disks: sight.state.disks.values().filter(here).map(|disk| disk.id.0).collect(),
         replicas: members().filter(|member| member.node == node.id).count(),
-        leads: sight.state.partitions.values().filter(leads).count(),
+        leads: sight.state.partitions.on(node.id).filter(leads).count(),
         duty: super::operation::duty(sight.state, sight.state.operations.nodes.get(&node.id)),
         conditions: condition::of_node(sight, node),
     }
@@ -130,15 +130,15 @@ pub fn disk(sight: &Sight<'_>, disk: &Disk) -> DiskView {
         capacity_bytes: disk.capacity,
         free_bytes: fresh.map(|disk| disk.free),
         age_ms: report.map(|(_, age)| millis(age)),
-        replicas: replicas_on(sight, disk.id),
+        replicas: replicas_on(sight, disk),
         duty: super::operation::duty(sight.state, sight.state.operations.disks.get(&disk.id)),
         conditions: condition::of_disk(sight, disk.id, disk.node),
     }
 }
 
-fn replicas_on(sight: &Sight<'_>, disk: DiskId) -> usize {
-    let holders = sight.state.partitions.values().flat_map(crate::state::Partition::holders);
-    holders.filter(|member| member.disk == disk).count()
+fn replicas_on(sight: &Sight<'_>, disk: &Disk) -> usize {
+    let holders = sight.state.partitions.on(disk.node).flat_map(crate::state::Partition::holders);
+    holders.filter(|member| member.disk == disk.id).count()
 }
 
 /// In this order: what is on record as broken or full stays so however old the last report is, because

@@ -18,7 +18,8 @@ status! {
         ReadOnly => "read-only",
         /// Its disks are out of space: no writes; reads and deletes go on.
         Full => "full",
-        /// The control plane gave it a leader that has not said yet that it leads.
+        /// Its leader has not said yet that it leads, or serves nothing yet: it compares logs with the
+        /// others, or brings them to its own.
         Starting => "starting",
         /// Its volume was deleted; its replicas are going.
         Deleting => "deleting",
@@ -115,6 +116,7 @@ pub fn status_of(sight: &Sight<'_>, partition: &Partition) -> (PartitionStatus, 
         Some(replica) if !replica.is_usable() => PartitionStatus::Leaderless,
         Some(replica) if replica.epoch < configuration.epoch => PartitionStatus::Starting,
         Some(replica) if replica.role != Role::Leader => PartitionStatus::Leaderless,
+        Some(replica) if replica.preparing => PartitionStatus::Starting,
         Some(_) => serving(sight, configuration),
     };
     (status, Some(age))
@@ -136,7 +138,7 @@ fn serving(sight: &Sight<'_>, configuration: &Configuration) -> PartitionStatus 
 
 /// Whether its leader takes no writes for want of room: on its own disk, or on so many of its followers'
 /// that too few would be left. The leader goes by the same rule.
-fn is_out_of_space(sight: &Sight<'_>, configuration: &Configuration) -> bool {
+pub(super) fn is_out_of_space(sight: &Sight<'_>, configuration: &Configuration) -> bool {
     let members = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
     let (full, roomy): (Vec<&Member>, Vec<&Member>) =
         members.partition(|member| condition::is_full(sight, member));
@@ -145,7 +147,7 @@ fn is_out_of_space(sight: &Sight<'_>, configuration: &Configuration) -> bool {
 }
 
 /// How many replicas are in sync and do not say that something is wrong with them.
-fn good(sight: &Sight<'_>, configuration: &Configuration) -> usize {
+pub(super) fn good(sight: &Sight<'_>, configuration: &Configuration) -> usize {
     let is_bad = |replica: &ReplicaId| {
         let node = configuration.member(*replica).map(|member| member.node);
         let report = node.and_then(|node| sight.fresh(node)).map(|(report, _)| report);
@@ -183,8 +185,15 @@ fn replica(sight: &Sight<'_>, partition: &Partition, member: &Member) -> Replica
         end: report.map(|report| report.end.0),
         committed: report.map(|report| report.committed.0),
         bytes: report.map(|report| report.bytes),
-        age_ms: sight.report(member.node).map(|(_, age)| millis(age)),
+        age_ms: age(sight, member).map(millis),
     }
+}
+
+/// How old what is known of a replica is. What was missing in a report is as old as that.
+fn age(sight: &Sight<'_>, member: &Member) -> Option<Duration> {
+    let (report, age) = sight.report(member.node)?;
+    let replica = report.replicas.get(&member.replica);
+    Some(replica.map_or(age, |replica| report.age_of(replica, sight.now)))
 }
 
 fn place(partition: &Partition, member: &Member) -> &'static str {

@@ -4,7 +4,7 @@ use crate::state::Command;
 use crate::state::command::{DiskOffer, Placement, VolumeSpec};
 use types::configuration::PartitionKind;
 use types::volume::{Durability, VolumeKind};
-use types::{BootId, ClusterId, DiskId, PartitionId, Timestamp, VolumeId};
+use types::{BootId, ClusterId, DiskId, PartitionId, ReplicaId, Timestamp, VolumeId};
 use wire::control::{self as message, DiskState, ReplicaState, Role};
 
 const AT: Timestamp = Timestamp(0);
@@ -141,6 +141,77 @@ fn what_the_record_says_is_shown_only_once_the_replica_says_so_too() {
     assert_eq!(status(vec![failed]), PartitionStatus::Leaderless);
     let leader = replica(Role::Leader, ReplicaState::Ok);
     assert_eq!(status(vec![leader]), PartitionStatus::Healthy);
+}
+
+/// A leader that waits for others served nothing and was shown as leading.
+#[test]
+fn a_leader_that_serves_nothing_yet_is_starting_and_says_why() {
+    let state = record();
+    let comparing = message::ReplicaReport {
+        preparing: true,
+        proven: false,
+        ..replica(Role::Leader, ReplicaState::Ok)
+    };
+    let detector = heard(vec![comparing], DiskState::Ok);
+    let sight = sight(&state, &detector, Duration::from_millis(40));
+    let view = partition::partition(&sight, &state.partitions[&PartitionId(1)]);
+    assert_eq!(view.status, PartitionStatus::Starting);
+    let row = view.conditions.iter().find(|row| row.condition == "partition/1/leadership").unwrap();
+    assert_eq!((row.state.as_str(), row.well, row.checked_age_ms), ("starting", false, Some(40)));
+    assert!(row.evidence.contains("compares its log") && !row.advice.is_empty(), "{row:?}");
+}
+
+fn rows(sight: &Sight<'_>) -> Vec<(String, String)> {
+    let view = partition::partition(sight, &sight.state.partitions[&PartitionId(1)]);
+    let own = view.conditions.into_iter().filter(|row| row.condition.starts_with("partition/"));
+    own.map(|row| (row.condition, row.state)).collect()
+}
+
+#[test]
+fn who_leads_who_is_behind_and_how_many_there_are_is_shown() {
+    let mut state = record();
+    let leader = replica(Role::Leader, ReplicaState::Ok);
+    let detector = heard(vec![leader], DiskState::Ok);
+    let all = |states: [&str; 3]| {
+        ["leadership", "redundancy", "sync"]
+            .iter()
+            .zip(states)
+            .map(|(fact, state)| (format!("partition/1/{fact}"), state.to_owned()))
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let shown = |state: &State, after| {
+        rows(&sight(state, &detector, after)).into_iter().collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(shown(&state, Duration::ZERO), all(["ok", "ok", "ok"]));
+    assert_eq!(shown(&state, LONG), all(["leaderless", "degraded", "ok"]));
+    state.volumes.get_mut(&VolumeId(1)).unwrap().replicas = 2;
+    assert_eq!(shown(&state, Duration::ZERO), all(["ok", "degraded", "ok"]));
+    state.partitions.edit(PartitionId(1), |p| {
+        let member = types::Member { replica: ReplicaId(9), node: NodeId(1), disk: DiskId(1) };
+        p.configuration.members.push(member);
+        p.configuration.catching_up.insert(ReplicaId(9));
+    });
+    assert_eq!(shown(&state, Duration::ZERO), all(["ok", "degraded", "behind"]));
+    let listed = condition::unwell(&sight(&state, &detector, Duration::ZERO));
+    let listed: Vec<_> = listed.iter().map(|row| row.condition.as_str()).collect();
+    assert!(listed.contains(&"partition/1/sync"), "{listed:?}");
+    assert!(listed.contains(&"partition/1/redundancy"), "all of them: {listed:?}");
+}
+
+#[test]
+fn how_full_a_volume_is_is_what_the_leader_of_its_names_says() {
+    let mut state = record();
+    state.partitions.edit(PartitionId(1), |p| p.configuration.kind = PartitionKind::Namespace);
+    let quota = |used, after| {
+        let leader = message::ReplicaReport { used, ..replica(Role::Leader, ReplicaState::Ok) };
+        let detector = heard(vec![leader], DiskState::Ok);
+        let sight = sight(&state, &detector, after);
+        let view = volume::volume(&sight, &state.volumes[&VolumeId(1)]);
+        (view.used_bytes, view.conditions[0].state.clone())
+    };
+    assert_eq!(quota(1, Duration::ZERO), (Some(1), "ok".to_owned()));
+    assert_eq!(quota(10, Duration::ZERO), (Some(10), "full".to_owned()));
+    assert_eq!(quota(10, LONG), (None, "unknown".to_owned()));
 }
 
 #[test]

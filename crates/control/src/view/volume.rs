@@ -1,7 +1,7 @@
 //! Volumes, as people see them.
 
 use super::partition::{PartitionStatus, status_of};
-use super::{Sight, Tally, millis, status, tally};
+use super::{ConditionView, Sight, Tally, computed, condition, millis, status, tally};
 use crate::state::{Volume, VolumeState};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -48,6 +48,9 @@ pub struct VolumeView {
     pub capacity_bytes: u64,
     /// Bytes all its replicas occupy together, by fresh reports; `null` unless all reported.
     pub stored_bytes: Option<u64>,
+    /// Bytes of user data in it, by the word of the leader of its names; `null` without a fresh report.
+    #[serde(default)]
+    pub used_bytes: Option<u64>,
     pub durability: String,
     pub partitions: Tally,
     pub created: String,
@@ -57,6 +60,16 @@ pub struct VolumeView {
     /// Whether nobody reaches it without a token.
     #[serde(default)]
     pub token_required: bool,
+    /// How full it is, and everything that its partitions stand on and that is not well.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
+}
+
+/// The status of a volume alone, which costs less than the view.
+#[must_use]
+pub fn status(sight: &Sight<'_>, volume: &Volume) -> VolumeStatus {
+    let statuses = sight.state.partitions_of(volume.id).map(|p| status_of(sight, p).0);
+    worst(volume, statuses.max())
 }
 
 /// Computes the view of a volume.
@@ -74,6 +87,7 @@ pub fn volume(sight: &Sight<'_>, volume: &Volume) -> VolumeView {
         in_sync_min: volume.in_sync_min,
         capacity_bytes: volume.capacity,
         stored_bytes: stored(sight, volume),
+        used_bytes: computed::used(sight, volume).map(|(bytes, _)| bytes),
         durability: volume.durability.to_string(),
         partitions: tally(statuses.iter().map(|(status, _)| status)),
         created: volume.created.to_string(),
@@ -82,8 +96,27 @@ pub fn volume(sight: &Sight<'_>, volume: &Volume) -> VolumeView {
             .then(|| volume.purge_at.map(|at| at.to_string()))
             .flatten(),
         token_required: sight.state.access.is_required(volume.id),
+        conditions: conditions(sight, volume),
     }
 }
+
+fn conditions(sight: &Sight<'_>, volume: &Volume) -> Vec<ConditionView> {
+    if volume.state != VolumeState::Active {
+        return Vec::new();
+    }
+    let of_partitions =
+        sight.state.partitions_of(volume.id).flat_map(|p| condition::of_partition(sight, p));
+    let mut unwell: Vec<ConditionView> = of_partitions.filter(|view| !view.well).collect();
+    unwell.sort_by(|a, b| a.condition.cmp(&b.condition));
+    unwell.dedup();
+    unwell.truncate(CONDITIONS_MAX);
+    let mut all = vec![computed::quota(sight, volume)];
+    all.extend(unwell);
+    all
+}
+
+/// Most facts that are listed of one volume.
+const CONDITIONS_MAX: usize = 100;
 
 fn worst(volume: &Volume, worst: Option<PartitionStatus>) -> VolumeStatus {
     match (volume.state, worst) {

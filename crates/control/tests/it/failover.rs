@@ -24,7 +24,7 @@ async fn with_volume(members: u64) -> (Cluster, Vec<Node>) {
 
 async fn configurations(cluster: &Cluster) -> Vec<types::Configuration> {
     let state = cluster.state().await;
-    state.partitions.into_values().map(|partition| partition.configuration).collect()
+    state.partitions.values().map(|partition| partition.configuration.clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,4 +143,45 @@ async fn a_member_that_is_gone_is_shown_as_silent_within_seconds() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(statuses().await[&gone], "silent");
     drop(nodes);
+}
+
+/// Everything after a cursor, page by page; each question on a connection of its own.
+async fn events_after(admin: &str, mut cursor: u64) -> Vec<serde_json::Value> {
+    let mut all = Vec::new();
+    loop {
+        let path = format!("/v1/events?since={cursor}&count=3");
+        let (status, page) = json(admin, "GET", &path, None).await;
+        assert_eq!(status, 200, "{page}");
+        let events = page["item"]["events"].as_array().unwrap().clone();
+        if events.is_empty() {
+            return all;
+        }
+        cursor = page["item"]["cursor"].as_u64().unwrap();
+        all.extend(events);
+    }
+}
+
+/// A cursor means the same to every member, before and after another leads: nothing is missed, and
+/// nothing comes twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_events_goes_on_where_it_was_whichever_member_leads() {
+    let (mut cluster, mut nodes) = with_volume(3).await;
+    let first = cluster.leader().await;
+    let before = events_after(cluster.admin(first), 0).await;
+    let cursor = before.last().unwrap()["cursor"].as_u64().unwrap();
+    cluster.stop_member(first).await;
+    let second = cluster.leader().await;
+    let restarted = nodes.remove(0).restart().await;
+    nodes.push(restarted);
+    becomes(&cluster, "main", "healthy").await;
+    let grew = || cluster.members[&second].state().events.last > cursor;
+    eventually("something happened", grew).await;
+
+    let after = events_after(cluster.admin(second), cursor).await;
+    let whole = events_after(cluster.admin(second), 0).await;
+    let number = |event: &serde_json::Value| event["cursor"].as_u64().unwrap();
+    let numbers: Vec<u64> = before.iter().chain(&after).map(number).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    assert_eq!(&whole[..before.len()], &before[..], "what was told is told again alike");
+    assert!(numbers.len() > before.len());
 }

@@ -151,6 +151,7 @@ impl Inner {
             replicas: self.replicas.iter().map(report).collect(),
             access_version: self.access_version,
             clock: 1,
+            ..Default::default()
         }
     }
 }

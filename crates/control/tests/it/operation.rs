@@ -31,9 +31,7 @@ impl Stage {
         let nodes = Arc::new(all);
         let stop = Arc::new(AtomicBool::new(false));
         let promoting = tokio::spawn(promote(nodes.clone(), stop.clone()));
-        // So that all of them have reported, and get their share.
-        cluster.leader().await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        everybody_is_heard(&cluster, nodes.len()).await;
         let body = json!({ "name": "main", "kind": "file", "data_partitions": PARTITIONS });
         let admin = cluster.admin(cluster.leader().await);
         assert_eq!(json(admin, "POST", "/v1/volumes", Some(body)).await.0, 201);
@@ -85,6 +83,21 @@ async fn promote(nodes: Arc<Vec<Node>>, stop: Arc<AtomicBool>) {
                 }
             }
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Who has not reported yet gets no share of a new volume.
+async fn everybody_is_heard(cluster: &Cluster, count: usize) {
+    let begun = Instant::now();
+    loop {
+        let admin = cluster.admin(cluster.leader().await);
+        let (_, answer) = json(admin, "GET", "/v1/nodes", None).await;
+        let online = |items: &Vec<Value>| items.iter().filter(|n| n["status"] == "online").count();
+        if answer["items"].as_array().map(online) == Some(count) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{answer}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -116,7 +116,7 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(after.cluster, before.cluster);
     assert_eq!(after.nodes, before.nodes);
     let configurations = |state: control::state::State| {
-        let partitions = state.partitions.into_values();
+        let partitions = state.partitions.values().cloned();
         partitions.map(|partition| partition.configuration).collect::<Vec<_>>()
     };
     let (before, after) = (configurations(before), configurations(after));

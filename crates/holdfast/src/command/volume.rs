@@ -1,11 +1,12 @@
 //! `holdfast volume`
 
+use super::conditions;
 use super::operation::Begin;
 use super::token::Token;
 use crate::admin::{Client, segment};
 use crate::cli::Remote;
 use crate::exit::{Exit, Failure, Result};
-use crate::output::{self, age, or_dash};
+use crate::output::{self, Format, age, or_dash};
 use crate::{size, span};
 use clap::{Args, Subcommand};
 use control::api::volume::{Create as CreateRequest, Expand as ExpandRequest};
@@ -263,6 +264,7 @@ fn show(remote: &Remote, volume: &VolumeView) -> Result {
         ("replicas", volume.replicas.to_string()),
         ("in sync at least", volume.in_sync_min.to_string()),
         ("capacity", size::show(volume.capacity_bytes)),
+        ("used", or_dash(volume.used_bytes.map(size::show))),
         ("stored, all replicas", or_dash(volume.stored_bytes.map(size::show))),
         ("durability", volume.durability.clone()),
         ("partitions", partitions.join(", ")),
@@ -271,7 +273,13 @@ fn show(remote: &Remote, volume: &VolumeView) -> Result {
     ];
     rows.extend(volume.deleted.iter().map(|at| ("deleted", at.clone())));
     rows.extend(vanishes(volume).map(|when| ("vanishes", when)));
-    output::show(remote.output, volume, &rows)
+    output::show(remote.output, volume, &rows)?;
+    match remote.output {
+        Format::Table => {
+            conditions::print("conditions, and what is not well of its parts", &volume.conditions)
+        }
+        Format::Json => Ok(()),
+    }
 }
 
 impl Expand {

@@ -40,7 +40,7 @@ struct Loops {
 }
 
 impl Loops {
-    fn make(folder: &Path) -> Loops {
+    fn make(folder: &Path, options: &[&str]) -> Loops {
         let mut loops = Loops { mounts: Vec::new() };
         for host in 0..HOSTS {
             let (image, at) =
@@ -48,7 +48,7 @@ impl Loops {
             std::fs::create_dir_all(&at).unwrap();
             std::fs::File::create(&image).unwrap().set_len(DISK_MIB << 20).unwrap();
             let (image, place) = (image.display().to_string(), at.display().to_string());
-            sh("mkfs.ext4", &["-q", "-m", "0", "-F", &image]);
+            sh("mkfs.ext4", &[options, &["-q", "-m", "0", "-F", &image]].concat());
             sh("mount", &["-o", "loop", &image, &place]);
             loops.mounts.push(at);
         }
@@ -58,19 +58,38 @@ impl Loops {
     /// Another program takes room, until this much is left.
     fn take(&self, left_mib: u64) {
         for at in &self.mounts {
-            let words = ["--output=avail", "-B1M"];
-            let free = Command::new("df").args(words).arg(at).output().unwrap();
-            let free = String::from_utf8(free.stdout).unwrap();
-            let free: u64 = free.lines().last().unwrap().trim().parse().unwrap();
+            let free = df(at, "--output=avail");
             let bytes = (free.saturating_sub(left_mib) << 20).to_string();
             sh("fallocate", &["-l", &bytes, &at.join("taken").display().to_string()]);
         }
+    }
+
+    /// Another program makes so many files that this many more can be made.
+    fn take_names(&self, left: u64) {
+        for at in &self.mounts {
+            let free = df(at, "--output=iavail");
+            let folder = at.join("names");
+            std::fs::create_dir(&folder).unwrap();
+            (left + 1..free).for_each(|n| drop(std::fs::File::create(folder.join(n.to_string()))));
+        }
+    }
+
+    /// It removes them.
+    fn give_back_names(&self) {
+        self.mounts.iter().for_each(|at| std::fs::remove_dir_all(at.join("names")).unwrap());
     }
 
     /// It gives the room back.
     fn give_back(&self) {
         self.mounts.iter().for_each(|at| std::fs::remove_file(at.join("taken")).unwrap());
     }
+}
+
+/// What `df` says of a file system; bytes as MiB.
+fn df(at: &Path, column: &str) -> u64 {
+    let output = Command::new("df").args([column, "-B1M"]).arg(at).output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    output.lines().last().unwrap().trim().parse().unwrap()
 }
 
 impl Drop for Loops {
@@ -332,7 +351,7 @@ fn full_disks_stay_full_whatever_happens_until_room_is_proved() {
     let path = folder.path().to_owned();
     // What was logged is worth keeping when something went wrong.
     let keep = folder.keep();
-    let loops = Loops::make(&path);
+    let loops = Loops::make(&path, &[]);
     let mut fleet = Fleet::start(&path);
     let create = ["volume", "create", "v", "--kind", "file", "--capacity", "4GiB"];
     eventually("a volume", Duration::from_secs(30), || fleet.ask(&create).code == 0);
@@ -383,6 +402,40 @@ fn full_disks_stay_full_whatever_happens_until_room_is_proved() {
     drop(fleet);
     drop(loops);
     std::fs::remove_dir_all(keep).unwrap();
+}
+
+/// A file system can have room for bytes and none for files.
+#[test]
+fn a_disk_on_which_no_file_can_be_made_is_full_and_comes_back_by_itself() {
+    let folder = tempfile::Builder::new().prefix("holdfast-names-").tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let loops = Loops::make(&path, &["-N", "4096"]);
+    let mut fleet = Fleet::start(&path);
+    let create = ["volume", "create", "v", "--kind", "file", "--capacity", "4GiB"];
+    eventually("a volume", Duration::from_secs(30), || fleet.ask(&create).code == 0);
+    fleet.wait_healthy(Duration::from_secs(30));
+    let mounted = fleet.mount("v", "mount");
+    let small = path.join("small");
+    std::fs::write(&small, vec![7; 4096]).unwrap();
+    assert_eq!(write(&small, &mounted.join("probe"), 30), Wrote::Acknowledged);
+
+    loops.take_names(40);
+    eventually("shown as full", LAG, || all_full(&fleet));
+    assert_eq!(write(&small, &mounted.join("probe"), 30), Wrote::NoSpace);
+    let status = fleet.ask(&["status", "--output", "json"]).out;
+    assert!(status.contains("inodes-gone"), "{status}");
+    // Reads go on.
+    sh("cmp", &[&small.display().to_string(), &mounted.join("probe").display().to_string()]);
+
+    loops.give_back_names();
+    eventually("writes go on", SPACE_RECOVERY_BOUND, || {
+        write(&small, &mounted.join("probe"), 5) == Wrote::Acknowledged
+    });
+    fleet.unmount(&mounted);
+    let checked = fleet.fsck("v");
+    assert_eq!(checked.code, 0, "{checked:?}");
+    drop(fleet);
+    drop(loops);
 }
 
 /// Every disk became full, and left that state by a probe and by nothing else.

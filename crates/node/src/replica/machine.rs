@@ -150,6 +150,15 @@ impl Machine {
         Ok(())
     }
 
+    /// Bytes of user data in the volume, as far as a namespace counts them.
+    #[must_use]
+    pub fn user_bytes(&self) -> u64 {
+        match self {
+            Machine::Data(_) => 0,
+            Machine::Namespace(namespace) => namespace.usage().used,
+        }
+    }
+
     pub(super) fn wants_checkpoint(&self) -> bool {
         match self {
             Machine::Data(index) => index.wants_checkpoint(),

@@ -271,6 +271,8 @@ impl Holder {
             state: state.into(),
             reason,
             bytes: self.log.bytes(),
+            preparing: status.role == RoleName::Reconciling,
+            used: self.machine.user_bytes(),
         }
     }
 

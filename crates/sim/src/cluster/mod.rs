@@ -19,6 +19,8 @@ mod client;
 mod clock;
 mod control;
 mod harness;
+#[cfg(test)]
+mod heartbeat;
 mod history;
 mod machine;
 mod nemesis;
