@@ -165,6 +165,9 @@ impl Bench {
                 let left = (kind::of(operation.kind).on_record)(&self.state, operation);
                 // A leader may come back to a drained node by election, and is moved off again.
                 let back = operation.kind == OperationKind::Drain && !is_new;
+                // What has enough may lose some in the same round, where force was asked for.
+                let forced = self.state.operations.all.values().any(|o| o.force);
+                let back = back || (operation.kind == OperationKind::Expand && forced);
                 assert!(left == 0 || back, "{left} left of {operation:#?}");
             }
             if is_new && operation.kind == OperationKind::Decommission {

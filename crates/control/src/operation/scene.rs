@@ -135,11 +135,9 @@ fn moves_under_way(inputs: &Inputs<'_>) -> Budget {
             let configuration = &partition.configuration;
             let copy = configuration.member(copy.replica);
             let Some(copy) = copy.filter(|_| !partition.deleted) else { continue };
-            // One that is complete, and whose place was made free for it, is under way no more.
-            let volume = inputs.state.volumes.get(&configuration.volume);
-            let wanted = volume.map_or(0, |volume| usize::from(volume.replicas));
-            let is_complete = configuration.in_sync.contains(&copy.replica);
-            if is_complete && configuration.members.len() <= wanted {
+            // One that is complete moves no more bytes. What is still to be done about it may have to wait for
+            // somebody, and must not keep others waiting.
+            if configuration.in_sync.contains(&copy.replica) {
                 continue;
             }
             budget.take_move();

@@ -743,3 +743,35 @@ fn a_node_that_is_destroyed_is_believed_to_be_and_its_return_is_caught() {
     let evidence = bench.operation(id).evidence.clone().unwrap();
     assert_eq!((evidence.believed, evidence.witnesses.len()), (vec![], 1), "now it is proved");
 }
+
+/// Found by random trouble: a partition that had its copy, and could not be led from anywhere else, held on to
+/// its place among those that move, so others were never begun, and nothing said why.
+#[test]
+fn who_waits_with_a_complete_copy_keeps_nobody_from_moving() {
+    let mut bench = Bench::with_volume(&["", "", ""]);
+    bench.create("single", 1, 12);
+    bench.settle(4);
+    let led = |bench: &Bench, on: u64| {
+        let all = bench.state.partitions.values().map(|p| &p.configuration);
+        let here =
+            |c: &&types::Configuration| c.leader_member().is_some_and(|l| l.node == NodeId(on));
+        all.filter(here).filter(|c| c.members.len() == 1).count()
+    };
+    assert!(led(&bench, 3) >= 3, "several have their only replica there");
+    // Whoever takes a copy may lead nothing by the time that it is complete.
+    let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 1 };
+    let Outcome::Operation(id) = bench.start_limited(DECOMMISSION, node(3), true, limits) else {
+        panic!("it is refused")
+    };
+    bench.work(2);
+    bench.start(OperationKind::Drain, node(1));
+    bench.start(OperationKind::Drain, node(2));
+    for _ in 0..40 {
+        bench.work(1);
+        let waits = bench.operation(id).state == OperationState::Incomplete;
+        if waits && bench.operation(id).residue().count() >= 3 {
+            return;
+        }
+    }
+    panic!("what is left is not said: {:#?}", bench.operation(id));
+}
