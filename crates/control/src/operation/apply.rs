@@ -287,7 +287,10 @@ fn note(
         }
     }
     for (partition, note) in notes {
-        note_one(state, id, *partition, note, at)?;
+        match note {
+            Note::Renew(kind) => renew(state, Hold { operation: id, kind: *kind, at }, *partition),
+            note => note_one(state, id, *partition, note, at)?,
+        }
     }
     let operation = find(state, id)?;
     if let Some(blocked) = blocked {
@@ -314,19 +317,10 @@ fn note_one(
     note: &Note,
     at: Timestamp,
 ) -> Result<(), Refusal> {
-    if let Note::Renew(kind) = note {
-        let hold = Hold { operation: id, kind: *kind, at };
-        let held = state.operations.locks.get(&partition);
-        // One that ran out may be somebody else's by the next step.
-        let own = |l: &Lock| l.operation == id && l.kind == *kind && l.expires > at;
-        if held.is_some_and(|locks| locks.iter().any(own)) {
-            lock(state, hold, partition);
-        }
-        return Ok(());
-    }
     let operation = find(state, id)?;
     let item = operation.items.entry(partition).or_default();
     match note {
+        Note::Renew(_) => unreachable!("it changes locks only"),
         Note::Found { bytes, relocation } => {
             (item.done, item.bytes, item.relocation) = (false, *bytes, *relocation);
             (item.copy, item.begun) = (None, None);
@@ -361,9 +355,18 @@ fn note_one(
             item.attempts = item.attempts.saturating_add(1);
             (item.copy, item.begun, item.retry_at) = (None, None, Some(*retry_at));
         }
-        Note::Renew(_) => unreachable!("dealt with above"),
     }
     Ok(())
+}
+
+/// Prolongs a lock that is still held. One that ran out may be somebody else's by the next step.
+fn renew(state: &mut State, hold: Hold, partition: PartitionId) {
+    let held = state.operations.locks.get(&partition);
+    let own =
+        |l: &Lock| l.operation == hold.operation && l.kind == hold.kind && l.expires > hold.at;
+    if held.is_some_and(|locks| locks.iter().any(own)) {
+        lock(state, hold, partition);
+    }
 }
 
 fn check_move(operation: &Operation, next: OperationState) -> Result<(), Refusal> {

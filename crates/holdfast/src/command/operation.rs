@@ -155,23 +155,7 @@ pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
             or_dash(operation.replicas.map(|r| format!("{} instead of {}", r.to, r.from))),
         ),
     ];
-    if let Some(evidence) = &operation.evidence {
-        let nodes: Vec<String> = evidence.witnesses.iter().map(|w| w.node.to_string()).collect();
-        let words = format!(
-            "{}: {} partitions scanned, {} dealt with, {} left; disks listed by node {}",
-            evidence.at,
-            evidence.scanned,
-            evidence.processed,
-            evidence.left,
-            if nodes.is_empty() { "-".to_owned() } else { nodes.join(", ") }
-        );
-        rows.push(("verified", words));
-        if let (Some(who), false) = (&operation.attested, evidence.believed.is_empty()) {
-            let disks: Vec<String> = evidence.believed.iter().map(ToString::to_string).collect();
-            let words = format!("disk {} is destroyed, by the word of {who}", disks.join(", "));
-            rows.push(("believed, not proved", words));
-        }
-    }
+    rows.extend(verdict(operation));
     output::show(format, operation, &rows)?;
     if format == Format::Json {
         return Ok(());
@@ -183,6 +167,27 @@ pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
         output::data("\nwhat happened")?;
     }
     operation.history.iter().try_for_each(|e| output::data(&format!("  {}  {}", e.at, e.what)))
+}
+
+/// What its verdict rests on.
+fn verdict(operation: &OperationView) -> Vec<(&'static str, String)> {
+    let Some(evidence) = &operation.evidence else { return Vec::new() };
+    let nodes: Vec<String> = evidence.witnesses.iter().map(|w| w.node.to_string()).collect();
+    let words = format!(
+        "{}: {} partitions scanned, {} dealt with, {} left; disks listed by node {}",
+        evidence.at,
+        evidence.scanned,
+        evidence.processed,
+        evidence.left,
+        if nodes.is_empty() { "-".to_owned() } else { nodes.join(", ") }
+    );
+    let mut rows = vec![("verified", words)];
+    if let (Some(who), false) = (&operation.attested, evidence.believed.is_empty()) {
+        let disks: Vec<String> = evidence.believed.iter().map(ToString::to_string).collect();
+        let words = format!("disk {} is destroyed, by the word of {who}", disks.join(", "));
+        rows.push(("believed, not proved", words));
+    }
+    rows
 }
 
 fn pace(operation: &OperationView) -> String {
