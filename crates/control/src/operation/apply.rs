@@ -286,12 +286,7 @@ fn note(
             return Err(Refusal::breaks("a verdict needs evidence"));
         }
     }
-    for (partition, note) in notes {
-        match note {
-            Note::Renew(kind) => renew(state, Hold { operation: id, kind: *kind, at }, *partition),
-            note => note_one(state, id, *partition, note, at)?,
-        }
-    }
+    note_each(state, id, notes, at)?;
     let operation = find(state, id)?;
     if let Some(blocked) = blocked {
         if let Some(residue) = blocked {
@@ -308,6 +303,21 @@ fn note(
         }
         None => Ok(Outcome::Operation(id)),
     }
+}
+
+fn note_each(
+    state: &mut State,
+    id: OperationId,
+    notes: &[(PartitionId, Note)],
+    at: Timestamp,
+) -> Result<(), Refusal> {
+    for (partition, note) in notes {
+        match note {
+            Note::Renew(kind) => renew(state, Hold { operation: id, kind: *kind, at }, *partition),
+            note => note_one(state, id, *partition, note, at)?,
+        }
+    }
+    Ok(())
 }
 
 fn note_one(

@@ -135,7 +135,7 @@ fn a_copy_that_never_completes_is_given_up() {
     bench.work_until(id, OperationState::Succeeded);
     let (partition, at) = (PartitionId(1), bench.date());
     let why = String::new();
-    let note = super::Note::GivenUp { why, retry_at: at, copy: Some(first.replica) };
+    let note = crate::operation::Note::GivenUp { why, retry_at: at, copy: Some(first.replica) };
     let (notes, blocked, state) = (vec![(partition, note)], None, None);
     bench.state.apply(&Command::Operation(Act::Note { operation: id, notes, blocked, state, at }));
     assert_eq!(bench.operation(id).items[&PartitionId(1)].attempts, 1);
