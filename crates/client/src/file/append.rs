@@ -60,13 +60,7 @@ impl File {
             match self.volume.command(delegate, Caller::default()).await {
                 Ok(OutcomeBody::Delegated(delegated)) => {
                     if let Some(attributes) = delegated.attributes {
-                        let mut state = self.shared.lock();
-                        state.size_told = attributes.size;
-                        state.size = if state.is_idle() {
-                            attributes.size
-                        } else {
-                            state.size.max(attributes.size)
-                        };
+                        self.shared.lock().learn(&attributes);
                     }
                     return Ok(());
                 }

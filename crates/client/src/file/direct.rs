@@ -48,6 +48,8 @@ impl File {
             state.size = state.size.max(end);
             state.commit.wanted = true;
             state.commit.size = state.commit.size.max(end);
+            // It has landed, and a flush in between may have taken note of that and not have told it.
+            state.commit.landed = state.commit.landed.max(end);
             state.commit.mtime = now;
         }
         if grows { self.write_back().await } else { Ok(()) }

@@ -127,7 +127,8 @@ impl File {
         change.size = Some(size);
         let pending = {
             let mut state = self.shared.lock();
-            let pending = std::mem::take(&mut state.commit);
+            // What was written meanwhile comes after, and makes the file longer again.
+            let pending = state.take_commit();
             state.commit.reservation_used = pending.reservation_used;
             state.commit.recount = pending.recount;
             pending
@@ -139,8 +140,8 @@ impl File {
             {
                 Ok(OutcomeBody::Changed(changed)) => {
                     let mut state = self.shared.lock();
-                    state.size = size;
                     state.size_told = size;
+                    state.measure();
                     if let Some(attributes) = &changed.attributes {
                         state.version_seen = state.version_seen.max(attributes.version);
                     }

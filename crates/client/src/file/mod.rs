@@ -506,8 +506,6 @@ mod tests {
     use super::*;
     use buffer::Segment;
 
-    /// A write that failed, or was still under way, was told to the namespace all the same: the file
-    /// grew, and others read zeros at its end.
     /// A client that has something unwritten of its own must still see what others appended.
     #[test]
     fn what_others_wrote_is_seen_in_spite_of_own_writes() {
@@ -542,6 +540,8 @@ mod tests {
         assert_eq!(state.size, 10, "and what the cluster said");
     }
 
+    /// A write that failed, or was still under way, was told to the namespace all the same: the file
+    /// grew, and others read zeros at its end.
     #[test]
     fn only_what_has_landed_is_told() {
         let mut state = State::new(&Attributes::default());

@@ -82,12 +82,18 @@ impl Tokens {
         self.all.values().filter(|token| token.ended.is_none()).count()
     }
 
-    /// Forgets the oldest of those that have ended, past a limit.
-    fn trim(&mut self) {
-        let ended: Vec<TokenId> =
-            self.all.values().filter(|t| t.ended.is_some()).map(|t| t.id).collect();
-        let over = ended.len().saturating_sub(TOKENS_ENDED_KEPT_MAX);
-        for id in &ended[..over] {
+    fn ended(&self) -> usize {
+        self.all.len() - self.live()
+    }
+
+    /// Forgets those that ended first, until so many that have ended are left. Whoever ended last is
+    /// kept: its owner may not have heard of it yet.
+    fn trim(&mut self, ended_max: usize) {
+        let at = |token: &Token| Some((token.ended?.1, token.id));
+        let mut ended: Vec<_> = self.all.values().filter_map(at).collect();
+        ended.sort_unstable();
+        let over = ended.len().saturating_sub(ended_max.max(1));
+        for (_, id) in &ended[..over] {
             self.all.remove(id);
         }
     }
@@ -166,9 +172,28 @@ impl AccessRecord {
     }
 
     /// A volume is gone for good.
-    pub(super) fn forget(&mut self, volume: VolumeId) {
+    pub(super) fn forget(&mut self, volume: VolumeId, at: Timestamp) {
         if self.volumes.remove(&volume).is_some() {
-            self.version += 1;
+            self.change(at);
+        }
+    }
+
+    /// Something changed. The version is a time where clocks allow it, so that a control plane that was
+    /// restored from an older copy never gives a version to one list that nodes know of another.
+    fn change(&mut self, at: Timestamp) {
+        self.version = (self.version + 1).max(u64::try_from(at.0).unwrap_or(0));
+    }
+
+    /// Forgets some tokens that have ended, when there are as many tokens as there may be.
+    fn make_room(&mut self) {
+        let (live, ended) = self.count();
+        if live + ended < TOKENS_MAX {
+            return;
+        }
+        let most = self.volumes.values_mut().max_by_key(|tokens| tokens.ended());
+        if let Some(tokens) = most {
+            let half = tokens.ended() / 2;
+            tokens.trim(half);
         }
     }
 }
@@ -193,11 +218,15 @@ pub(super) fn create(
         return Err(Refusal::VolumeDeleted { volume });
     }
     check_spec(spec).map_err(Refusal::breaks)?;
-    let (live, ended) = state.access.count();
     let first = !state.access.is_required(volume);
     let own = state.access.volumes.get(&volume).map_or(0, Tokens::live);
-    if live + ended >= TOKENS_MAX || own >= TOKENS_LIVE_MAX {
-        return Err(Refusal::breaks("there are too many tokens: revoke some"));
+    if own >= TOKENS_LIVE_MAX {
+        return Err(Refusal::breaks("the volume has too many tokens: revoke some of them"));
+    }
+    state.access.make_room();
+    let (live, ended) = state.access.count();
+    if live + ended >= TOKENS_MAX {
+        return Err(Refusal::breaks("there are too many tokens in the cluster: revoke some"));
     }
     let all = state.access.volumes.values().flat_map(|tokens| tokens.all.values());
     if all.into_iter().any(|token| token.hash == spec.hash) {
@@ -209,7 +238,7 @@ pub(super) fn create(
     let TokenSpec { name, rights, hash, expires } = spec.clone();
     let token = Token { id, name, rights, hash, created: at, expires, ended: None };
     tokens.all.insert(id, token.clone());
-    state.access.version += 1;
+    state.access.change(at);
     if first {
         let message = format!("{}; it had no token before", record.name);
         let subject = format!("volume/{volume}");
@@ -246,8 +275,8 @@ pub(super) fn end(
     }
     ended.ended = Some((why, at));
     let ended = ended.clone();
-    tokens.trim();
-    state.access.version += 1;
+    tokens.trim(TOKENS_ENDED_KEPT_MAX);
+    state.access.change(at);
     note(state, volume, &ended, &format!("token-{}", why.name()), at);
     Ok(Outcome::Token(Box::new(ended)))
 }

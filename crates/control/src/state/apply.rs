@@ -296,7 +296,7 @@ fn bury(state: &mut State, at: Timestamp) {
             let message = format!("{}; every replica is gone", volume.name);
             let subject = format!("volume/{}", volume.id);
             state.events.push(Event::of("volume", subject, "deleted", message, at));
-            state.access.forget(volume.id);
+            state.access.forget(volume.id, at);
         }
     }
 }

@@ -440,6 +440,25 @@ fn a_volume_that_ever_had_a_token_needs_one_until_it_is_gone() {
     assert_eq!(check(&state, Some(1)), Access::Unknown);
 }
 
+/// A token that was used for long, and revoked after many others, was forgotten at once: its owner could
+/// never be told.
+#[test]
+fn who_was_revoked_last_is_remembered_however_old_it_is() {
+    let mut state = state();
+    let volume = VolumeId(1);
+    token(&mut state, 1, None);
+    for number in 2..=100 {
+        token(&mut state, number, None);
+        end(&mut state, number.into());
+    }
+    let at = Timestamp(AT.0 + 1_000_000_000);
+    let revoke = Command::EndToken { volume, token: types::TokenId(1), why: TokenEnd::Revoked, at };
+    assert!(!refused(&state.apply(&revoke)));
+    let shown = Some(types::access::TokenHash([1; 32]));
+    assert_eq!(state.access.check(volume, shown).0, wire::control::Access::Revoked);
+    assert!(state.access.version >= at.0.cast_unsigned(), "no older copy gives this version again");
+}
+
 #[test]
 fn a_state_from_before_there_were_tokens_has_none() {
     let mut old: serde_json::Value = serde_json::from_slice(&state().encode()).unwrap();

@@ -245,13 +245,20 @@ impl Holder {
         if last {
             staging.complete = true;
             let (from, epoch, at) = (staging.from, staging.epoch, staging.at);
+            let before = self.stored.generation;
             self.handle(Event::SnapshotStaged { from, epoch, at });
+            if self.stored.generation == before && self.snapshots.staging.is_none() {
+                return responder.refuse(Status::Conflict, "the snapshot was not taken");
+            }
         }
         responder.reply(Reply::message(&SnapshotReply {}));
     }
 
+    /// What was received goes, too: whoever sends it begins anew, and until then it may be what the disk
+    /// is full of.
     fn refuse_piece(&mut self, trouble: &Trouble) -> (Status, String) {
         self.note_refused(trouble);
+        self.discard_snapshot();
         let status = if trouble.no_space { Status::NoSpace } else { Status::Unknown };
         (status, trouble.reason.clone())
     }
