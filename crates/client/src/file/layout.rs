@@ -125,14 +125,7 @@ impl File {
         let delta = if trims { self.trim_from(from).await? } else { 0 };
         change.inode = self.inode().0;
         change.size = Some(size);
-        let pending = {
-            let mut state = self.shared.lock();
-            // What was written meanwhile comes after, and makes the file longer again.
-            let pending = state.take_commit();
-            state.commit.reservation_used = pending.reservation_used;
-            state.commit.recount = pending.recount;
-            pending
-        };
+        let pending = self.take_untold();
         change.allocated_delta = delta + pending.allocated_delta;
         change.clear_setid |= pending.clear_setid;
         loop {
@@ -159,6 +152,16 @@ impl File {
                 }
             }
         }
+    }
+
+    /// Takes what a truncate tells in one. What was written meanwhile comes after, and makes the file
+    /// longer again.
+    fn take_untold(&self) -> PendingCommit {
+        let mut state = self.shared.lock();
+        let pending = state.take_commit();
+        state.commit.reservation_used = pending.reservation_used;
+        state.commit.recount = pending.recount;
+        pending
     }
 
     /// A truncate failed: what was written before still counts, and what was trimmed is trimmed.
