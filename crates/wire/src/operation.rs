@@ -98,29 +98,29 @@ impl Operation {
             | Operation::ControlRoutes
             | Operation::ControlWatch
             | Operation::Inspect => true,
-            Operation::Relay
-            | Operation::DataWrite
-            | Operation::DataRead
-            | Operation::DataFlush
-            | Operation::DataTrim
-            | Operation::DataDelete
-            | Operation::DataExtents
-            | Operation::NamespaceCommand
-            | Operation::NamespaceQuery
-            | Operation::NamespaceFlush
-            | Operation::NamespaceEvents => class == Class::Foreground,
-            Operation::Replicate
-            | Operation::Snapshot
-            | Operation::Mend
-            | Operation::ControlJoin
-            | Operation::ControlHeartbeat
-            | Operation::ControlChange
-            | Operation::ControlRaft
-            | Operation::Assign
-            | Operation::ControlAdmin
-            | Operation::Contents
-            | Operation::Sessions => false,
+            Operation::Relay => class == Class::Foreground,
+            // What is new is refused until somebody says otherwise.
+            operation => operation.is_on_volume() && class == Class::Foreground,
         }
+    }
+
+    /// Whether it is something that the replicas of a volume do for its clients, directly or through
+    /// another node.
+    #[must_use]
+    pub fn is_on_volume(self) -> bool {
+        matches!(
+            self,
+            Operation::DataWrite
+                | Operation::DataRead
+                | Operation::DataFlush
+                | Operation::DataTrim
+                | Operation::DataDelete
+                | Operation::DataExtents
+                | Operation::NamespaceCommand
+                | Operation::NamespaceQuery
+                | Operation::NamespaceFlush
+                | Operation::NamespaceEvents
+        )
     }
 }
 

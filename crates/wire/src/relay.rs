@@ -20,27 +20,10 @@ pub struct Relay {
     pub body: bytes::Bytes,
 }
 
-/// Whether an operation may be passed on.
-fn is_relayed(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::DataWrite
-            | Operation::DataRead
-            | Operation::DataFlush
-            | Operation::DataTrim
-            | Operation::DataDelete
-            | Operation::DataExtents
-            | Operation::NamespaceCommand
-            | Operation::NamespaceQuery
-            | Operation::NamespaceFlush
-            | Operation::NamespaceEvents
-    )
-}
-
 /// Wraps a request for `node`.
 #[must_use]
 pub fn wrap(request: Request, node: types::NodeId) -> Request {
-    assert!(is_relayed(request.operation), "{} is not for relays", request.operation.name());
+    assert!(request.operation.is_on_volume(), "{} is not for relays", request.operation.name());
     let operation = u32::from(request.operation as u16);
     let relay = Relay { node: node.0, operation, body: request.body.clone() };
     Request { operation: Operation::Relay, ..request }.message(&relay)
@@ -53,7 +36,7 @@ pub fn wrap(request: Request, node: types::NodeId) -> Request {
 pub fn unwrap(request: Request) -> Result<(types::NodeId, Request), String> {
     let relay: Relay = request.decode().map_err(|error| error.to_string())?;
     let operation = u16::try_from(relay.operation).ok().and_then(Operation::from_number);
-    match operation.filter(|operation| is_relayed(*operation)) {
+    match operation.filter(|operation| operation.is_on_volume()) {
         Some(operation) => {
             // A client's request stays one, whichever session it came by.
             let class = crate::operation::Class::Foreground;

@@ -2,11 +2,10 @@
 
 use crate::report::{Figures, Line, Report};
 use crate::rows::{ROWS, Row, Run};
-use crate::target::{Kind, Target};
+use crate::target::{Kind, Target, Workplace};
 use crate::workload::{self, Done, Scale};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -37,22 +36,11 @@ pub(crate) struct File {
     output: Output,
 }
 
-/// The folder to work in, gone when this is.
-struct Workplace(PathBuf);
-
-impl Drop for Workplace {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 impl File {
     pub(crate) fn run(self) -> Result<()> {
         let rows = self.rows()?;
-        let base = self.folder.clone().unwrap_or_else(std::env::temp_dir);
-        let base = Workplace(base.join(format!("holdfast-bench-{}", std::process::id())));
-        fs::create_dir_all(&base.0)?;
-        let base_path = fs::canonicalize(&base.0)?;
+        let base = Workplace::new(self.folder.as_deref())?;
+        let base_path = base.path().to_owned();
         let scale = if self.quick { Scale::quick() } else { Scale::full() };
         if rows.iter().any(|row| ["untar", "git-clone", "rm-rf"].contains(&row.name)) {
             workload::make_tree(&base_path, scale.tree_files)?;

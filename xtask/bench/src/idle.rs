@@ -2,6 +2,7 @@
 
 use crate::cpu;
 use crate::servers::Servers;
+use crate::target::Workplace;
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
@@ -33,13 +34,9 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn run(self) -> Result<()> {
-        let base = self.folder.clone().unwrap_or_else(std::env::temp_dir);
-        let base = base.join(format!("holdfast-memory-{}", std::process::id()));
-        fs::create_dir_all(&base)?;
-        let base = fs::canonicalize(&base)?;
-        let result = self.measure(&base);
-        fs::remove_dir_all(&base)?;
-        Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&result?)?)?)
+        let base = Workplace::new(self.folder.as_deref())?;
+        let result = self.measure(base.path())?;
+        Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&result)?)?)
     }
 
     fn measure(&self, base: &Path) -> Result<Value> {

@@ -5,6 +5,7 @@
 //! many small objects.
 
 use crate::servers::Servers;
+use crate::target::Workplace;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::fs::OFlags;
@@ -41,13 +42,9 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) fn run(self) -> Result<()> {
-        let base = self.folder.clone().unwrap_or_else(std::env::temp_dir);
-        let base = base.join(format!("holdfast-repair-{}", std::process::id()));
-        fs::create_dir_all(&base)?;
-        let base = fs::canonicalize(&base)?;
-        let result = self.measure(&base);
-        fs::remove_dir_all(&base)?;
-        Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&result?)?)?)
+        let base = Workplace::new(self.folder.as_deref())?;
+        let result = self.measure(base.path())?;
+        Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&result)?)?)
     }
 
     fn measure(&self, base: &Path) -> Result<Value> {

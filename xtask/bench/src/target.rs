@@ -28,6 +28,30 @@ impl Kind {
     }
 }
 
+/// The folder of one run, gone when this is.
+#[derive(Debug)]
+pub(crate) struct Workplace(PathBuf);
+
+impl Workplace {
+    /// Within `folder`, or where temporary files go.
+    pub(crate) fn new(folder: Option<&Path>) -> Result<Workplace> {
+        let within = folder.map_or_else(std::env::temp_dir, Path::to_owned);
+        let path = within.join(format!("holdfast-bench-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Workplace(fs::canonicalize(path)?))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A folder to work in, and the process behind it. Unmounted and ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Target {
