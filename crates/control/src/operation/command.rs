@@ -48,6 +48,8 @@ pub enum Note {
     Renew(LockKind),
     /// There is no need to deal with it any more.
     Moot { why: String },
+    /// It takes a lock, unless somebody else has one that excludes it.
+    Lock(LockKind),
 }
 
 /// One change of what is on record of operations.
@@ -145,6 +147,7 @@ impl fmt::Display for Note {
             Note::GivenUp { why, .. } => write!(f, "given up ({why})"),
             Note::Renew(kind) => write!(f, "renew {kind}"),
             Note::Moot { why } => write!(f, "moot ({why})"),
+            Note::Lock(kind) => write!(f, "lock {kind}"),
         }
     }
 }

@@ -98,6 +98,8 @@ pub struct Holder {
     /// What is damaged and not yet mended.
     damages: damages::Damages,
     scrub: scrub::Scrub,
+    /// Who waits for a place of the log.
+    inspections: Vec<inspect::Waiting>,
 }
 
 /// A record that is in the log and not yet in the index.
@@ -173,7 +175,8 @@ impl Holder {
     pub fn wake(&self, now: Moment) -> Option<Moment> {
         let engine = self.engine.wake(now);
         let checkpoint = self.checkpointing.due_at(self.context.upkeep.checkpoint_interval);
-        [engine, checkpoint].into_iter().flatten().min()
+        let inspection = self.inspections.iter().map(|waiting| waiting.until).min();
+        [engine, checkpoint, inspection].into_iter().flatten().min()
     }
 
     /// Whether this replica serves as leader.

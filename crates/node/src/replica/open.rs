@@ -220,6 +220,7 @@ impl Holder {
             is_damaged: false,
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
+            inspections: Vec::new(),
             context,
         })
     }
