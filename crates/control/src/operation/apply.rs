@@ -349,6 +349,11 @@ fn note_one(
             item.note(at, "done");
             unlock(state, id, partition);
         }
+        Note::Verified { bytes } => {
+            (item.done, item.residue, item.bytes) = (true, None, *bytes);
+            item.note(at, format!("{bytes} bytes verified, and the same everywhere"));
+            unlock(state, id, partition);
+        }
         Note::Left(residue) => {
             item.note(at, format!("left: {}: {}", residue.reason, residue.detail));
             item.residue = Some(residue.clone());

@@ -50,6 +50,8 @@ pub enum Note {
     Moot { why: String },
     /// It takes a lock, unless somebody else has one that excludes it.
     Lock(LockKind),
+    /// It was read, so many bytes of it altogether, and is as it should be.
+    Verified { bytes: u64 },
 }
 
 /// One change of what is on record of operations.
@@ -147,6 +149,7 @@ impl fmt::Display for Note {
             Note::GivenUp { why, .. } => write!(f, "given up ({why})"),
             Note::Renew(kind) => write!(f, "renew {kind}"),
             Note::Moot { why } => write!(f, "moot ({why})"),
+            Note::Verified { bytes } => write!(f, "verified, {bytes} bytes"),
             Note::Lock(kind) => write!(f, "lock {kind}"),
         }
     }

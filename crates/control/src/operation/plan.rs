@@ -280,8 +280,8 @@ impl<'o> Consider<'o> {
                 self.round.read.push(partition);
                 self.round.underway += 1;
             }
-            Finding::Done => {
-                self.notes.push((partition, Note::Done));
+            Finding::Verified { bytes } => {
+                self.notes.push((partition, Note::Verified { bytes }));
                 self.round.underway += 1;
             }
             Finding::Unwell { reason, detail } => {

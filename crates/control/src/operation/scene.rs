@@ -29,8 +29,8 @@ pub enum Finding {
     Lock,
     /// It is to be read and compared by the member that leads, under the lock that is held.
     Read,
-    /// It is dealt with.
-    Done,
+    /// So many bytes of it were read, and are as they should be.
+    Verified { bytes: u64 },
     /// It was read, and is not as it should be: it is read again later.
     Unwell { reason: Reason, detail: String },
     /// It cannot be done for now.

@@ -273,7 +273,7 @@ pub(crate) struct Pace {
     /// Replicas moved at a time from or to one disk
     #[arg(long, value_name = "N", default_value_t = Limits::default().moves_per_disk)]
     moves_per_disk: u32,
-    /// Bytes read or copied a second, from or to one node [default: what is usual]
+    /// Bytes a second that a scrub reads of one node [default: 32MiB]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     bandwidth: Option<u64>,
     /// Goes before operations of a lower one: 0 to 255

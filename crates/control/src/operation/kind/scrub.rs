@@ -91,9 +91,9 @@ fn step(scene: &mut Scene<'_>, operation: &Operation, id: PartitionId, _: &Job) 
     let Some(partition) = scene.inputs.state.partitions.get(&id) else { return Finding::Underway };
     let epoch = partition.configuration.epoch;
     let reading = scene.inputs.sense.readings.get(operation.id, id, item.attempts);
-    match reading.and_then(|reading| reading.outcome.as_ref()) {
-        Some(Outcome::Well) => return Finding::Done,
-        Some(Outcome::Unwell { reason, detail }) => {
+    match reading.and_then(|reading| Some((reading.bytes, reading.outcome.as_ref()?))) {
+        Some((bytes, Outcome::Well)) => return Finding::Verified { bytes },
+        Some((_, Outcome::Unwell { reason, detail })) => {
             return Finding::Unwell { reason: *reason, detail: detail.clone() };
         }
         None => {}
