@@ -255,8 +255,14 @@ const _: () = assert!(SNAPSHOT_RECORDS_MAX * 20 + 4096 < FRAME_BODY_BYTES_MAX as
 pub const SNAPSHOT_UNSTORED_BYTES_MAX: usize = 32 << 20;
 pub const SNAPSHOT_UNSTORED_PIECES_MAX: u32 = 64;
 
-/// While its node serves others, a snapshot takes half of the time, but is never slowed down below
-/// this many bytes a second.
+/// While clients want something of a node, each piece of a snapshot is followed by a rest this many times
+/// as long as it took.
+pub const SNAPSHOT_RESTS: u32 = 4;
+
+/// Clients that asked for something count for this long as wanting something.
+pub const SNAPSHOT_BUSY_LASTS: Duration = Duration::from_millis(200);
+
+/// But all snapshots that a node sends are never slowed down below this many bytes a second together.
 pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 16 << 20;
 
 /// A piece of a snapshot is given this long to be stored.

@@ -179,4 +179,8 @@ pub struct Snapshot {
 
 /// The piece was stored.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct SnapshotReply {}
+pub struct SnapshotReply {
+    /// Clients want something of the node that took it.
+    #[prost(bool, tag = "1")]
+    pub busy: bool,
+}

@@ -13,14 +13,13 @@ use partition::log::record::{Record, RecordHeader};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_BYTES_PER_SECOND_MIN, SNAPSHOT_PIECE_DEADLINE,
-    SNAPSHOT_RECORDS_MAX, SNAPSHOT_TOMBSTONES_MAX,
+    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX,
+    SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
-use wire::replicate::Snapshot;
+use wire::replicate::{Snapshot, SnapshotReply};
 use wire::{Class, Operation, Request};
 use world::File;
 
@@ -46,9 +45,16 @@ impl Source {
     }
 
     async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
-        let world = &self.context.world;
+        let context = &self.context;
+        let world = &context.world;
+        loop {
+            let wait = context.snapshots_rest();
+            if wait.is_zero() {
+                break;
+            }
+            world.sleep(wait).await;
+        }
         let (begun, bytes) = (world.now(), payload.len() as u64);
-        let asked = self.context.counters.asked();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
             .epoch(Epoch(piece.epoch))
@@ -56,11 +62,14 @@ impl Source {
             .deadline(SNAPSHOT_PIECE_DEADLINE)
             .message(piece)
             .payload(payload);
-        let reply = self.context.peers.call(&self.address, request).await;
-        reply.map_err(|error| error.to_string())?;
+        let reply = context.peers.call(&self.address, request).await;
+        let reply = reply.and_then(|reply| reply.decode::<SnapshotReply>());
+        let reply = reply.map_err(|error| error.to_string())?;
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        if self.context.counters.asked() > asked {
-            world.sleep(rest(world.now().since(begun), bytes)).await;
+        if context.is_busy() || reply.busy {
+            let now = world.now();
+            let mut pace = context.pace.lock().expect("no holder panics");
+            pace.rest(now, now.since(begun), bytes);
         }
         Ok(())
     }
@@ -168,13 +177,6 @@ impl Source {
         }
         Ok(())
     }
-}
-
-/// How long a snapshot rests after a piece, while others want something of the node as well: as long
-/// as the piece took, so that they have half of everything; but it must come to an end.
-fn rest(took: Duration, bytes: u64) -> Duration {
-    let slowest = Duration::from_nanos(bytes * 1_000_000_000 / SNAPSHOT_BYTES_PER_SECOND_MIN);
-    took.min(slowest.saturating_sub(took))
 }
 
 fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {

@@ -148,6 +148,11 @@ impl Holder {
         })
     }
 
+    /// What who sent a piece is told: it was taken, and whether to go slowly.
+    fn taken(&self) -> Reply {
+        Reply::message(&SnapshotReply { busy: self.context.is_busy() })
+    }
+
     /// Takes one piece of a snapshot.
     pub fn take_piece(&mut self, request: &Request, responder: Responder) {
         let Ok(piece) = request.decode::<Snapshot>() else {
@@ -156,7 +161,7 @@ impl Holder {
         Counters::add(&self.context.counters.snapshot_bytes, request.payload.len() as u64);
         match self.stage(&piece, &request.payload) {
             Ok(true) => self.store_staged(piece.last, responder),
-            Ok(false) => responder.reply(Reply::message(&SnapshotReply {})),
+            Ok(false) => responder.reply(self.taken()),
             Err((status, reason)) => {
                 tracing::warn!(partition = %self.partition, reason, "a snapshot piece was refused");
                 responder.refuse(status, reason);
@@ -251,7 +256,7 @@ impl Holder {
                 return responder.refuse(Status::Conflict, "the snapshot was not taken");
             }
         }
-        responder.reply(Reply::message(&SnapshotReply {}));
+        responder.reply(self.taken());
     }
 
     /// What was received goes, too: whoever sends it begins anew, and until then it may be what the disk
@@ -519,7 +524,7 @@ mod tests {
             let piece = request.decode::<Snapshot>().unwrap();
             assert!(piece.encoded_len() <= FRAME_BODY_BYTES_MAX as usize, "it fits into a frame");
             self.0.lock().unwrap().push((piece, request.payload));
-            responder.reply(Reply::message(&SnapshotReply {}));
+            responder.reply(Reply::message(&SnapshotReply { busy: true }));
         }
     }
 
