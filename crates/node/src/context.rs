@@ -1,9 +1,9 @@
 //! What every part of a node may use.
 
+use crate::addresses::Addresses;
 use crate::inbox::Inbox;
 use crate::run::{NodeEvent, NodeLoop};
 use crate::upkeep::Upkeep;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use types::{BootId, NodeId, VolumeId};
@@ -25,15 +25,6 @@ pub struct Context {
     pub inbox: Inbox<NodeLoop>,
     pub upkeep: Upkeep,
     pub counters: Arc<Counters>,
-}
-
-/// Where nodes listen, and what volumes may hold: what the control plane said of the newest state.
-#[derive(Debug, Default)]
-pub struct Addresses {
-    pub revision: u64,
-    pub nodes: BTreeMap<NodeId, String>,
-    /// What the volumes of this node's replicas may hold.
-    pub capacities: BTreeMap<VolumeId, u64>,
 }
 
 /// What happened on this node since it started, and how it is.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
     RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_BYTES_PER_SECOND_MIN, SNAPSHOT_PIECE_DEADLINE,
-    SNAPSHOT_RECORDS_MAX, SNAPSHOT_TOMBSTONES_MAX,
+    SNAPSHOT_RECORDS_MAX, SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
 use wire::replicate::Snapshot;
@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-    async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
+    pub(super) async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
         let world = &self.context.world;
         let (begun, bytes) = (world.now(), payload.len() as u64);
         let asked = self.context.counters.asked();
@@ -56,8 +56,15 @@ impl Source {
             .deadline(SNAPSHOT_PIECE_DEADLINE)
             .message(piece)
             .payload(payload);
-        let reply = self.context.peers.call(&self.address, request).await;
-        reply.map_err(|error| error.to_string())?;
+        // What ends a snapshot is that nothing gets on, however slow the other disk is: with a time for
+        // each portion it would begin anew for ever there.
+        while let Err(error) = self.context.peers.call(&self.address, request.clone()).await {
+            let waited = world.now().since(begun);
+            if !matches!(error, wire::Error::TimedOut { .. }) || waited >= SNAPSHOT_STALL_MAX {
+                return Err(error.to_string());
+            }
+            tracing::info!(partition = %self.partition, ?waited, "a piece is still being stored");
+        }
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
         if self.context.counters.asked() > asked {
             world.sleep(rest(world.now().since(begun), bytes)).await;
