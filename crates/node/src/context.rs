@@ -1,10 +1,10 @@
 //! What every part of a node may use.
 
+use crate::addresses::Addresses;
 use crate::inbox::Inbox;
 use crate::pace::Pace;
 use crate::run::{NodeEvent, NodeLoop};
 use crate::upkeep::Upkeep;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -28,15 +28,6 @@ pub struct Context {
     pub upkeep: Upkeep,
     pub counters: Arc<Counters>,
     pub pace: Mutex<Pace>,
-}
-
-/// Where nodes listen, and what volumes may hold: what the control plane said of the newest state.
-#[derive(Debug, Default)]
-pub struct Addresses {
-    pub revision: u64,
-    pub nodes: BTreeMap<NodeId, String>,
-    /// What the volumes of this node's replicas may hold.
-    pub capacities: BTreeMap<VolumeId, u64>,
 }
 
 /// What happened on this node since it started, and how it is.
@@ -138,16 +129,16 @@ impl Context {
         self.addresses.read().expect("no holder panics").capacities.get(&volume).copied()
     }
 
-    /// Whether clients wanted something of this node lately.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
+    /// A piece of a snapshot comes or goes.
+    pub fn pace(&self, bytes: u64) {
+        let (now, asked) = (self.world.now(), self.counters.asked());
         let mut pace = self.pace.lock().expect("no holder panics");
-        pace.is_busy(self.world.now(), self.counters.asked())
+        pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second);
     }
 
-    /// How long the next piece of any snapshot has to wait.
+    /// How long the next piece has to wait.
     #[must_use]
-    pub fn snapshots_rest(&self) -> Duration {
+    pub fn repair_rest(&self) -> Duration {
         self.pace.lock().expect("no holder panics").wait(self.world.now())
     }
 

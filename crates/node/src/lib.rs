@@ -4,6 +4,7 @@
 //! files, [`heartbeat`] what the control plane hears, [`service`] where requests come in.
 
 pub mod access;
+pub mod addresses;
 pub mod codec;
 pub mod contents;
 pub mod context;
@@ -20,7 +21,8 @@ pub mod store;
 pub mod telling;
 pub mod upkeep;
 
-use context::{Addresses, Context, Counters};
+use addresses::Addresses;
+use context::{Context, Counters};
 use inbox::Inbox;
 use replica::Home;
 use run::{NodeEvent, NodeLoop};

@@ -1,15 +1,13 @@
-//! How fast snapshots go, all of a node together.
+//! How fast repair goes: all snapshots together that a node sends, and all that it takes.
 //!
-//! While nobody wants anything of the node, at once. While somebody does, a piece goes only when the
-//! node has rested from the last one, [`SNAPSHOT_RESTS`] times as long as that took: clients then meet
-//! a piece that is under way once in a while, and not each time. But repair must come to an end, so
-//! rests are shortened where all together would be slower than [`SNAPSHOT_BYTES_PER_SECOND_MIN`].
+//! While nobody wants anything of the node, as fast as it can. While somebody does, so many bytes a
+//! second, of which clients notice little: enough for every repair to come to an end.
 
 use std::time::Duration;
-use types::limits::{SNAPSHOT_BUSY_LASTS, SNAPSHOT_BYTES_PER_SECOND_MIN, SNAPSHOT_RESTS};
-use types::time::Moment;
+use types::Moment;
+use types::limits::REPAIR_BUSY_LASTS;
 
-/// Shared by all snapshots that a node sends.
+/// Shared by all snapshots of a node.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// How much clients had asked for when that was last looked at.
@@ -17,31 +15,27 @@ pub struct Pace {
     /// When it was last seen that they want something.
     busy: Option<Moment>,
     /// When the next piece may go.
-    next: Option<Moment>,
+    next: Moment,
 }
 
 impl Pace {
-    /// Whether somebody wanted something of this node lately; `asked` counts what was wanted so far.
-    pub fn is_busy(&mut self, now: Moment, asked: u64) -> bool {
+    /// A piece of so many bytes comes or goes now; `asked` counts what clients wanted so far, and
+    /// `rate` is how many bytes a second may go while they do.
+    pub fn take(&mut self, now: Moment, asked: u64, bytes: u64, rate: u64) {
         if asked != self.asked {
             self.asked = asked;
             self.busy = Some(now);
         }
-        self.busy.is_some_and(|at| now.since(at) < SNAPSHOT_BUSY_LASTS)
+        if self.busy.is_some_and(|at| now.since(at) < REPAIR_BUSY_LASTS) {
+            let nanos = bytes.saturating_mul(1_000_000_000) / rate.max(1);
+            self.next = self.next.max(now) + Duration::from_nanos(nanos);
+        }
     }
 
     /// How long the next piece has to wait.
     #[must_use]
     pub fn wait(&self, now: Moment) -> Duration {
-        self.next.map_or(Duration::ZERO, |next| next.since(now))
-    }
-
-    /// A piece of so many bytes took so long while clients wanted something.
-    pub fn rest(&mut self, now: Moment, took: Duration, bytes: u64) {
-        let slowest = Duration::from_nanos(bytes * 1_000_000_000 / SNAPSHOT_BYTES_PER_SECOND_MIN);
-        let rest = (took * SNAPSHOT_RESTS).min(slowest.saturating_sub(took));
-        // Those that went at the same time rest one after another.
-        self.next = Some(self.next.map_or(now, |next| next.max(now)) + rest);
+        self.next.since(now)
     }
 }
 
@@ -50,46 +44,57 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const RATE: u64 = 16 * MIB;
 
     fn at(ms: u64) -> Moment {
         Moment(ms * 1_000_000)
     }
 
     #[test]
-    fn who_asked_lately_keeps_the_node_busy() {
+    fn nobody_waits_while_nobody_asks() {
         let mut pace = Pace::default();
-        assert!(!pace.is_busy(at(0), 0));
-        assert!(pace.is_busy(at(10), 1));
-        let lasts = u64::try_from(SNAPSHOT_BUSY_LASTS.as_millis()).unwrap();
-        assert!(pace.is_busy(at(10 + lasts - 1), 1));
-        assert!(!pace.is_busy(at(10 + lasts), 1));
+        for ms in 0..100 {
+            pace.take(at(ms), 0, MIB, RATE);
+            assert_eq!(pace.wait(at(ms)), Duration::ZERO);
+        }
     }
 
     #[test]
-    fn nobody_waits_before_the_first_piece() {
-        assert_eq!(Pace::default().wait(at(5)), Duration::ZERO);
-    }
-
-    #[test]
-    fn pieces_take_a_small_part_of_the_time() {
+    fn who_asked_lately_slows_repair_down_for_a_while() {
         let mut pace = Pace::default();
-        pace.rest(at(5), Duration::from_millis(5), MIB);
-        assert_eq!(pace.wait(at(5)), Duration::from_millis(5) * SNAPSHOT_RESTS);
-        assert_eq!(pace.wait(at(1000)), Duration::ZERO);
+        pace.take(at(10), 1, MIB, RATE);
+        assert_eq!(pace.wait(at(10)), Duration::from_micros(62_500));
+        assert_eq!(pace.wait(at(73)), Duration::ZERO);
+        let lasts = u64::try_from(REPAIR_BUSY_LASTS.as_millis()).unwrap();
+        pace.take(at(10 + lasts - 1), 1, MIB, RATE);
+        assert!(!pace.wait(at(10 + lasts - 1)).is_zero());
+        let mut quiet = Pace::default();
+        quiet.take(at(10), 1, MIB, RATE);
+        quiet.take(at(10 + lasts), 1, MIB, RATE);
+        assert_eq!(quiet.wait(at(10 + lasts)), Duration::ZERO);
     }
 
     #[test]
-    fn all_together_are_never_slower_than_the_floor() {
+    fn all_together_keep_to_the_rate() {
         let mut pace = Pace::default();
         let (mut now, mut bytes) = (0, 0);
-        while now < 10_000 {
-            // Slow pieces, two at a time.
-            now += 50;
-            pace.rest(at(now), Duration::from_millis(50), MIB);
-            pace.rest(at(now), Duration::from_millis(50), MIB);
-            bytes += 2 * MIB;
-            now += u64::try_from(pace.wait(at(now)).as_millis()).unwrap();
+        for asked in 1.. {
+            // Three snapshots at a time.
+            (0..3).for_each(|_| pace.take(at(now), asked, MIB, RATE));
+            bytes += 3 * MIB;
+            now += u64::try_from(pace.wait(at(now)).as_millis()).unwrap() + 1;
+            if now > 10_000 {
+                break;
+            }
         }
-        assert!(bytes * 1000 / now >= SNAPSHOT_BYTES_PER_SECOND_MIN, "{bytes} in {now} ms");
+        let rate = bytes * 1000 / now;
+        assert!(rate.abs_diff(RATE) < RATE / 50, "{rate} of {RATE}");
+    }
+
+    #[test]
+    fn a_rate_of_nothing_is_as_slow_as_it_can_be() {
+        let mut pace = Pace::default();
+        pace.take(at(1), 1, u64::MAX, 0);
+        assert!(pace.wait(at(1)) > Duration::from_secs(1));
     }
 }

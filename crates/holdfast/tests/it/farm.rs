@@ -86,9 +86,8 @@ impl Farm {
     /// Starts one more node.
     pub(super) fn add_node(&mut self, site: &Site) {
         let Site { listen, metrics, settings } = site;
-        let part = format!(
-            "[node]\nlisten = \"{listen}\"\nmetrics_listen = \"{metrics}\"\n{settings}\n"
-        );
+        let part =
+            format!("[node]\nlisten = \"{listen}\"\nmetrics_listen = \"{metrics}\"\n{settings}\n");
         let host = self.host(&format!("node-{}", self.nodes.len()), "node", &part);
         self.nodes.push(host);
         self.metrics.push(metrics.clone());

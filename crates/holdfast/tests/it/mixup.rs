@@ -95,9 +95,8 @@ fn suffer(farm: &mut Farm, sites: &[Site], proxies: &[Proxy]) {
     let acknowledged = load.stop();
     farm.wait_healthy(Duration::from_secs(60));
     assert_eq!(farm.folders(LEAVING), Vec::<String>::new(), "its own folder holds nothing");
-    let mismatched: u64 = (0..NODES)
-        .map(|node| farm.counter(node, "holdfast_wire_replies_mismatched_total"))
-        .sum();
+    let mismatched: u64 =
+        (0..NODES).map(|node| farm.counter(node, "holdfast_wire_replies_mismatched_total")).sum();
     assert!(mismatched > 0, "nodes met answers that were not theirs: {:?}", done(proxies));
     farm.unmount(&mounted);
     let fresh = farm.mount("fresh");

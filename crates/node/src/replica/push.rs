@@ -13,10 +13,11 @@ use partition::log::record::{Record, RecordHeader};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX,
-    SNAPSHOT_TOMBSTONES_MAX,
+    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX, SNAPSHOT_REST_MAX,
+    SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
 use wire::replicate::{Snapshot, SnapshotReply};
@@ -44,17 +45,11 @@ impl Source {
         }
     }
 
-    async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
+    pub(super) async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
         let context = &self.context;
         let world = &context.world;
-        loop {
-            let wait = context.snapshots_rest();
-            if wait.is_zero() {
-                break;
-            }
-            world.sleep(wait).await;
-        }
-        let (begun, bytes) = (world.now(), payload.len() as u64);
+        context.pace(payload.len() as u64);
+        let begun = world.now();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
             .epoch(Epoch(piece.epoch))
@@ -62,14 +57,26 @@ impl Source {
             .deadline(SNAPSHOT_PIECE_DEADLINE)
             .message(piece)
             .payload(payload);
-        let reply = context.peers.call(&self.address, request).await;
-        let reply = reply.and_then(|reply| reply.decode::<SnapshotReply>());
-        let reply = reply.map_err(|error| error.to_string())?;
+        // What ends a snapshot is that nothing gets on, however slow the other disk is: with a time for
+        // each portion it would begin anew for ever there.
+        let reply = loop {
+            let reply = context.peers.call(&self.address, request.clone()).await;
+            match reply.and_then(|reply| reply.decode::<SnapshotReply>()) {
+                Ok(reply) => break reply,
+                Err(error) => {
+                    let waited = world.now().since(begun);
+                    let stalled = waited >= SNAPSHOT_STALL_MAX;
+                    if stalled || !matches!(error, wire::Error::TimedOut { .. }) {
+                        return Err(error.to_string());
+                    }
+                    tracing::info!(partition = %self.partition, ?waited, "a piece is still being stored");
+                }
+            }
+        };
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        if context.is_busy() || reply.busy {
-            let now = world.now();
-            let mut pace = context.pace.lock().expect("no holder panics");
-            pace.rest(now, now.since(begun), bytes);
+        let rest = context.repair_rest().max(Duration::from_micros(reply.rest_us));
+        if !rest.is_zero() {
+            world.sleep(rest.min(SNAPSHOT_REST_MAX)).await;
         }
         Ok(())
     }
