@@ -44,7 +44,7 @@ pub struct Client {
     peers: Peers,
     members: Members,
     detours: Arc<detour::Detours>,
-    /// The token to show with what is asked of nodes directly.
+    /// The token to show with what is asked without opening a volume.
     token: Option<Secret>,
 }
 
@@ -57,7 +57,8 @@ impl Client {
         Client { world, peers, members, detours: Arc::default(), token: None }
     }
 
-    /// Shows a token with what is asked of nodes directly. Volumes are opened with one of their own.
+    /// Shows a token with what is asked of nodes directly, and with questions for routes. Volumes are
+    /// opened with one of their own.
     #[must_use]
     pub fn showing(self, token: Option<Secret>) -> Client {
         Client { token, ..self }
@@ -66,9 +67,11 @@ impl Client {
     /// Where the partitions of a volume are at this moment.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Deleted`], or [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::Deleted`], [`Error::NoAccess`], [`Error::Revoked`], or
+    /// [`Error::Unavailable`].
     pub async fn routes(&self, name: &str) -> Result<Routes, Error> {
-        routes::fetch(self, VolumeSelector::Name(name.to_string()), None, None).await
+        let selector = VolumeSelector::Name(name.to_string());
+        routes::fetch(self, selector, None, self.token).await?.routes()
     }
 
     /// Asks a node of the cluster directly; for tools that look at single replicas.

@@ -80,6 +80,27 @@ impl Routes {
     }
 }
 
+/// What the control plane says when it is asked for routes.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Told(Routes),
+    /// There is such a volume; where it is is not told to who shows no right to it.
+    Withheld(Access),
+}
+
+impl Answer {
+    /// The routes, for who has yet to open the volume.
+    pub(crate) fn routes(self) -> Result<Routes, Error> {
+        match self {
+            Answer::Told(routes) => crate::access::rights(routes.access).map(|_| routes),
+            Answer::Withheld(access) => {
+                crate::access::rights(access)?;
+                Err(Error::Invalid("routes are withheld, and nothing is wrong".into()))
+            }
+        }
+    }
+}
+
 /// Keeps routes and gets new ones.
 #[derive(Debug)]
 pub(crate) struct Router {
@@ -101,12 +122,12 @@ impl Router {
         let start = client.world.now();
         let mut failures = 0;
         loop {
-            match fetch(&client, selector.clone(), None, options.token).await {
+            let answer = fetch(&client, selector.clone(), None, options.token).await;
+            match answer.and_then(Answer::routes) {
                 Ok(Routes { purge_at: Some(purge_at), .. }) => {
                     return Err(Error::Deleting { purge_at });
                 }
                 Ok(routes) if routes.namespace().is_some() => {
-                    crate::access::rights(routes.access)?;
                     let asking = tokio::sync::Mutex::new(client.world.now());
                     let (routes, token) = (RwLock::new(Arc::new(routes)), options.token);
                     return Ok(Router { client, routes, token, asking });
@@ -148,6 +169,8 @@ impl Router {
         *asked_at = self.client.world.now();
         let selector = VolumeSelector::Id(seen.volume.0);
         let routes = match fetch(&self.client, selector, Some(seen.cluster), self.token).await {
+            Ok(Answer::Told(routes)) => routes,
+            Ok(Answer::Withheld(access)) => return Err(lost(access)),
             // A volume that was open a moment ago and that nobody knows: no statement that it was
             // deleted, but a sign that the control plane is not what it was.
             Err(Error::NotFound(volume)) => {
@@ -155,8 +178,9 @@ impl Router {
                 let last = "the control plane has no record of the volume".to_owned();
                 return Err(Error::Unavailable { waited: Duration::ZERO, last });
             }
-            routes => routes?,
+            Err(error) => return Err(error),
         };
+        // Members that withhold nothing say it beside the routes.
         if let Some(revocation) = Revocation::of(routes.access) {
             return Err(Error::Revoked(revocation));
         }
@@ -167,13 +191,26 @@ impl Router {
     }
 }
 
+/// Why who had the volume open is not told any more where it is.
+fn lost(access: Access) -> Error {
+    match Revocation::of(access) {
+        Some(revocation) => Error::Revoked(revocation),
+        // The record may be an older copy: no statement that the token was revoked.
+        None => {
+            tracing::warn!(?access, "the control plane tells nothing to this client's token");
+            let last = "the control plane does not know the token".to_owned();
+            Error::Unavailable { waited: Duration::ZERO, last }
+        }
+    }
+}
+
 /// Asks once. With a `cluster`, nobody else's word counts, whatever it is.
 pub(crate) async fn fetch(
     client: &Client,
     selector: VolumeSelector,
     cluster: Option<ClusterId>,
     token: Option<Secret>,
-) -> Result<Routes, Error> {
+) -> Result<Answer, Error> {
     let name = match &selector {
         VolumeSelector::Name(name) => name.clone(),
         VolumeSelector::Id(id) => id.to_string(),
@@ -188,14 +225,17 @@ pub(crate) async fn fetch(
     read(&reply, name, cluster)
 }
 
-fn read(reply: &RoutesReply, name: String, cluster: Option<ClusterId>) -> Result<Routes, Error> {
+fn read(reply: &RoutesReply, name: String, cluster: Option<ClusterId>) -> Result<Answer, Error> {
     let theirs = ClusterId(reply.cluster);
     if cluster.is_some_and(|own| own != theirs) {
         let last = format!("another cluster answers ({theirs})");
         return Err(Error::Unavailable { waited: Duration::ZERO, last });
     }
     match reply.outcome() {
-        RoutesOutcome::Found | RoutesOutcome::Deleting => Routes::from_reply(reply),
+        RoutesOutcome::Found | RoutesOutcome::Deleting => {
+            Routes::from_reply(reply).map(Answer::Told)
+        }
+        RoutesOutcome::Withheld => Ok(Answer::Withheld(reply.access())),
         RoutesOutcome::Deleted => Err(Error::Deleted),
         RoutesOutcome::NotFound => Err(Error::NotFound(name)),
         RoutesOutcome::Unspecified => Err(Error::Invalid("an unknown outcome".into())),
@@ -219,5 +259,21 @@ mod tests {
         }
         assert!(matches!(after(RoutesOutcome::NotFound, 7), Err(Error::NotFound(_))));
         assert!(matches!(after(RoutesOutcome::Unspecified, 7), Err(Error::Invalid(_))));
+        assert!(matches!(after(RoutesOutcome::Withheld, 8), Err(Error::Unavailable { .. })));
+    }
+
+    #[test]
+    fn what_is_withheld_ends_only_what_a_revocation_ends() {
+        let withheld = |access: Access| {
+            let outcome = RoutesOutcome::Withheld.into();
+            let reply = RoutesReply { outcome, access: access.into(), ..Default::default() };
+            read(&reply, "v".into(), None).unwrap()
+        };
+        for access in [Access::Required, Access::Revoked, Access::Expired, Access::Unknown] {
+            assert!(withheld(access).routes().is_err(), "{access:?} opens nothing");
+            let ends = matches!(lost(access), Error::Revoked(_));
+            assert_eq!(ends, access != Access::Unknown, "{access:?}");
+        }
+        assert!(matches!(withheld(Access::Open).routes(), Err(Error::Invalid(_))));
     }
 }

@@ -13,7 +13,7 @@ use types::access::TokenHash;
 use types::limits::WATCH_WAIT_MAX;
 use types::{BootId, ClusterId, Configuration, Epoch, NodeId, PartitionId, ReplicaId, VolumeId};
 use wire::control::{self as message, ErrorKind};
-use wire::{Operation, Reply, Request, Responder, Service, Status};
+use wire::{Class, Operation, Reply, Request, Responder, Service, Status};
 
 /// Most disks one node may have.
 const DISKS_MAX: usize = 256;
@@ -248,6 +248,7 @@ impl ControlService {
         // A deleted volume, or one that was just made, must be seen whoever leads by now.
         self.core.catch_up().await?;
         let shown = request.access.map(|secret| secret.hash());
+        let by_a_node = request.class == Class::Background;
         Ok(Reply::message(&self.core.machine.read(|state, revision| {
             let volume = match &routes.volume {
                 Some(message::VolumeSelector::Id(id)) => state.volumes.get(&VolumeId(*id)),
@@ -255,8 +256,14 @@ impl ControlService {
                 None => None,
             };
             let access = volume.map(|volume| state.access.check(volume.id, shown).0);
-            let access = access.unwrap_or(message::Access::Unspecified).into();
-            message::RoutesReply { access, ..routes_reply(state, revision, volume) }
+            let reply = routes_reply(state, revision, volume);
+            match access {
+                Some(access) if !by_a_node && !access.lets_in() => withheld(&reply, access),
+                access => message::RoutesReply {
+                    access: access.unwrap_or(message::Access::Unspecified).into(),
+                    ..reply
+                },
+            }
         })))
     }
 }
@@ -277,7 +284,8 @@ impl ControlService {
         loop {
             self.check_leads()?;
             let reply = look();
-            let fuller = watch.full.is_some() && watch.full != reply.full;
+            let tells = watch.full.is_some() && reply.full.is_some();
+            let fuller = tells && watch.full != reply.full;
             let news = (reply.life, reply.purge_at) != (watch.seen, watch.purge_at) || fuller;
             // Whoever knows nothing of tokens is answered in time, and goes on asking.
             let news = news || (watch.access != 0 && watch.access != reply.access);
@@ -345,9 +353,9 @@ fn watch_reply(
     let deleting = record.filter(|_| life == VolumeLife::Deleting);
     let purge_at = deleting.and_then(|volume| volume.purge_at).map_or(0, |at| at.0);
     let cluster = state.cluster.map_or(0, |cluster| cluster.0);
-    let full = Some(full_partitions(state, volume));
-    let access = state.access.check(volume, shown).0.into();
-    message::WatchReply { life: life.into(), cluster, purge_at, full, access }
+    let access = state.access.check(volume, shown).0;
+    let full = access.lets_in().then(|| full_partitions(state, volume));
+    message::WatchReply { life: life.into(), cluster, purge_at, full, access: access.into() }
 }
 
 /// The data partitions that take no writes for want of room, by what is on record: where the leader's
@@ -430,6 +438,23 @@ fn routes_reply(
     let holds = |node| partitions.iter().any(|c| c.member_on(node).is_some());
     reply.nodes = assign::addresses(state, holds);
     reply
+}
+
+/// What is left of an answer for who has no right to the volume: that it was deleted for good, as
+/// somebody may have it open; of one that is there, only that a token is needed.
+fn withheld(reply: &message::RoutesReply, access: message::Access) -> message::RoutesReply {
+    use message::RoutesOutcome;
+    let outcome = match reply.outcome() {
+        RoutesOutcome::Deleted => RoutesOutcome::Deleted,
+        _ => RoutesOutcome::Withheld,
+    };
+    message::RoutesReply {
+        outcome: outcome.into(),
+        cluster: reply.cluster,
+        revision: reply.revision,
+        access: access.into(),
+        ..message::RoutesReply::default()
+    }
 }
 
 fn volume_message(volume: &Volume) -> message::Volume {

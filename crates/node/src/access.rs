@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 use types::access::TokenHash;
-use types::limits::{ACCESS_DOUBT_MIN, ACCESS_FRESH_MAX};
+use types::limits::{ACCESS_FRESH_MAX, PUSHED_DOUBT_MIN};
 use types::namespace::{Command, Request as CommandRequest};
 use types::{Moment, VolumeId};
 use wire::control::{AccessList, Assignment, TokenRights};
@@ -66,7 +66,7 @@ impl AccessTable {
 
     /// Takes what the control plane says.
     pub fn take(&mut self, now: Moment, assignment: &Assignment) {
-        let doubt = self.confirmed.is_none_or(|at| now.since(at) >= ACCESS_DOUBT_MIN);
+        let doubt = self.confirmed.is_none_or(|at| now.since(at) >= PUSHED_DOUBT_MIN);
         if assignment.access_version < self.version && !doubt {
             return;
         }
@@ -288,7 +288,7 @@ mod tests {
         }
         assert_eq!(table.version(), 5);
         assert_eq!(status(&table, now, open(), Some(1)), Status::Ok, "it is fresh");
-        now = now + ACCESS_DOUBT_MIN;
+        now = now + PUSHED_DOUBT_MIN;
         table.take(now, &old);
         assert_eq!(table.version(), 4);
         assert_eq!(status(&table, now, read(), Some(3)), Status::Ok);

@@ -4,6 +4,7 @@
 //! files, [`heartbeat`] what the control plane hears, [`service`] where requests come in.
 
 pub mod access;
+pub mod addresses;
 pub mod codec;
 pub mod contents;
 pub mod context;
@@ -11,6 +12,7 @@ pub mod heartbeat;
 pub mod inbox;
 pub mod log;
 pub mod notices;
+pub mod pace;
 pub mod replica;
 pub mod run;
 pub mod service;
@@ -19,13 +21,14 @@ pub mod store;
 pub mod telling;
 pub mod upkeep;
 
-use context::{Addresses, Context, Counters};
+use addresses::Addresses;
+use context::{Context, Counters};
 use inbox::Inbox;
 use replica::Home;
 use run::{NodeEvent, NodeLoop};
 use service::NodeService;
 use space::DiskSpace;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use store::Identity;
 use tokio::sync::{Notify, oneshot};
@@ -124,6 +127,7 @@ impl Node {
             inbox: inbox.clone(),
             upkeep: config.upkeep,
             counters: Arc::default(),
+            pace: Mutex::default(),
         });
         let homes = homes(&config, &joined);
         let spaces = spaces(&config, &joined);

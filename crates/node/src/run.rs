@@ -27,7 +27,7 @@ use broken::Broken;
 use partition::log::{Location, Record};
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 use types::configuration::PartitionKind;
 use types::limits::{LOOP_IDLE_MAX, LOOP_TEND_INTERVAL};
@@ -232,21 +232,38 @@ impl NodeLoop {
         };
         let homes: Vec<Home> = node.homes.values().cloned().collect();
         for home in homes {
-            home.disk.create_folder(REPLICAS_FOLDER)?;
-            for name in home.disk.list(REPLICAS_FOLDER)? {
-                if let Some(found) = Found::parse(&name) {
-                    node.open_replica(&home, found);
-                }
-            }
+            node.open_home(&home)?;
         }
         node.measure(node.context.world.now());
         Ok(node)
     }
 
+    /// Opens every replica that is on a disk, and takes away what belongs to none.
+    fn open_home(&mut self, home: &Home) -> std::io::Result<()> {
+        home.disk.create_folder(REPLICAS_FOLDER)?;
+        let names = home.disk.list(REPLICAS_FOLDER)?;
+        let all: BTreeSet<Found> = names.iter().filter_map(|name| Found::parse(name)).collect();
+        for found in &all {
+            self.open_replica(home, *found);
+        }
+        match replica::strangers(&home.database, &all) {
+            Ok(strangers) => {
+                for (found, kind) in strangers {
+                    tracing::warn!(replica = %found.replica, "keys of a replica that is gone");
+                    self.remove(Remains { found, disk: home.disk_id, kind, writing: Weak::new() });
+                }
+            }
+            // What is damaged is met, and dealt with, by the replicas that are.
+            Err(error) => tracing::warn!(disk = %home.disk_id, %error, "cannot look for left keys"),
+        }
+        Ok(())
+    }
+
     fn open_replica(&mut self, home: &Home, found: Found) {
         match Holder::open(self.context.clone(), home, found) {
-            Ok(holder) => {
+            Ok(mut holder) => {
                 self.broken.remove(&found.replica);
+                holder.sweep_generations();
                 self.keep(holder);
                 self.heartbeat.notify_one();
             }
@@ -410,15 +427,7 @@ impl NodeLoop {
 
     fn learn_addresses(&self, assignment: &Assignment) {
         let mut addresses = self.context.addresses.write().expect("no holder panics");
-        if assignment.revision >= addresses.revision && !assignment.nodes.is_empty() {
-            addresses.revision = assignment.revision;
-            let nodes = assignment.nodes.iter();
-            addresses.nodes =
-                nodes.map(|node| (types::NodeId(node.node), node.address.clone())).collect();
-            let capacities = assignment.capacities.iter();
-            addresses.capacities =
-                capacities.map(|c| (types::VolumeId(c.volume), c.bytes)).collect();
-        }
+        addresses.take(self.context.world.now(), assignment);
     }
 
     fn configure(&mut self, configuration: &wire::control::Configuration) {
@@ -482,11 +491,12 @@ impl NodeLoop {
             tracing::info!(partition = %holder.partition, %replica, "replica deleted");
             let (disk, kind) = (holder.disk_id, holder.kind);
             let found = Found { partition: holder.partition, replica };
+            let writing = holder.writing();
             drop(holder);
-            self.remove(Remains { found, disk, kind });
-        } else if let Some(Broken { found, disk, .. }) = self.broken.remove(&replica) {
+            self.remove(Remains { found, disk, kind, writing });
+        } else if let Some(Broken { found, disk, writing, .. }) = self.broken.remove(&replica) {
             for kind in [PartitionKind::Data, PartitionKind::Namespace] {
-                self.remove(Remains { found, disk, kind });
+                self.remove(Remains { found, disk, kind, writing: writing.clone() });
             }
         } else {
             return;

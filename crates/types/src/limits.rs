@@ -255,12 +255,32 @@ const _: () = assert!(SNAPSHOT_RECORDS_MAX * 20 + 4096 < FRAME_BODY_BYTES_MAX as
 pub const SNAPSHOT_UNSTORED_BYTES_MAX: usize = 32 << 20;
 pub const SNAPSHOT_UNSTORED_PIECES_MAX: u32 = 64;
 
-/// While its node serves others, a snapshot takes half of the time, but is never slowed down below
-/// this many bytes a second.
-pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 16 << 20;
+/// While clients want something of a node, all snapshots that it sends, and all that it takes, go at
+/// this many bytes a second, unless it was told another rate.
+pub const REPAIR_BYTES_PER_SECOND: u64 = 16 << 20;
 
-/// A piece of a snapshot is given this long to be stored.
+/// The lowest rate that it may be told: less would not come to an end.
+pub const REPAIR_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+/// Clients that asked for something count for this long as wanting something.
+pub const REPAIR_BUSY_LASTS: Duration = Duration::from_millis(200);
+
+/// No piece of a snapshot waits for longer than this, whatever the other side asks for.
+pub const SNAPSHOT_REST_MAX: Duration = Duration::from_secs(10);
+
+/// What was received is brought to disk in portions that take about this long, between one piece and
+/// [`SNAPSHOT_UNSTORED_BYTES_MAX`]; the first of them is the smallest.
+pub const SNAPSHOT_STORE_TIME: Duration = Duration::from_secs(5);
+pub const SNAPSHOT_UNSTORED_BYTES_MIN: usize = RECORD_PAYLOAD_BYTES_MAX as usize;
+const _: () = assert!(SNAPSHOT_UNSTORED_BYTES_MIN <= SNAPSHOT_UNSTORED_BYTES_MAX);
+
+/// After this time without an answer a piece of a snapshot is sent again, to whoever still stores it.
 pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
+const _: () = assert!(SNAPSHOT_STORE_TIME.as_secs() < SNAPSHOT_PIECE_DEADLINE.as_secs());
+
+/// A snapshot of which no piece was stored for this long is given up: its disk, or the way to it, is stuck.
+/// Slower than a piece in this time (less than 2 KiB a second) is taken for stuck.
+pub const SNAPSHOT_STALL_MAX: Duration = Duration::from_secs(600);
 
 /// Largest payload of one frame: a whole record, header and key included.
 pub const FRAME_PAYLOAD_BYTES_MAX: u32 = RECORD_PAYLOAD_BYTES_MAX + (64 << 10);
@@ -513,7 +533,7 @@ const _: () = assert!(TOKENS_MAX * 96 < FRAME_BODY_BYTES_MAX as usize);
 /// that need a token.
 pub const ACCESS_FRESH_MAX: Duration = Duration::from_secs(5);
 
-/// A node takes an older access list than it has once nobody has confirmed its own for this long:
-/// longer than a leader that was deposed can take itself for one.
-pub const ACCESS_DOUBT_MIN: Duration = Duration::from_secs(10);
+/// A node takes older lists (of tokens, of addresses) than it has once nobody has confirmed its own for
+/// this long: longer than a leader that was deposed can take itself for one.
+pub const PUSHED_DOUBT_MIN: Duration = Duration::from_secs(10);
 const _: () = assert!(HEARTBEAT_INTERVAL.as_millis() * 5 < ACCESS_FRESH_MAX.as_millis());

@@ -96,10 +96,9 @@ impl Operation {
     #[must_use]
     pub fn is_for_clients(self, class: Class) -> bool {
         match self {
-            Operation::Ping
-            | Operation::ControlRoutes
-            | Operation::ControlWatch
-            | Operation::Inspect => true,
+            Operation::Ping | Operation::ControlWatch | Operation::Inspect => true,
+            // In the background nodes ask, who are told without a token.
+            Operation::ControlRoutes => class != Class::Background,
             Operation::Relay => class == Class::Foreground,
             // What is new is refused until somebody says otherwise.
             operation => operation.is_on_volume() && class == Class::Foreground,
@@ -154,6 +153,13 @@ impl Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_cannot_ask_for_routes_as_nodes_do() {
+        let routes = Operation::ControlRoutes;
+        assert!(routes.is_for_clients(Class::Control) && routes.is_for_clients(Class::Foreground));
+        assert!(!routes.is_for_clients(Class::Background));
+    }
 
     #[test]
     fn numbers_and_names_are_distinct_and_known() {

@@ -175,8 +175,17 @@ pub struct Snapshot {
     /// Objects that were deleted for good (data).
     #[prost(uint64, repeated, tag = "11")]
     pub tombstones: Vec<u64>,
+    /// Drawn by the sender for each snapshot that it begins. A piece that comes again under it is the one
+    /// that was sent before: its answer did not come in time.
+    #[prost(uint64, tag = "12")]
+    pub attempt: u64,
 }
 
 /// The piece was stored.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct SnapshotReply {}
+pub struct SnapshotReply {
+    /// How long to wait with the next one, in microseconds, because clients want something of the
+    /// node that took it.
+    #[prost(uint64, tag = "1")]
+    pub rest_us: u64,
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// When each thing changed last, in an order of its own.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Changes<T> {
     /// Two logs with different ones have nothing to do with each other.
     lineage: Arc<()>,
@@ -27,6 +27,15 @@ impl<T> Default for Changes<T> {
     fn default() -> Self {
         let (at, order) = (BTreeMap::new(), BTreeMap::new());
         Changes { lineage: Arc::default(), last: 0, at, order }
+    }
+}
+
+/// A copy goes its own way from here: what is noted in it says nothing of the original, nor the other way
+/// round. So whoever has read one of them begins anew with the other.
+impl<T: Clone> Clone for Changes<T> {
+    fn clone(&self) -> Self {
+        let Changes { lineage: _, last, at, order } = self;
+        Changes { lineage: Arc::default(), last: *last, at: at.clone(), order: order.clone() }
     }
 }
 
@@ -76,5 +85,19 @@ mod tests {
         changes.forget(5);
         assert_eq!(since(&changes), [4, 2]);
         assert!(Changes::<i32>::default().since(&mark).is_none(), "another log");
+    }
+
+    /// A mark of a changed copy was taken by the original, which then left out what had changed in it.
+    #[test]
+    fn a_copy_is_another_log() {
+        let mut changes = Changes::default();
+        changes.note(1);
+        let (mark, mut copy) = (changes.mark(), changes.clone());
+        assert!(copy.since(&mark).is_none());
+        copy.note(2);
+        changes.note(3);
+        assert!(changes.since(&copy.mark()).is_none());
+        assert_eq!(changes.since(&mark).unwrap().collect::<Vec<_>>(), [3]);
+        assert!(copy.since(&copy.mark()).is_some());
     }
 }

@@ -6,8 +6,10 @@ use super::node::Node;
 use super::volume::{becomes, create, three_nodes};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use wire::control::{Access, ClientInfo, Routes, RoutesReply, TokenRights, VolumeSelector};
-use wire::control::{VolumeLife, Watch, WatchReply};
+use wire::control::{
+    Access, ClientInfo, Partitions, Routes, RoutesOutcome, RoutesReply, TokenRights, VolumeLife,
+    VolumeSelector, Watch, WatchReply,
+};
 use wire::{Class, Operation, Peers, Request, Secret};
 use world::{Net, World};
 
@@ -37,9 +39,37 @@ impl Asker {
         self.peers.call(&self.control, request).await.unwrap().decode().unwrap()
     }
 
+    /// What may be done; and that whoever may do nothing is told nothing else.
     async fn access(&self, token: Option<Secret>) -> Access {
-        let routes = Routes { volume: Some(VolumeSelector::Name("main".into())) };
-        self.ask::<RoutesReply>(Operation::ControlRoutes, &routes, token).await.access()
+        let mut told = Access::Unspecified;
+        for selector in [VolumeSelector::Name("main".into()), VolumeSelector::Id(1)] {
+            let routes = Routes { volume: Some(selector) };
+            let reply = self.ask::<RoutesReply>(Operation::ControlRoutes, &routes, token).await;
+            told = reply.access();
+            if told.lets_in() {
+                assert_eq!(reply.outcome(), RoutesOutcome::Found);
+                assert_eq!(reply.volume.unwrap().name, "main");
+                assert!(!reply.configurations.is_empty() && reply.nodes.len() == 3);
+            } else {
+                let bare = RoutesReply {
+                    outcome: RoutesOutcome::Withheld.into(),
+                    access: told.into(),
+                    cluster: reply.cluster,
+                    revision: reply.revision,
+                    ..RoutesReply::default()
+                };
+                assert_eq!(reply, bare, "nothing of it is told");
+            }
+        }
+        told
+    }
+
+    /// What a node is told, which asks without a token.
+    async fn routes_of_a_node(&self) -> RoutesReply {
+        let routes = Routes { volume: Some(VolumeSelector::Id(1)) };
+        let request = Request::new(Operation::ControlRoutes);
+        let request = request.class(Class::Background).message(&routes);
+        self.peers.call(&self.control, request).await.unwrap().decode().unwrap()
     }
 
     async fn watch(&self, access: Access, token: Option<Secret>) -> WatchReply {
@@ -48,7 +78,7 @@ impl Asker {
             client: Some(ClientInfo { id: 7, host: "host-a".into(), ..ClientInfo::default() }),
             seen: VolumeLife::Live.into(),
             access: access.into(),
-            full: None,
+            full: Some(Partitions::default()),
             ..Watch::default()
         };
         self.ask(Operation::ControlWatch, &watch, token).await
@@ -98,6 +128,7 @@ async fn the_first_token_makes_one_required_and_revocation_is_told_at_once() {
     };
     let (out, ((status, made), at)) = tokio::join!(waiting, making);
     assert_eq!((status, out.access()), (201, Access::Required));
+    assert_eq!((out.life(), &out.full), (VolumeLife::Live, &None), "nothing of its partitions");
     assert!(at.elapsed() < TOLD_WITHIN);
     told(&nodes, &[TokenRights::ReadWrite]).await;
 
@@ -106,6 +137,9 @@ async fn the_first_token_makes_one_required_and_revocation_is_told_at_once() {
     assert_eq!(asker.access(Some(secret)).await, Access::ReadWrite);
     assert_eq!(asker.access(None).await, Access::Required);
     assert_eq!(asker.access(Some(stranger)).await, Access::Unknown);
+    let of_a_node = asker.routes_of_a_node().await;
+    assert_eq!(of_a_node.outcome(), RoutesOutcome::Found);
+    assert!(!of_a_node.configurations.is_empty(), "it deletes what is behind names that are gone");
     let (_, second) = make(admin, json!({"rights": "ro", "expires_s": 1})).await;
     let reader: Secret = second["item"]["secret"].as_str().unwrap().parse().unwrap();
     assert_eq!(asker.access(Some(reader)).await, Access::ReadOnly);
@@ -132,6 +166,8 @@ async fn the_first_token_makes_one_required_and_revocation_is_told_at_once() {
     assert!(at.elapsed() < TOLD_WITHIN);
     let over = asker.watch(Access::ReadOnly, Some(reader)).await;
     assert_eq!(over.access(), Access::Expired);
+    assert_eq!(asker.access(Some(reader)).await, Access::Expired);
+    assert_eq!(asker.access(Some(secret)).await, Access::Revoked);
     told(&nodes, &[TokenRights::Ended, TokenRights::Ended]).await;
     assert_eq!(asker.access(None).await, Access::Required, "it stays required");
     let (status, _) = json(admin, "DELETE", "/v1/volumes/main/tokens/9", None).await;

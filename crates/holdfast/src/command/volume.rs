@@ -64,6 +64,9 @@ pub(crate) struct Create {
     /// Refuse writes with fewer replicas in sync than this [default: half of them, rounded up]
     #[arg(long, value_name = "N")]
     in_sync_min: Option<u8>,
+    /// Spread its data over so many partitions [default: one for each node, from 3 to 64]
+    #[arg(long, value_name = "N")]
+    partitions: Option<u16>,
     /// Do not wait until it is served
     #[arg(long)]
     no_wait: bool,
@@ -188,7 +191,7 @@ impl Create {
             in_sync_min: self.in_sync_min,
             capacity_bytes: self.capacity,
             durability: self.durability,
-            data_partitions: None,
+            data_partitions: self.partitions,
         };
         let created: Item<VolumeView> = client.post("/v1/volumes", &request)?;
         let volume = if self.no_wait { created.item } else { wait(&client, created.item.id)? };

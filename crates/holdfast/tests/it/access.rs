@@ -6,7 +6,9 @@ use client::{Client, Error, Life, Options, Revocation, Volume};
 use holdfast::embedded::{Config, Embedded};
 use std::time::{Duration, Instant};
 use types::access::Rights;
-use wire::{Operation, Request, Secret, Status, data};
+use types::configuration::PartitionKind;
+use types::{Configuration, Epoch, PartitionId};
+use wire::{Class, Operation, Request, Secret, Status, control, data};
 
 /// How soon whoever may not go on hears of it.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
@@ -35,6 +37,14 @@ async fn try_open(cluster: &Embedded, token: Option<Secret>) -> Result<Volume, E
     client.open_volume("v", Options { token, ..Options::default() }).await
 }
 
+/// Asks where the volume is.
+async fn try_routes(cluster: &Embedded, token: Option<Secret>) -> Result<client::Routes, Error> {
+    let members = vec![cluster.member.address().to_string()];
+    let (world, hub) = (cluster.world.clone(), cluster.hub.clone());
+    let client = Client::new(world, hub, cluster.metrics.clone(), members);
+    client.showing(token).routes("v").await
+}
+
 /// Asks the leader of the first data partition, past everything that a client knows; while nobody leads
 /// it, waits.
 async fn ask(cluster: &Embedded, operation: Operation, token: Option<Secret>) -> Status {
@@ -52,9 +62,10 @@ async fn ask_once(cluster: &Embedded, operation: Operation, token: Option<Secret
     let members = vec![cluster.member.address().to_string()];
     let (world, hub) = (cluster.world.clone(), cluster.hub.clone());
     let client = Client::new(world, hub, cluster.metrics.clone(), members).showing(token);
-    let routes = client.routes("v").await.unwrap();
-    let partition = routes.data()[0];
-    let Some((address, epoch)) = routes.leader(partition) else { return Status::NotLeader };
+    let (partition, address, epoch) = match first_leader(cluster).await {
+        Some(leader) => leader,
+        None => return Status::NotLeader,
+    };
     let request = Request::new(operation).partition(partition).epoch(epoch);
     let request = match operation {
         Operation::DataWrite => {
@@ -69,6 +80,22 @@ async fn ask_once(cluster: &Embedded, operation: Operation, token: Option<Secret
         Ok(_) => Status::Ok,
         Err(error) => error.status().unwrap_or(Status::Internal),
     }
+}
+
+/// Where the first data partition is led, as a node is told: without a token.
+async fn first_leader(cluster: &Embedded) -> Option<(PartitionId, String, Epoch)> {
+    let (world, hub) = (cluster.world.clone(), cluster.hub.clone());
+    let peers = wire::Peers::new(world, hub, cluster.metrics.clone());
+    let routes = control::Routes { volume: Some(control::VolumeSelector::Name("v".into())) };
+    let request = Request::new(Operation::ControlRoutes).class(Class::Background).message(&routes);
+    let reply = peers.call(&cluster.member.address().to_string(), request).await.ok()?;
+    let reply: control::RoutesReply = reply.decode().unwrap();
+    let all = reply.configurations.iter();
+    let mut all = all.map(|configuration| Configuration::try_from(configuration).unwrap());
+    let first = all.find(|configuration| configuration.kind == PartitionKind::Data)?;
+    let leader = first.leader_member()?.node;
+    let node = reply.nodes.iter().find(|node| node.node == leader.0)?;
+    Some((first.partition, node.address.clone(), first.epoch))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,11 +127,15 @@ async fn nodes_serve_nobody_without_a_right() {
     assert!(matches!(file.sync().await, Err(Error::Revoked(_))));
     let _ = anybody.close().await;
     for (token, wanted) in [(None, "needs a token"), (Some(Secret::draw(|| 3)), "none of this")] {
-        let error = try_open(&cluster, token).await.unwrap_err();
-        assert!(
-            matches!(error, Error::NoAccess(_)) && error.to_string().contains(wanted),
-            "{error}"
-        );
+        for error in [
+            try_open(&cluster, token).await.unwrap_err(),
+            try_routes(&cluster, token).await.unwrap_err(),
+        ] {
+            assert!(
+                matches!(error, Error::NoAccess(_)) && error.to_string().contains(wanted),
+                "{error}"
+            );
+        }
     }
     rights_are_kept(&cluster, writer).await;
 

@@ -1,11 +1,12 @@
 //! One replica on a simulated disk, for tests of what the replica does with it.
 
 use super::{Holder, Home};
-use crate::context::{Addresses, Context};
+use crate::addresses::Addresses;
+use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::upkeep::Upkeep;
 use std::collections::BTreeSet;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use types::configuration::PartitionKind;
 use types::volume::Durability;
 use types::{
@@ -17,10 +18,10 @@ use world::kv::Database;
 use world::net::Net;
 use world::{Disk, World};
 
-pub(super) const ME: ReplicaId = ReplicaId(1);
+pub(crate) const ME: ReplicaId = ReplicaId(1);
 
 /// What a replica lives on.
-pub(super) struct Bench {
+pub(crate) struct Bench {
     pub sim: SimDisk,
     pub home: Home,
     pub context: Arc<Context>,
@@ -28,7 +29,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         let world = World::real(Net::tcp());
         let hub = Hub::default();
         let peers = Peers::new(world.clone(), hub.clone(), Arc::default());
@@ -42,6 +43,7 @@ impl Bench {
             inbox: Inbox::new(world.clone()),
             upkeep: Upkeep::default(),
             counters: Arc::default(),
+            pace: Mutex::default(),
             world,
         });
         let sim = SimDisk::new("d", 1, 1 << 30);
@@ -52,7 +54,7 @@ impl Bench {
     }
 
     /// A new replica, which is the only one and has not been told so.
-    pub(super) fn create(&self, kind: PartitionKind) -> Holder {
+    pub(crate) fn create(&self, kind: PartitionKind) -> Holder {
         let configuration = Self::configuration(kind);
         let member = configuration.members[0];
         Holder::create(self.context.clone(), &self.home, &configuration, &member)
@@ -60,14 +62,14 @@ impl Bench {
     }
 
     /// Takes a replica off the disk.
-    pub(super) fn remove(&self, holder: Holder) {
+    pub(crate) fn remove(&self, holder: Holder) {
         let found = super::Found { partition: holder.partition, replica: holder.id };
         let kind = holder.kind;
         drop(holder);
         super::destroy(&self.home.disk, &self.home.database, found, kind).expect("nothing fails");
     }
 
-    pub(super) fn configuration(kind: PartitionKind) -> Configuration {
+    pub(crate) fn configuration(kind: PartitionKind) -> Configuration {
         Configuration {
             partition: PartitionId(1),
             volume: VolumeId(1),

@@ -21,6 +21,7 @@ use crate::store::{self, Checkpoint};
 use partition::extent::Extent;
 use partition::kv::FlushJob;
 use partition::log::Location;
+use std::sync::Arc;
 use std::time::Duration;
 use types::limits::ROOM_PROBE_INTERVAL;
 use types::{Epoch, Moment, Sequence};
@@ -57,11 +58,12 @@ pub struct CheckpointJob {
     flush: FlushJob,
     checkpoint: Checkpoint,
     unused: Unused,
+    _writing: Arc<()>,
 }
 
 impl CheckpointJob {
     /// Makes it durable: log, index and checkpoint file, in this order.
-    pub(super) fn run(&self) -> Result<(), Trouble> {
+    pub(crate) fn run(&self) -> Result<(), Trouble> {
         // What a sync could not bring to the disk may be gone, whatever the reason.
         self.sync.run().map_err(|error| Trouble { no_space: false, ..error.into() })?;
         self.flush.run()?;
@@ -160,7 +162,7 @@ impl Holder {
         });
     }
 
-    pub(super) fn start_checkpoint(&mut self) -> Option<CheckpointJob> {
+    pub(crate) fn start_checkpoint(&mut self) -> Option<CheckpointJob> {
         let (checkpoint, flush, unused) = self.prepare_checkpoint()?;
         self.checkpointing.flushing = true;
         Some(CheckpointJob {
@@ -171,6 +173,7 @@ impl Holder {
             sync: self.log.begin_sync(),
             flush,
             checkpoint,
+            _writing: self.writing.clone(),
         })
     }
 

@@ -165,7 +165,8 @@ async fn call(
 
 async fn fetch(context: &Context, volume: VolumeId) -> Result<Routes, String> {
     let message = wire::control::Routes { volume: Some(VolumeSelector::Id(volume.0)) };
-    let request = Request::new(Operation::ControlRoutes).class(Class::Control).message(&message);
+    // The class in which nodes ask, who need no token.
+    let request = Request::new(Operation::ControlRoutes).class(Class::Background).message(&message);
     let reply = context.members.call(request).await.map_err(|error| error.to_string())?;
     let reply: RoutesReply = reply.decode().map_err(|error| error.to_string())?;
     // A deletion of the volume may still be taken back, so its books stay in order.

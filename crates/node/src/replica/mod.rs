@@ -6,7 +6,7 @@
 //! other nodes) runs elsewhere and comes back as an event.
 
 #[cfg(test)]
-mod bench;
+pub(crate) mod bench;
 mod checkpoint;
 mod compact;
 mod damages;
@@ -14,6 +14,7 @@ mod data;
 mod delete;
 mod effects;
 mod inspect;
+mod leftover;
 mod machine;
 mod namespace;
 mod open;
@@ -28,6 +29,7 @@ mod trouble;
 
 pub use checkpoint::CheckpointJob;
 pub use compact::Progress;
+pub use leftover::strangers;
 pub use machine::Machine;
 pub use open::{Error, Found, Home, REPLICAS_FOLDER, configuration_of, destroy};
 pub use read::{Damage, Damaged};
@@ -45,7 +47,7 @@ use partition::kv::Buffered;
 use partition::log::Location;
 use partition::replica::{EntryBody, Event, Failure, Refusal, Replica, RoleName};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use types::configuration::PartitionKind;
 use types::{Configuration, DiskId, Epoch, Moment, PartitionId, ReplicaId, Sequence, VolumeId};
 use wire::control::{ReplicaReport, ReplicaState as Health, Role};
@@ -100,6 +102,8 @@ pub struct Holder {
     scrub: scrub::Scrub,
     /// Who waits for a place of the log.
     inspections: Vec<inspect::Waiting>,
+    /// Whatever writes to the index beside the loop has a share of it.
+    writing: Arc<()>,
 }
 
 /// A record that is in the log and not yet in the index.
@@ -133,6 +137,12 @@ impl Holder {
     #[must_use]
     pub fn volume(&self) -> Option<VolumeId> {
         self.configuration.as_ref().map(|configuration| configuration.volume)
+    }
+
+    /// Alive as long as anything may still write to the index, this replica itself included.
+    #[must_use]
+    pub fn writing(&self) -> Weak<()> {
+        Arc::downgrade(&self.writing)
     }
 
     /// Lets the engine take an event, and carries out what follows from it.

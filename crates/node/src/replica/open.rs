@@ -30,7 +30,7 @@ use world::kv::{Database, Kv, Space};
 pub const REPLICAS_FOLDER: &str = "replicas";
 
 /// A replica's folder that was found on a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
     pub partition: PartitionId,
     pub replica: ReplicaId,
@@ -221,6 +221,7 @@ impl Holder {
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
             inspections: Vec::new(),
+            writing: Arc::default(),
             context,
         })
     }

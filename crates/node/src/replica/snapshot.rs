@@ -10,7 +10,7 @@ use super::open::{Found, index_handle, index_prefix, space_of};
 use super::push::Source;
 use super::{Holder, Machine, Trouble, checkpoint::Checkpointing};
 use crate::context::Counters;
-use crate::log::Log;
+use crate::log::{Log, SyncJob};
 use crate::run::NodeEvent;
 use crate::store::{self, Checkpoint};
 use bytes::Bytes;
@@ -19,11 +19,16 @@ use partition::kv::{Batch, Buffered, FlushJob, Kv, Remaining};
 use partition::log::record::Record;
 use partition::replica::{Event, Position};
 use std::sync::Arc;
+use std::time::Duration;
 use types::configuration::PartitionKind;
-use types::limits::{SNAPSHOT_UNSTORED_BYTES_MAX, SNAPSHOT_UNSTORED_PIECES_MAX};
+use types::limits::{
+    SNAPSHOT_STORE_TIME, SNAPSHOT_UNSTORED_BYTES_MAX, SNAPSHOT_UNSTORED_BYTES_MIN,
+    SNAPSHOT_UNSTORED_PIECES_MAX,
+};
 use types::{Epoch, ReplicaId, Sequence};
 use wire::replicate::{Snapshot, SnapshotReply};
 use wire::{Reply, Request, Responder, Status};
+use world::World;
 
 /// What a tombstone takes in memory until it is on disk, about.
 const TOMBSTONE_BYTES: usize = 64;
@@ -38,6 +43,8 @@ pub(super) struct Transfers {
     staging: Option<Staging>,
     /// Part of a snapshot is being brought to disk: nothing else may be under its keys meanwhile.
     storing: bool,
+    /// Whoever sent the piece again that is being stored, and is told in place of the first.
+    again: Option<Responder>,
     /// Old indexes that could not be taken away.
     left: Vec<u32>,
 }
@@ -75,6 +82,7 @@ struct Staging {
     from: ReplicaId,
     epoch: Epoch,
     at: Position,
+    attempt: u64,
     piece_next: u64,
     complete: bool,
     kv: Arc<Buffered>,
@@ -83,16 +91,62 @@ struct Staging {
     /// What was received since it was last brought to disk.
     unstored_bytes: usize,
     unstored_pieces: u32,
+    /// How much is received before it is brought to disk: what the disk takes within a few seconds.
+    portion: usize,
 }
 
-/// Part of a snapshot that is being brought to disk, and who is told then.
+impl Staging {
+    /// Whether this piece came before, and was taken.
+    fn has(&self, piece: &Snapshot) -> bool {
+        piece.attempt != 0 && piece.attempt == self.attempt && piece.piece + 1 == self.piece_next
+    }
+
+    fn wants_to_store(&self) -> bool {
+        self.unstored_bytes >= self.portion || self.unstored_pieces >= SNAPSHOT_UNSTORED_PIECES_MAX
+    }
+
+    /// Learns from how long it took to bring so much to disk.
+    fn note_speed(&mut self, bytes: usize, took: Duration) {
+        if bytes < self.portion && took < SNAPSHOT_STORE_TIME {
+            // The end of something: most of the time went into what does not depend on how much it is.
+            return;
+        }
+        let seconds = took.as_secs_f64().max(0.001);
+        let fits = bytes as f64 / seconds * SNAPSHOT_STORE_TIME.as_secs_f64();
+        // At most twice as much: a small portion says little of a large one.
+        let most = (self.portion * 2).min(SNAPSHOT_UNSTORED_BYTES_MAX);
+        self.portion = (fits as usize).clamp(SNAPSHOT_UNSTORED_BYTES_MIN, most);
+    }
+}
+
+/// Part of a snapshot that is to be brought to disk, and who is told then.
 #[derive(Debug)]
-pub struct Stored {
+struct StoreJob {
     kv: Arc<Buffered>,
     flush: FlushJob,
+    sync: SyncJob,
     last: bool,
     responder: Responder,
+    bytes: usize,
+    writing: Arc<()>,
+}
+
+/// It is on the disk, unless that failed.
+#[derive(Debug)]
+pub struct Stored {
+    job: StoreJob,
+    took: Duration,
     result: Result<(), Trouble>,
+}
+
+impl StoreJob {
+    /// Blocks.
+    fn run(self, world: &World) -> Stored {
+        let begun = world.now();
+        let synced = self.sync.run().map_err(|error| Trouble { no_space: false, ..error.into() });
+        let result = synced.and_then(|()| self.flush.run().map_err(Trouble::from));
+        Stored { took: world.now().since(begun), job: self, result }
+    }
 }
 
 impl Holder {
@@ -135,6 +189,7 @@ impl Holder {
             from: self.id.0,
             epoch: epoch.0,
             at: Some(wire::replicate::Position { epoch: at_epoch.0, sequence: sequence.0 }),
+            attempt: self.context.world.random(),
             ..Snapshot::default()
         };
         Some(Source {
@@ -148,20 +203,45 @@ impl Holder {
         })
     }
 
+    /// What who sent a piece is told: it was taken, and when the next may come.
+    fn taken(&self) -> Reply {
+        let rest = self.context.repair_rest().as_micros();
+        Reply::message(&SnapshotReply { rest_us: u64::try_from(rest).unwrap_or(u64::MAX) })
+    }
+
     /// Takes one piece of a snapshot.
     pub fn take_piece(&mut self, request: &Request, responder: Responder) {
+        if let Some(job) = self.receive(request, responder) {
+            self.store(job);
+        }
+    }
+
+    /// Takes one piece; returns what is to be done about the disk before it is answered.
+    fn receive(&mut self, request: &Request, responder: Responder) -> Option<StoreJob> {
         let Ok(piece) = request.decode::<Snapshot>() else {
-            return responder.refuse(Status::Invalid, "the piece does not decode");
+            responder.refuse(Status::Invalid, "the piece does not decode");
+            return None;
         };
-        Counters::add(&self.context.counters.snapshot_bytes, request.payload.len() as u64);
+        if self.snapshots.staging.as_ref().is_some_and(|staging| staging.has(&piece)) {
+            match self.snapshots.storing {
+                // The one before has stopped waiting.
+                true => self.snapshots.again = Some(responder),
+                false => responder.reply(self.taken()),
+            }
+            return None;
+        }
+        let bytes = request.payload.len() as u64;
+        Counters::add(&self.context.counters.snapshot_bytes, bytes);
+        self.context.pace(bytes);
         match self.stage(&piece, &request.payload) {
-            Ok(true) => self.store_staged(piece.last, responder),
-            Ok(false) => responder.reply(Reply::message(&SnapshotReply {})),
+            Ok(true) => return self.start_storing(piece.last, responder),
+            Ok(false) => responder.reply(self.taken()),
             Err((status, reason)) => {
                 tracing::warn!(partition = %self.partition, reason, "a snapshot piece was refused");
                 responder.refuse(status, reason);
             }
         }
+        None
     }
 
     /// Takes what is in a piece; whether it is time to bring what was received to disk.
@@ -198,36 +278,40 @@ impl Holder {
         staging.piece_next += 1;
         staging.unstored_pieces += 1;
         staging.unstored_bytes += payload.len() + piece.tombstones.len() * TOMBSTONE_BYTES;
-        Ok(piece.last
-            || staging.unstored_bytes >= SNAPSHOT_UNSTORED_BYTES_MAX
-            || staging.unstored_pieces >= SNAPSHOT_UNSTORED_PIECES_MAX)
+        Ok(piece.last || staging.wants_to_store())
     }
 
     /// Brings what was received to disk, beside the loop, and answers then: the sender is held back
     /// as much as this disk needs, and little is left to do when the snapshot is installed.
-    fn store_staged(&mut self, last: bool, responder: Responder) {
+    fn store(&self, job: StoreJob) {
+        let (context, replica) = (self.context.clone(), self.id);
+        self.context.world.detach_blocking(move || {
+            let stored = job.run(&context.world);
+            context.post(NodeEvent::Stored { replica, stored });
+        });
+    }
+
+    fn start_storing(&mut self, last: bool, responder: Responder) -> Option<StoreJob> {
         let staging = self.snapshots.staging.as_mut().expect("a piece was just staged");
         if let Err(error) = staging.index.as_mut().map_or(Ok(()), Index::checkpoint) {
             let (status, reason) = self.refuse_piece(&error.into());
-            return responder.refuse(status, reason);
+            responder.refuse(status, reason);
+            return None;
         }
-        (staging.unstored_bytes, staging.unstored_pieces) = (0, 0);
+        let bytes = std::mem::take(&mut staging.unstored_bytes);
+        staging.unstored_pieces = 0;
         let (kv, flush) = (staging.kv.clone(), staging.kv.freeze());
-        let sync = self.log.begin_sync();
+        let (sync, writing) = (self.log.begin_sync(), self.writing.clone());
         self.snapshots.storing = true;
-        let (context, replica) = (self.context.clone(), self.id);
-        self.context.world.detach_blocking(move || {
-            let synced = sync.run().map_err(|error| Trouble { no_space: false, ..error.into() });
-            let result = synced.and_then(|()| flush.run().map_err(Trouble::from));
-            let stored = Stored { kv, flush, last, responder, result };
-            context.post(NodeEvent::Stored { replica, stored });
-        });
+        Some(StoreJob { kv, flush, sync, last, responder, bytes, writing })
     }
 
     /// What was received so far is on disk, unless it was discarded meanwhile.
     pub fn stored(&mut self, stored: Stored) {
         self.snapshots.storing = false;
-        let Stored { kv, flush, last, responder, result } = stored;
+        let Stored { job, took, result } = stored;
+        let StoreJob { kv, flush, last, responder, bytes, writing: _writing, .. } = job;
+        let responder = self.snapshots.again.take().unwrap_or(responder);
         let staging = self.snapshots.staging.as_mut();
         let Some(staging) = staging.filter(|staging| Arc::ptr_eq(&staging.kv, &kv)) else {
             // Some of it may have been written after the rest was taken away.
@@ -242,6 +326,7 @@ impl Holder {
             return responder.refuse(status, reason);
         }
         kv.forget_frozen(&flush);
+        staging.note_speed(bytes, took);
         if last {
             staging.complete = true;
             let (from, epoch, at) = (staging.from, staging.epoch, staging.at);
@@ -251,7 +336,7 @@ impl Holder {
                 return responder.refuse(Status::Conflict, "the snapshot was not taken");
             }
         }
-        responder.reply(Reply::message(&SnapshotReply {}));
+        responder.reply(self.taken());
     }
 
     /// What was received goes, too: whoever sends it begins anew, and until then it may be what the disk
@@ -278,12 +363,14 @@ impl Holder {
             from: ReplicaId(piece.from),
             epoch: Epoch(piece.epoch),
             at,
+            attempt: piece.attempt,
             piece_next: 0,
             complete: false,
             kv,
             index,
             unstored_bytes: 0,
             unstored_pieces: 0,
+            portion: SNAPSHOT_UNSTORED_BYTES_MIN,
         });
         Ok(())
     }
@@ -519,7 +606,7 @@ mod tests {
             let piece = request.decode::<Snapshot>().unwrap();
             assert!(piece.encoded_len() <= FRAME_BODY_BYTES_MAX as usize, "it fits into a frame");
             self.0.lock().unwrap().push((piece, request.payload));
-            responder.reply(Reply::message(&SnapshotReply {}));
+            responder.reply(Reply::message(&SnapshotReply::default()));
         }
     }
 
@@ -583,5 +670,87 @@ mod tests {
         }
         Store::verify(&log, &mut index);
         assert_eq!(index.allocated(), Index::open(store.kv.clone()).unwrap().allocated());
+    }
+
+    /// Takes pieces as a node with a slow disk does: what is to be stored is stored only after the same
+    /// piece was sent a third time.
+    #[derive(Debug)]
+    struct SlowDisk {
+        holder: Mutex<Holder>,
+        job: Mutex<Option<(StoreJob, u32)>>,
+    }
+
+    impl Service for SlowDisk {
+        fn handle(&self, request: Request, responder: Responder) {
+            let (mut holder, mut job) = (self.holder.lock().unwrap(), self.job.lock().unwrap());
+            if let Some(begun) = holder.receive(&request, responder) {
+                return *job = Some((begun, 1));
+            }
+            match job.take() {
+                Some((job, 2)) => {
+                    let stored = job.run(&holder.context.world.clone());
+                    holder.stored(stored);
+                }
+                Some((begun, times)) => *job = Some((begun, times + 1)),
+                None => {}
+            }
+        }
+    }
+
+    /// Each portion had to be stored within a fixed time, however slow the disk: what was too much for it
+    /// began anew for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_disk_is_waited_for() {
+        let bench = Bench::new();
+        let holder = bench.create(PartitionKind::Namespace);
+        let partition = holder.partition;
+        let disk = Arc::new(SlowDisk { holder: Mutex::new(holder), job: Mutex::default() });
+        let service: Arc<dyn Service> = disk.clone();
+        bench.hub.register("other:1", &service);
+        let at = wire::replicate::Position { epoch: 1, sequence: 7 };
+        let head = Snapshot { from: 2, epoch: 1, at: Some(at), attempt: 5, ..Snapshot::default() };
+        let mut piece = head.clone();
+        let source = Source {
+            context: bench.context.clone(),
+            kind: PartitionKind::Namespace,
+            partition,
+            kv: Database::simulated().handle(Space::Metadata, Vec::new()).snapshot(),
+            files: BTreeMap::new(),
+            address: "other:1".to_owned(),
+            head,
+        };
+        for number in 0..6_u64 {
+            let value = vec![7; SNAPSHOT_UNSTORED_BYTES_MIN];
+            piece.pairs = vec![8, u32::try_from(value.len()).unwrap()];
+            let payload = [&number.to_be_bytes()[..], &value].concat().into();
+            source.send(&mut piece, payload).await.unwrap();
+            assert_eq!(piece.piece, number + 1);
+        }
+        let holder = disk.holder.lock().unwrap();
+        let staging = holder.snapshots.staging.as_ref().unwrap();
+        assert_eq!((staging.piece_next, staging.has(&piece)), (6, false));
+        assert!(staging.has(&Snapshot { piece: 5, ..piece.clone() }));
+        assert!(!staging.has(&Snapshot { piece: 5, attempt: 6, ..piece }));
+    }
+
+    #[tokio::test]
+    async fn a_portion_is_what_the_disk_takes_in_a_few_seconds() {
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Namespace);
+        let (piece, at) = piece();
+        holder.begin_staging(&piece, at).unwrap();
+        let mut staging = holder.snapshots.staging.take().unwrap();
+        let first = SNAPSHOT_UNSTORED_BYTES_MIN;
+        assert_eq!(staging.portion, first, "however slow it is");
+        for doubled in 1..=8 {
+            staging.note_speed(staging.portion, Duration::from_millis(9));
+            assert_eq!(staging.portion, (first << doubled).min(SNAPSHOT_UNSTORED_BYTES_MAX));
+        }
+        staging.note_speed(staging.portion, SNAPSHOT_STORE_TIME * 4);
+        assert_eq!(staging.portion, SNAPSHOT_UNSTORED_BYTES_MAX / 4);
+        staging.note_speed(10, Duration::from_millis(90));
+        assert_eq!(staging.portion, SNAPSHOT_UNSTORED_BYTES_MAX / 4, "it says nothing");
+        staging.note_speed(10, SNAPSHOT_STORE_TIME * 4);
+        assert_eq!(staging.portion, first);
     }
 }

@@ -7,6 +7,7 @@ use super::NodeLoop;
 use crate::codec::{self, Native};
 use crate::replica::{self, Found, Home};
 use partition::replica::Message;
+use std::sync::Weak;
 use types::{Configuration, DiskId, PartitionId};
 use wire::control::ReplicaState;
 use wire::{Operation, Request};
@@ -25,6 +26,8 @@ pub(super) struct Broken {
     pub(super) wants_room: bool,
     /// Records of its log are gone for good; the configuration in which they were.
     log_lost: Option<Configuration>,
+    /// Alive while something may still write to its index.
+    pub(super) writing: Weak<()>,
 }
 
 impl Broken {
@@ -40,6 +43,7 @@ impl Broken {
             was_alone: known.as_ref().is_some_and(alone),
             wants_room: error.is_no_space(),
             log_lost: known.filter(|_| error.lacks_log()),
+            writing: Weak::new(),
         }
     }
 
@@ -54,6 +58,7 @@ impl Broken {
             wants_room: false,
             // How much of its log is there shows when it is opened again.
             log_lost: None,
+            writing: holder.writing(),
         }
     }
 

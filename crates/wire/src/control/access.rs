@@ -82,4 +82,10 @@ impl Access {
     pub fn is_end(self) -> bool {
         matches!(self, Access::Required | Access::Revoked | Access::Expired)
     }
+
+    /// Whether it lets in: only such a caller is told what a volume is called and where it is.
+    #[must_use]
+    pub fn lets_in(self) -> bool {
+        matches!(self, Access::Open | Access::ReadOnly | Access::ReadWrite)
+    }
 }

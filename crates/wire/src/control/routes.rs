@@ -55,6 +55,9 @@ pub enum RoutesOutcome {
     NotFound = 3,
     /// It is being deleted and still all there: for those who have it open, to finish and leave.
     Deleting = 4,
+    /// There is one, and whoever asks shows no right to it, so nothing is said of it. Why not is in
+    /// [`RoutesReply::access`].
+    Withheld = 5,
 }
 
 /// A volume and where its partitions are.

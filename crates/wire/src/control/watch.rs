@@ -84,7 +84,7 @@ pub struct WatchReply {
     /// When a volume that is being deleted goes for good: nanoseconds since 1970; zero otherwise.
     #[prost(sint64, tag = "3")]
     pub purge_at: i64,
-    /// The partitions that take no writes for want of room.
+    /// The partitions that take no writes for want of room; absent for who has no right to the volume.
     #[prost(message, optional, tag = "4")]
     pub full: Option<Partitions>,
     /// What the client may do with it.
