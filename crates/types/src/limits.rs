@@ -452,6 +452,23 @@ pub const MOVES_PER_DISK_MAX: u32 = 4;
 pub const MOVES_PER_NODE_MAX: u32 = 8;
 pub const MOVES_MAX: u32 = 128;
 
+/// One page of a scrub: bytes, but for a chunk that is longer, and how long its reading may take. What is read is
+/// paused for after each.
+pub const SCRUB_PAGE_BYTES: u64 = 8 << 20;
+pub const SCRUB_PAGE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Who is asked what it holds at a place of its log that it has not reached waits for it this long.
+pub const INSPECT_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Inspections that wait for a place of one replica's log.
+pub const INSPECT_WAITING_MAX: usize = 64;
+
+/// Chunks of one partition that looked different and are compared one by one.
+pub const SCRUB_SUSPECTS_MAX: usize = 4096;
+
+/// Attempts to see what looked different at the same place of the log.
+pub const SCRUB_ATTEMPTS_MAX: u32 = 12;
+
 /// A lock on a partition runs out after this long, and is renewed in half of it.
 pub const PARTITION_LOCK_LEASE: Duration = Duration::from_secs(60);
 

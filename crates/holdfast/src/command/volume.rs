@@ -33,6 +33,8 @@ pub(crate) enum Volume {
     Expand(Expand),
     /// Keep more copies of everything in a volume, and prove that they are there
     Replicate(Replicate),
+    /// Read everything in a volume again, verify it, and compare its copies
+    Scrub(Scrub),
     /// Delete a volume and everything in it, once its grace is over
     Delete(Delete),
     /// Take a deletion back whose grace is not over
@@ -119,6 +121,21 @@ impl Replicate {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Name or id of the volume
+    volume: String,
+    #[command(flatten)]
+    begin: Begin,
+}
+
+impl Scrub {
+    fn run(self) -> Result {
+        let found: Item<VolumeView> = self.begin.remote.client()?.get(&path(&self.volume))?;
+        self.begin.scrub(&format!("volume/{}", found.item.id))
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// Name or id of the volume
     volume: String,
@@ -152,6 +169,7 @@ impl Volume {
             Volume::Show(command) => command.run(),
             Volume::Expand(command) => command.run(),
             Volume::Replicate(command) => command.run(),
+            Volume::Scrub(command) => command.run(),
             Volume::Delete(command) => command.run(),
             Volume::Undelete(command) => command.run(),
             Volume::Token(command) => command.run(),
