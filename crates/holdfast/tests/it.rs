@@ -32,6 +32,7 @@ mod it {
     mod session;
     mod space;
     mod strangers;
+    mod troubles;
     mod usage;
     mod workload;
 }

@@ -100,10 +100,10 @@ pub struct Holder {
     /// What is damaged and not yet mended.
     damages: damages::Damages,
     scrub: scrub::Scrub,
-    /// Who waits for a place of the log.
-    inspections: Vec<inspect::Waiting>,
     /// Whatever writes to the index beside the loop has a share of it.
     writing: Arc<()>,
+    /// Who waits for a place of the log.
+    inspections: Vec<inspect::Waiting>,
 }
 
 /// A record that is in the log and not yet in the index.

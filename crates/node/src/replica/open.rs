@@ -220,8 +220,8 @@ impl Holder {
             is_damaged: false,
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
-            inspections: Vec::new(),
             writing: Arc::default(),
+            inspections: Vec::new(),
             context,
         })
     }
