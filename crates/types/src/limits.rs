@@ -487,6 +487,9 @@ pub const MOVE_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// A replica that nobody uses any more is left over when its node has not deleted it after this long.
 pub const DELETION_SLOW: Duration = Duration::from_secs(30);
 
+/// A volume's partition may take a second longer for each so many of its bytes.
+pub const DELETION_BYTES_PER_SECOND_MIN: u64 = 64 << 20;
+
 /// A disk that is no farther from the mean than this, in millionths of its capacity, is not worth a rebalance.
 pub const REBALANCE_DEVIATION_MIN: u64 = 10_000;
 

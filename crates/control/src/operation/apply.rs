@@ -4,10 +4,9 @@ use super::command::{Act, Note, Order};
 use super::kind;
 use super::record::{Duty, Evidence, Lock, Operation, Residue, member_of};
 use crate::state::{Event, Outcome, Refusal, State, Step, configure_partition};
-use std::collections::BTreeMap;
 use types::limits::{OPERATION_BY_BYTES_MAX, OPERATIONS_ENDED_MAX, PARTITION_LOCK_LEASE};
 use types::operation::{LockKind, OperationKind, OperationState, Target};
-use types::{Epoch, NodeId, OperationId, PartitionId, Timestamp};
+use types::{Epoch, NodeId, OperationId, PartitionId, Timestamp, VolumeId};
 
 /// Carries out one act.
 pub(crate) fn apply(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
@@ -34,38 +33,55 @@ fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
     check_by(by)?;
     limits.check().map_err(Refusal::breaks)?;
     check_start(state, *kind, target)?;
-    let id = OperationId(state.operations.last + 1);
     let mut operation = Operation {
-        id,
-        kind: *kind,
-        target: target.clone(),
-        by: by.clone(),
-        created: *at,
-        started: None,
-        ended: None,
-        state: OperationState::Planned,
-        changed: *at,
         limits: *limits,
         priority: *priority,
         force: *force,
-        blocked: None,
-        items: BTreeMap::new(),
-        verification: 0,
-        evidence: None,
-        history: Default::default(),
-        attested: None,
         replicas: *replicas,
+        ..Operation::new(*kind, target.clone(), by, *at)
     };
     (kind::of(*kind).begin)(state, &mut operation)?;
+    Ok(Outcome::Operation(open(state, operation, &format!("asked for by {by}"))))
+}
+
+/// Puts a new operation on record, under the next number.
+fn open(state: &mut State, operation: Operation, why: &str) -> OperationId {
+    let (id, at) = (OperationId(state.operations.last + 1), operation.created);
+    let mut operation = Operation { id, ..operation };
     state.operations.last = id.0;
-    operation.note(*at, format!("asked for by {by}"));
-    excuse(state, &operation, *at);
+    operation.note(at, why);
+    excuse(state, &operation, at);
     let to = OperationState::Planned.word();
-    let words = format!("{kind} {target}, asked for by {by}");
-    state.events.push(Event::of("operation", format!("operation/{id}"), to, words, *at));
+    let words = format!("{} {}, {why}", operation.kind, operation.target);
+    state.events.push(Event::of("operation", format!("operation/{id}"), to, words, at));
     state.operations.all.insert(id, operation);
     forget_old(state);
-    Ok(Outcome::Operation(id))
+    id
+}
+
+/// Shows the deletion of a volume as an operation: a new one, or the one that is at it.
+pub(crate) fn volume_deleted(state: &mut State, volume: VolumeId, until: Timestamp, at: Timestamp) {
+    let target = Target::Volume(volume);
+    let what = format!("what is in it goes at {until}");
+    let known = state.operations.at_work_on(OperationKind::Delete, &target).map(|known| known.id);
+    match known.and_then(|id| state.operations.all.get_mut(&id)) {
+        Some(operation) => operation.note(at, what),
+        None => {
+            let by = "whoever deleted the volume";
+            open(state, Operation::new(OperationKind::Delete, target, by, at), &what);
+        }
+    }
+}
+
+/// The deletion of a volume was taken back.
+pub(crate) fn volume_restored(state: &mut State, volume: VolumeId, at: Timestamp) {
+    let target = Target::Volume(volume);
+    let known = state.operations.at_work_on(OperationKind::Delete, &target).map(|known| known.id);
+    if let Some(id) = known {
+        let why = "the deletion was taken back; nothing is gone";
+        let cancelled = become_state(state, id, OperationState::Cancelled, why, at);
+        debug_assert!(cancelled.is_ok(), "what has not ended can be cancelled");
+    }
 }
 
 /// Who asks is written down and shown: a line of words.
@@ -515,13 +531,16 @@ fn give_order(
     let why = format!("by {by}");
     match order {
         Order::Pause => {
+            let operation = operation.clone();
+            (kind::of(operation.kind).bound)(state, &operation, at)?;
             become_state(state, id, OperationState::Paused, &why, at)?;
         }
         Order::Cancel => {
             let rules = kind::of(operation.kind);
             let (words, before) = (rules.cancelled, operation.clone());
+            (rules.bound)(state, &before, at)?;
             become_state(state, id, OperationState::Cancelled, &format!("{why}; {words}"), at)?;
-            (rules.cancel)(state, &before);
+            (rules.cancel)(state, &before, at);
         }
         Order::Resume if operation.state != OperationState::Paused => {
             let now = operation.state;

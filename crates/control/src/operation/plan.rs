@@ -397,7 +397,8 @@ impl<'o> Consider<'o> {
         for partition in over {
             let still = self.item(partition).and_then(|item| item.residue.as_ref());
             let still = still.is_some_and(|residue| residue.reason == Reason::StillThere);
-            let unsure = still && self.listed.is_none();
+            let asks = kind::of(self.operation.kind).asks_disks;
+            let unsure = still && asks && self.listed.is_none();
             if !unsure && !self.stray.contains(&partition) {
                 self.notes.push((partition, Note::Done));
             }

@@ -212,6 +212,32 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// One that is asked for, and has no number yet.
+    #[must_use]
+    pub fn new(kind: OperationKind, target: Target, by: &str, at: Timestamp) -> Operation {
+        Operation {
+            id: OperationId(0),
+            kind,
+            target,
+            by: by.to_owned(),
+            created: at,
+            started: None,
+            ended: None,
+            state: OperationState::Planned,
+            changed: at,
+            limits: Limits::default(),
+            priority: 0,
+            force: false,
+            blocked: None,
+            items: BTreeMap::new(),
+            verification: 0,
+            evidence: None,
+            history: VecDeque::new(),
+            attested: None,
+            replicas: None,
+        }
+    }
+
     /// Partitions and bytes: done, and altogether.
     #[must_use]
     pub fn progress(&self) -> Progress {

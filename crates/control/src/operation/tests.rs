@@ -83,6 +83,11 @@ impl Bench {
         replicas.filter(is_of).for_each(|replica| replica.bytes = bytes);
     }
 
+    /// Leaders notice who is silent.
+    pub(crate) fn drop_silent(&mut self) {
+        self.silent.clone().into_iter().for_each(|node| self.leaders_drop(node));
+    }
+
     /// Leaders notice that a node is silent.
     fn leaders_drop(&mut self, node: NodeId) {
         for partition in self.state.partitions.values().cloned().collect::<Vec<_>>() {

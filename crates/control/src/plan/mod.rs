@@ -197,9 +197,12 @@ fn plan_for(inputs: &Inputs<'_>, partitions: &[&Partition]) -> Plan {
             }
         }
     }
+    let repair = operation::kind::repair_of(inputs.state, &plan.commands, inputs.date);
     operation::plan::plan(inputs, unsettled, &mut plan);
+    plan.commands.extend(repair.map(Command::Operation));
     for volume in inputs.state.volumes.values().filter(|v| v.state == VolumeState::Deleting) {
-        if volume.purge_at.is_none_or(|until| until <= inputs.date) {
+        let is_over = volume.purge_at.is_none_or(|until| until <= inputs.date);
+        if is_over && !operation::kind::is_deletion_paused(inputs.state, volume.id) {
             plan.commands.push(Command::PurgeVolume { volume: volume.id, at: inputs.date });
         }
     }

@@ -203,11 +203,12 @@ fn delete_volume(
     // What was never placed has nothing to come back to.
     let until = if placed { Timestamp(at.0.saturating_add(grace)) } else { at };
     record.purge_at = Some(until);
+    let message = format!("{}; what is in it goes at {until}", record.name);
+    let record = Box::new(record.clone());
+    crate::operation::apply::volume_deleted(state, volume, until, at);
     if until == at {
         return purge_volume(state, volume, at);
     }
-    let message = format!("{}; what is in it goes at {until}", record.name);
-    let record = Box::new(record.clone());
     state.events.push(Event::of("volume", format!("volume/{volume}"), "deleting", message, at));
     Ok(Outcome::Volume(record))
 }
@@ -224,7 +225,11 @@ fn deleting_volume(state: &mut State, volume: VolumeId) -> Result<&mut Volume, R
     }
 }
 
-fn undelete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result<Outcome, Refusal> {
+pub(crate) fn undelete_volume(
+    state: &mut State,
+    volume: VolumeId,
+    at: Timestamp,
+) -> Result<Outcome, Refusal> {
     let record = deleting_volume(state, volume)?;
     // One whose deletion began before there was a grace has lost replicas already.
     if record.purge_at.is_none_or(|until| until <= at) {
@@ -234,6 +239,7 @@ fn undelete_volume(state: &mut State, volume: VolumeId, at: Timestamp) -> Result
     record.deleted = None;
     record.purge_at = None;
     let record = Box::new(record.clone());
+    crate::operation::apply::volume_restored(state, volume, at);
     let message = format!("{}; its deletion was taken back", record.name);
     state.events.push(Event::of("volume", format!("volume/{volume}"), "active", message, at));
     Ok(Outcome::Volume(record))

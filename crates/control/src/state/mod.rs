@@ -23,7 +23,7 @@ pub mod partitions;
 pub mod record;
 
 mod apply;
-pub(crate) use apply::{check_spec, configure_partition};
+pub(crate) use apply::{check_spec, configure_partition, undelete_volume};
 #[cfg(test)]
 mod tests;
 

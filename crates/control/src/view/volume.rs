@@ -5,6 +5,7 @@ use super::{ConditionView, Sight, Tally, computed, condition, millis, status, ta
 use crate::state::{Volume, VolumeState};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use types::operation::{OperationKind, Target};
 
 status! {
     /// What a volume can do: as much as the worst of its partitions.
@@ -57,6 +58,9 @@ pub struct VolumeView {
     pub deleted: Option<String>,
     /// When what is in it vanishes for good, while its deletion can still be taken back.
     pub purge_at: Option<String>,
+    /// The operation that deletes it, or did.
+    #[serde(default)]
+    pub deletion: Option<u64>,
     /// Whether nobody reaches it without a token.
     #[serde(default)]
     pub token_required: bool,
@@ -95,9 +99,20 @@ pub fn volume(sight: &Sight<'_>, volume: &Volume) -> VolumeView {
         purge_at: (volume.state == VolumeState::Deleting)
             .then(|| volume.purge_at.map(|at| at.to_string()))
             .flatten(),
+        deletion: deletion(sight, volume),
         token_required: sight.state.access.is_required(volume.id),
         conditions: conditions(sight, volume),
     }
+}
+
+fn deletion(sight: &Sight<'_>, volume: &Volume) -> Option<u64> {
+    if volume.state.is_live() {
+        return None;
+    }
+    let target = Target::Volume(volume.id);
+    let mut all = sight.state.operations.all.values().rev();
+    let last = all.find(|o| o.kind == OperationKind::Delete && o.target == target);
+    last.map(|operation| operation.id.0)
 }
 
 fn conditions(sight: &Sight<'_>, volume: &Volume) -> Vec<ConditionView> {

@@ -294,6 +294,7 @@ fn show(remote: &Remote, volume: &VolumeView) -> Result {
     ];
     rows.extend(volume.deleted.iter().map(|at| ("deleted", at.clone())));
     rows.extend(vanishes(volume).map(|when| ("vanishes", when)));
+    rows.extend(volume.deletion.map(|id| ("deleted by operation", id.to_string())));
     output::show(remote.output, volume, &rows)?;
     match remote.output {
         Format::Table => {

@@ -339,3 +339,28 @@ async fn a_decommission_says_which_scrub_it_waits_for() {
     drop(volume);
     cluster.embedded.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_is_deleted_is_so_by_an_operation_that_can_be_followed() {
+    let cluster = Cluster::start(3).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 2).await;
+    volume.close().await.unwrap();
+    let told = cluster.ask(&["volume", "delete", "main", "--yes", "--force"]).await;
+    assert!(told.code == 0 && told.out.contains("deleted by operation"), "{told:?}");
+    let waits = cluster.until(1, "running", Duration::from_secs(5)).await;
+    assert_eq!(
+        (&waits["kind"], &waits["progress"]["partitions_done"]),
+        (&"delete".into(), &0.into())
+    );
+    assert_eq!(cluster.ask(&["volume", "undelete", "main"]).await.code, 0);
+    cluster.until(1, "cancelled", Duration::from_secs(1)).await;
+    let again = ["volume", "delete", "main", "--yes", "--force", "--grace", "0s"];
+    assert_eq!(cluster.ask(&again).await.code, 0);
+    let done = cluster.ask(&["operation", "watch", "2"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    for node in 1..=3 {
+        assert_eq!(cluster.folders(node), Vec::<String>::new(), "every replica is gone");
+    }
+    cluster.embedded.stop().await;
+}

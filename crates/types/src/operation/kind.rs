@@ -38,6 +38,8 @@ kinds! {
     Rebalance, "rebalance", "evens out how full the disks are, by bytes, with few moves";
     Expand, "expand", "gives a volume more replicas of everything";
     Scrub, "scrub", "reads everything again, verifies its checksums, and compares the replicas of each partition";
+    Delete, "delete", "deletes a volume once its grace is over; begun by deleting it";
+    Repair, "repair", "makes anew what was lost and brings up what is behind; begun by itself";
 }
 
 impl fmt::Display for OperationKind {

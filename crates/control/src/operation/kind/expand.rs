@@ -13,7 +13,7 @@ use crate::state::{Partition, Refusal, State, Volume};
 use std::collections::BTreeMap;
 use types::limits::REPLICAS_MAX;
 use types::operation::{LockKind, Target};
-use types::{PartitionId, VolumeId};
+use types::{PartitionId, Timestamp, VolumeId};
 
 pub(super) static KIND: Kind = Kind {
     takes: |target| matches!(target, Target::Volume(_)),
@@ -85,7 +85,7 @@ fn ask_for(state: &mut State, volume: VolumeId, replicas: u8) {
     }
 }
 
-fn cancel(state: &mut State, operation: &Operation) {
+fn cancel(state: &mut State, operation: &Operation, _: Timestamp) {
     if let (Target::Volume(volume), Some(replicas)) = (&operation.target, operation.replicas) {
         ask_for(state, *volume, replicas.from);
     }

@@ -2,17 +2,20 @@
 //! [`types::operation::kind`].
 
 mod decommission;
+mod delete;
 mod drain;
 mod expand;
 mod rebalance;
+mod repair;
 mod scrub;
 
+use super::command::Act;
 use super::record::{Duty, DutyKind, Evidence, Operation, Relocation};
 use super::scene::{Finding, Scene};
-use crate::state::{Partition, Refusal, State};
+use crate::state::{Command, Partition, Refusal, State};
 use std::collections::{BTreeMap, BTreeSet};
 use types::operation::{LockKind, OperationKind, OperationState, Target};
-use types::{DiskId, Member, NodeId, PartitionId, ReplicaId};
+use types::{DiskId, Member, NodeId, PartitionId, ReplicaId, Timestamp, VolumeId};
 
 /// What there is to know of a kind. All of it pure.
 pub struct Kind {
@@ -34,8 +37,10 @@ pub struct Kind {
     pub begin: fn(&mut State, &mut Operation) -> Result<(), Refusal>,
     /// Why it cannot be done any more, whatever is tried.
     pub void: fn(&State, &Operation) -> Option<String>,
+    /// Why it cannot be taken back or stopped for a while, if it cannot.
+    pub bound: fn(&State, &Operation, Timestamp) -> Result<(), Refusal>,
     /// What changes when it is cancelled.
-    pub cancel: fn(&mut State, &Operation),
+    pub cancel: fn(&mut State, &Operation, Timestamp),
     /// In which state it leaves things when it is cancelled, for people.
     pub cancelled: &'static str,
 }
@@ -54,7 +59,8 @@ const NOTHING_ELSE: Kind = Kind {
         None => Ok(()),
     },
     void: |_, _| None,
-    cancel: |_, _| {},
+    bound: |_, _, _| Ok(()),
+    cancel: |_, _, _| {},
     cancelled: "",
 };
 
@@ -82,6 +88,8 @@ pub fn of(kind: OperationKind) -> &'static Kind {
         OperationKind::Rebalance => &rebalance::KIND,
         OperationKind::Expand => &expand::KIND,
         OperationKind::Scrub => &scrub::KIND,
+        OperationKind::Delete => &delete::KIND,
+        OperationKind::Repair => &repair::KIND,
     }
 }
 
@@ -219,4 +227,18 @@ impl Area {
         let disks = self.disks.iter().filter_map(|disk| state.disks.get(disk));
         self.nodes.iter().copied().chain(disks.map(|disk| disk.node)).collect()
     }
+}
+
+/// Whether somebody has the deletion of a volume wait.
+#[must_use]
+pub fn is_deletion_paused(state: &State, volume: VolumeId) -> bool {
+    let operations = &state.operations;
+    let deletion = operations.at_work_on(OperationKind::Delete, &Target::Volume(volume));
+    deletion.is_some_and(|operation| operation.state == OperationState::Paused)
+}
+
+/// The operation that follows what the plan mends, when it has to be begun.
+#[must_use]
+pub fn repair_of(state: &State, plan: &[Command], at: Timestamp) -> Option<Act> {
+    repair::begin(state, plan, at)
 }
