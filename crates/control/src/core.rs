@@ -41,6 +41,8 @@ pub(crate) struct Leading {
     pub(crate) contents: BTreeMap<OperationId, operation::plan::Contents>,
     /// Operations whose nodes are being asked.
     pub(crate) asking: BTreeSet<OperationId>,
+    /// What is being read for operations, and what came of it.
+    pub(crate) readings: operation::Readings,
     /// How fast each operation goes.
     pub(crate) meters: BTreeMap<OperationId, operation::Meter>,
     /// How far the clock of each node is ahead of ours, in milliseconds, as of its last heartbeat.
@@ -61,6 +63,7 @@ impl Leading {
             rounds: BTreeMap::new(),
             contents: BTreeMap::new(),
             asking: BTreeSet::new(),
+            readings: operation::Readings::new(),
             meters: BTreeMap::new(),
             clocks: BTreeMap::new(),
         }
@@ -233,7 +236,11 @@ impl Core {
             detector: &leading.detector,
             now: self.world.now(),
             date: self.world.timestamp(),
-            sense: operation::Sense { contents: &leading.contents, random },
+            sense: operation::Sense {
+                contents: &leading.contents,
+                readings: &leading.readings,
+                random,
+            },
         }
     }
 

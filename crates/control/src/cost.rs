@@ -94,13 +94,14 @@ impl Bench {
     /// A look at everything that finds nothing to do.
     fn plan(&self, memory: &mut plan::Memory) -> Duration {
         let (policy, contents) = (Policy::default(), BTreeMap::new());
+        let readings = crate::operation::Readings::new();
         let inputs = Inputs {
             policy: &policy,
             state: &self.state,
             detector: &self.leading.detector,
             now: self.now,
             date: Timestamp(1_000_000_000),
-            sense: Sense { contents: &contents, random: 1 },
+            sense: Sense { contents: &contents, readings: &readings, random: 1 },
         };
         let begun = Instant::now();
         let _ = plan::plan_on(&inputs, memory);

@@ -32,6 +32,7 @@ pub mod operation;
 pub mod plan;
 pub mod raft;
 mod reconcile;
+mod scrub;
 mod service;
 mod stand;
 pub mod state;

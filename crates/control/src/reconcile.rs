@@ -9,6 +9,7 @@ use crate::detect::Detector;
 use crate::listing;
 use crate::observe;
 use crate::operation::Act;
+use crate::scrub;
 use crate::state::{Command, Outcome, Step};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +109,7 @@ async fn reconcile(core: &Arc<Core>) {
     observe(core).await;
     let Some(plan) = core.plan() else { return };
     listing::ask(core, &plan);
+    scrub::read(core, &plan);
     core.metrics.residue.set(i64::try_from(plan.residue.len()).unwrap_or(i64::MAX));
     if plan.is_empty() {
         return;

@@ -12,6 +12,7 @@ mod it {
     mod embedded;
     mod failover;
     mod failure;
+    mod farm;
     mod fleet;
     mod fsck;
     mod full;
@@ -21,14 +22,17 @@ mod it {
     mod kernel;
     mod life;
     mod load;
+    mod mixup;
     mod mounted;
     mod operations;
     mod programs;
+    mod proxy;
     mod run;
     mod semantics;
     mod session;
     mod space;
     mod strangers;
+    mod troubles;
     mod usage;
     mod workload;
 }

@@ -2,10 +2,12 @@
 
 use crate::addresses::Addresses;
 use crate::inbox::Inbox;
+use crate::pace::Pace;
 use crate::run::{NodeEvent, NodeLoop};
 use crate::upkeep::Upkeep;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 use types::{BootId, NodeId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
@@ -25,6 +27,7 @@ pub struct Context {
     pub inbox: Inbox<NodeLoop>,
     pub upkeep: Upkeep,
     pub counters: Arc<Counters>,
+    pub pace: Mutex<Pace>,
 }
 
 /// What happened on this node since it started, and how it is.
@@ -63,11 +66,11 @@ impl Counters {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// How often others wanted something of this node's data.
+    /// Goes up whenever clients want something of this node's data, by its leaders or as a follower.
     #[must_use]
     pub fn asked(&self) -> u64 {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        read(&self.writes) + read(&self.reads)
+        read(&self.writes) + read(&self.reads) + read(&self.replicated_bytes)
     }
 
     /// Name, help and value of what goes up and down, as of the last heartbeat.
@@ -130,6 +133,19 @@ impl Context {
     #[must_use]
     pub fn capacity(&self, volume: VolumeId) -> Option<u64> {
         self.addresses.read().expect("no holder panics").capacities.get(&volume).copied()
+    }
+
+    /// A piece of a snapshot comes or goes.
+    pub fn pace(&self, bytes: u64) {
+        let (now, asked) = (self.world.now(), self.counters.asked());
+        let mut pace = self.pace.lock().expect("no holder panics");
+        pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second);
+    }
+
+    /// How long the next piece has to wait.
+    #[must_use]
+    pub fn repair_rest(&self) -> Duration {
+        self.pace.lock().expect("no holder panics").wait(self.world.now())
     }
 
     /// Puts an event into the node's own loop.

@@ -13,6 +13,7 @@ pub mod heartbeat;
 pub mod inbox;
 pub mod log;
 pub mod notices;
+pub mod pace;
 pub mod replica;
 pub mod run;
 pub mod service;
@@ -28,7 +29,7 @@ use replica::Home;
 use run::{NodeEvent, NodeLoop};
 use service::NodeService;
 use space::DiskSpace;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use store::Identity;
 use tokio::sync::{Notify, oneshot};
@@ -127,6 +128,7 @@ impl Node {
             inbox: inbox.clone(),
             upkeep: config.upkeep,
             counters: Arc::default(),
+            pace: Mutex::default(),
         });
         let homes = homes(&config, &joined);
         let spaces = spaces(&config, &joined);

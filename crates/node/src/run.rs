@@ -389,7 +389,7 @@ impl NodeLoop {
         }
         self.with(replica, |holder| match request.operation {
             Operation::Snapshot => holder.take_piece(&request, responder),
-            Operation::Inspect => holder.inspect(&request, responder),
+            Operation::Inspect | Operation::Scrub => holder.inspect(&request, responder),
             _ => holder.request(request, responder),
         });
     }

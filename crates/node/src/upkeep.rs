@@ -22,6 +22,8 @@ pub struct Upkeep {
     pub log_kept_bytes: u64,
     /// Shorter dead runs are left to compaction.
     pub hole_bytes_min: u64,
+    /// How many bytes a second snapshots take while clients want something of the node.
+    pub repair_bytes_per_second: u64,
 }
 
 impl Default for Upkeep {
@@ -33,6 +35,7 @@ impl Default for Upkeep {
             checkpoint_interval: limits::CHECKPOINT_INTERVAL,
             log_kept_bytes: limits::LOG_KEPT_BYTES,
             hole_bytes_min: limits::HOLE_BYTES_MIN,
+            repair_bytes_per_second: limits::REPAIR_BYTES_PER_SECOND,
         }
     }
 }

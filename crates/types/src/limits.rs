@@ -255,9 +255,18 @@ const _: () = assert!(SNAPSHOT_RECORDS_MAX * 20 + 4096 < FRAME_BODY_BYTES_MAX as
 pub const SNAPSHOT_UNSTORED_BYTES_MAX: usize = 32 << 20;
 pub const SNAPSHOT_UNSTORED_PIECES_MAX: u32 = 64;
 
-/// While its node serves others, a snapshot takes half of the time, but is never slowed down below
-/// this many bytes a second.
-pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 16 << 20;
+/// While clients want something of a node, all snapshots that it sends, and all that it takes, go at
+/// this many bytes a second, unless it was told another rate.
+pub const REPAIR_BYTES_PER_SECOND: u64 = 16 << 20;
+
+/// The lowest rate that it may be told: less would not come to an end.
+pub const REPAIR_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+/// Clients that asked for something count for this long as wanting something.
+pub const REPAIR_BUSY_LASTS: Duration = Duration::from_millis(200);
+
+/// No piece of a snapshot waits for longer than this, whatever the other side asks for.
+pub const SNAPSHOT_REST_MAX: Duration = Duration::from_secs(10);
 
 /// What was received is brought to disk in portions that take about this long, between one piece and
 /// [`SNAPSHOT_UNSTORED_BYTES_MAX`]; the first of them is the smallest.
@@ -450,6 +459,23 @@ pub const INSPECT_DEADLINE: Duration = Duration::from_secs(600);
 pub const MOVES_PER_DISK_MAX: u32 = 4;
 pub const MOVES_PER_NODE_MAX: u32 = 8;
 pub const MOVES_MAX: u32 = 128;
+
+/// One page of a scrub: bytes, but for a chunk that is longer, and how long its reading may take. What is read is
+/// paused for after each.
+pub const SCRUB_PAGE_BYTES: u64 = 8 << 20;
+pub const SCRUB_PAGE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Who is asked what it holds at a place of its log that it has not reached waits for it this long.
+pub const INSPECT_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Inspections that wait for a place of one replica's log.
+pub const INSPECT_WAITING_MAX: usize = 64;
+
+/// Chunks of one partition that looked different and are compared one by one.
+pub const SCRUB_SUSPECTS_MAX: usize = 4096;
+
+/// Attempts to see what looked different at the same place of the log.
+pub const SCRUB_ATTEMPTS_MAX: u32 = 12;
 
 /// A lock on a partition runs out after this long, and is renewed in half of it.
 pub const PARTITION_LOCK_LEASE: Duration = Duration::from_secs(60);

@@ -8,6 +8,10 @@
 pub struct Ask {
     #[prost(oneof = "What", tags = "1, 2, 3")]
     pub what: Option<What>,
+    /// The place of the log that the answer is to be about. Who is past it answers as it is; who has not reached
+    /// it waits for a moment.
+    #[prost(uint64, tag = "4")]
+    pub at: u64,
 }
 
 /// What is asked for.
@@ -48,6 +52,9 @@ pub struct AskChunks {
     pub chunk: u64,
     #[prost(uint32, tag = "3")]
     pub chunks_max: u32,
+    /// The page ends after so many bytes; zero for as many as a page may have.
+    #[prost(uint64, tag = "4")]
+    pub bytes_max: u64,
 }
 
 /// Which replica answered, and from what state.

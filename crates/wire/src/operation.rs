@@ -86,6 +86,8 @@ operations! {
     Contents = 81, "contents";
     /// Asks a node what happened on its sessions.
     Sessions = 82, "sessions";
+    /// Asks a node what one of its replicas holds, to verify it: between hosts.
+    Scrub = 83, "scrub";
 }
 
 impl Operation {

@@ -183,4 +183,9 @@ pub struct Snapshot {
 
 /// The piece was stored.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct SnapshotReply {}
+pub struct SnapshotReply {
+    /// How long to wait with the next one, in microseconds, because clients want something of the
+    /// node that took it.
+    #[prost(uint64, tag = "1")]
+    pub rest_us: u64,
+}

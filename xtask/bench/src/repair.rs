@@ -61,7 +61,6 @@ impl Repair {
         servers.add_node()?;
         fill(&big, "more", self.mib - 2 * self.outage_mib.min(self.mib / 2))?;
         let chunks = self.big(&servers, &big, base)?;
-        servers.ask(&["node", "recommission", &servers.node_id(0)?])?;
         let objects = self.small(&mut servers)?;
         Ok(json!({ "after_an_outage": outage, "big_chunks": chunks, "small_objects": objects }))
     }
@@ -91,30 +90,38 @@ impl Repair {
         }))
     }
 
-    /// Everything on node 0 goes to node 3 while somebody reads and writes.
+    /// Everything on node 0 goes to node 3, as fast as it can; then everything on node 1 to node 0,
+    /// while somebody reads and writes.
     fn big(&self, servers: &Servers, folder: &Path, base: &Path) -> Result<Value> {
         servers.wait_healthy()?;
         let copy = local_copy(base, self.mib)?;
+        let alone = moved(servers, 3, || decommission(servers, 0))?;
+        servers.ask(&["node", "recommission", &servers.node_id(0)?])?;
+        servers.wait_healthy()?;
         let idle = watch(folder, || {
             thread::sleep(Duration::from_secs(10));
             Ok(())
         })?;
-        let before = received(servers, 3)?;
-        let begun = Instant::now();
-        let busy = watch(folder, || decommission(servers, 0))?;
-        let took = begun.elapsed();
-        let bytes = received(servers, 3)? - before;
-        let speed = bytes as f64 / took.as_secs_f64() / MIB as f64;
+        let mut busy = Watched::default();
+        let disturbed = moved(servers, 0, || {
+            busy = watch(folder, || decommission(servers, 1))?;
+            Ok(())
+        })?;
+        servers.ask(&["node", "recommission", &servers.node_id(1)?])?;
         Ok(json!({
-            "bytes": bytes,
-            "seconds": took.as_secs_f64(),
-            "mib_per_second": speed,
+            "bytes": alone.bytes,
+            "seconds": alone.seconds,
+            "mib_per_second": alone.mib_per_second(),
             "local_copy_mib_per_second": copy,
-            "of_local_copy": ratio(speed, copy),
-            "idle": idle.report(),
-            "meanwhile": busy.report(),
-            "p99_read": ratio(busy.reads.p99(), idle.reads.p99()),
-            "p99_write": ratio(busy.writes.p99(), idle.writes.p99()),
+            "of_local_copy": ratio(alone.mib_per_second(), copy),
+            "while_others_work": {
+                "mib_per_second": disturbed.mib_per_second(),
+                "seconds": disturbed.seconds,
+                "idle": idle.report(),
+                "meanwhile": busy.report(),
+                "p99_read": ratio(busy.reads.p99(), idle.reads.p99()),
+                "p99_write": ratio(busy.writes.p99(), idle.writes.p99()),
+            },
         }))
     }
 
@@ -137,7 +144,7 @@ impl Repair {
         })?;
         servers.wait_healthy()?;
         let begun = Instant::now();
-        decommission(servers, 1)?;
+        decommission(servers, 2)?;
         let took = begun.elapsed().as_secs_f64();
         Ok(json!({
             "objects": self.objects,
@@ -155,6 +162,28 @@ fn ratio(one: f64, other: f64) -> f64 {
 fn received(servers: &Servers, node: usize) -> Result<u64> {
     let log = servers.counter(node, "holdfast_node_replicated_bytes")?;
     Ok(log + servers.counter(node, "holdfast_node_snapshot_bytes")?)
+}
+
+/// What a move took.
+#[derive(Debug)]
+struct Moved {
+    bytes: u64,
+    seconds: f64,
+}
+
+impl Moved {
+    fn mib_per_second(&self) -> f64 {
+        (self.bytes as f64 / self.seconds / MIB as f64).round()
+    }
+}
+
+/// Times what brings data of one node to another.
+fn moved(servers: &Servers, to: usize, work: impl FnOnce() -> Result<()>) -> Result<Moved> {
+    let before = received(servers, to)?;
+    let begun = Instant::now();
+    work()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(Moved { bytes: received(servers, to)? - before, seconds })
 }
 
 /// Moves everything away from a node, and waits for the verdict.

@@ -100,7 +100,7 @@ fn find<'a>(state: &'a Record, wanted: &Wanted, is_disk: bool) -> Result<&'a Ope
         Target::Node(id) => *id == node,
         Target::Disk(id) => Some(*id) == of_disk,
         Target::Zone(name) => *name == zone,
-        Target::Volume(_) | Target::Cluster => false,
+        Target::Volume(_) | Target::Cluster | Target::Partition(_) => false,
     };
     let mut decommissions =
         state.operations.all.values().filter(|o| o.kind == OperationKind::Decommission);

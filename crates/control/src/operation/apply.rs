@@ -314,6 +314,9 @@ fn note_each(
     for (partition, note) in notes {
         match note {
             Note::Renew(kind) => renew(state, Hold { operation: id, kind: *kind, at }, *partition),
+            Note::Lock(kind) => {
+                take_lock(state, Hold { operation: id, kind: *kind, at }, *partition);
+            }
             note => note_one(state, id, *partition, note, at)?,
         }
     }
@@ -330,7 +333,7 @@ fn note_one(
     let operation = find(state, id)?;
     let item = operation.items.entry(partition).or_default();
     match note {
-        Note::Renew(_) => unreachable!("it changes locks only"),
+        Note::Renew(_) | Note::Lock(_) => unreachable!("they change locks only"),
         Note::Found { bytes, relocation } => {
             (item.done, item.bytes, item.relocation) = (false, *bytes, *relocation);
             (item.copy, item.begun) = (None, None);
@@ -344,6 +347,11 @@ fn note_one(
         Note::Done => {
             (item.done, item.residue) = (true, None);
             item.note(at, "done");
+            unlock(state, id, partition);
+        }
+        Note::Verified { bytes } => {
+            (item.done, item.residue, item.bytes) = (true, None, *bytes);
+            item.note(at, format!("{bytes} bytes verified, and the same everywhere"));
             unlock(state, id, partition);
         }
         Note::Left(residue) => {
@@ -361,12 +369,22 @@ fn note_one(
         // Said of a copy that is not the present one any more.
         Note::GivenUp { copy, .. } if copy.is_some() && item.copy.map(|m| m.replica) != *copy => {}
         Note::GivenUp { why, retry_at, .. } => {
-            item.note(at, format!("copy given up: {why}"));
+            let what = if item.copy.is_some() { "copy given up" } else { "given up for now" };
+            item.note(at, format!("{what}: {why}"));
             item.attempts = item.attempts.saturating_add(1);
             (item.copy, item.begun, item.retry_at) = (None, None, Some(*retry_at));
         }
     }
     Ok(())
+}
+
+/// Takes a lock where nobody else has one that excludes it; whoever wants to work under it looks first.
+fn take_lock(state: &mut State, hold: Hold, partition: PartitionId) {
+    let is_at_work = state.operations.all[&hold.operation].state.is_at_work();
+    let Hold { operation, kind, at } = hold;
+    if is_at_work && state.operations.lock_against(partition, kind, operation, at).is_none() {
+        lock(state, hold, partition);
+    }
 }
 
 /// Prolongs a lock that is still held. One that ran out may be somebody else's by the next step.

@@ -48,6 +48,10 @@ pub enum Note {
     Renew(LockKind),
     /// There is no need to deal with it any more.
     Moot { why: String },
+    /// It takes a lock, unless somebody else has one that excludes it.
+    Lock(LockKind),
+    /// It was read, so many bytes of it altogether, and is as it should be.
+    Verified { bytes: u64 },
 }
 
 /// One change of what is on record of operations.
@@ -145,6 +149,8 @@ impl fmt::Display for Note {
             Note::GivenUp { why, .. } => write!(f, "given up ({why})"),
             Note::Renew(kind) => write!(f, "renew {kind}"),
             Note::Moot { why } => write!(f, "moot ({why})"),
+            Note::Verified { bytes } => write!(f, "verified, {bytes} bytes"),
+            Note::Lock(kind) => write!(f, "lock {kind}"),
         }
     }
 }

@@ -40,6 +40,7 @@ pub mod movement;
 pub mod places;
 pub mod plan;
 pub mod preview;
+pub mod reading;
 pub mod record;
 pub mod scene;
 
@@ -54,4 +55,5 @@ mod tests;
 pub use command::{Act, Note, Order};
 pub use meter::Meter;
 pub use plan::{Round, Sense};
+pub use reading::{Outcome as Read, Reading, Readings};
 pub use record::{Duty, DutyKind, Holder, Item, Limits, Operation, Operations, Residue};

@@ -15,6 +15,7 @@
 use super::apply::later;
 use super::command::{Act, Note};
 use super::kind::{self, Area, Job};
+use super::reading::Readings;
 use super::record::{Evidence, Item, Operation, Residue, Witness};
 use super::scene::{Finding, Scene};
 use crate::plan::elect::Leadership;
@@ -54,6 +55,8 @@ pub struct Contents {
 #[derive(Clone, Copy, Debug)]
 pub struct Sense<'a> {
     pub contents: &'a BTreeMap<OperationId, Contents>,
+    /// What is being read, and what came of it.
+    pub readings: &'a Readings,
     /// Drawn anew for each round: spreads retries.
     pub random: u64,
 }
@@ -63,7 +66,8 @@ impl Sense<'static> {
     #[must_use]
     pub fn blank() -> Sense<'static> {
         static NONE: BTreeMap<OperationId, Contents> = BTreeMap::new();
-        Sense { contents: &NONE, random: 0 }
+        static NOTHING: Readings = Readings::new();
+        Sense { contents: &NONE, readings: &NOTHING, random: 0 }
     }
 }
 
@@ -81,6 +85,8 @@ pub struct Round {
     /// Nodes that have to list their disks now.
     pub ask: Vec<NodeId>,
     pub verification: u32,
+    /// Partitions that are to be read now.
+    pub read: Vec<PartitionId>,
 }
 
 /// Plans for every operation.
@@ -264,6 +270,23 @@ impl<'o> Consider<'o> {
                 self.round.underway += 1;
             }
             Finding::Underway => self.round.underway += 1,
+            Finding::Lock => {
+                // Whoever comes later in this round must not count on it.
+                scene.touched.insert(partition);
+                self.notes.push((partition, Note::Lock(kind::of(self.operation.kind).lock)));
+                self.round.underway += 1;
+            }
+            Finding::Read => {
+                self.round.read.push(partition);
+                self.round.underway += 1;
+            }
+            Finding::Verified { bytes } => {
+                self.notes.push((partition, Note::Verified { bytes }));
+                self.round.underway += 1;
+            }
+            Finding::Unwell { reason, detail } => {
+                self.unwell(scene.inputs, partition, reason, detail)
+            }
             Finding::Queued => self.round.queued += 1,
             Finding::Abandon(replicas) => {
                 let gone = replicas.into_iter().map(|replica| (partition, replica)).collect();
@@ -272,7 +295,8 @@ impl<'o> Consider<'o> {
             }
             Finding::Left { reason, detail, holder } => {
                 let next_retry = self.item(partition).and_then(|item| item.retry_at);
-                let next_retry = next_retry.filter(|_| reason == Reason::Conflict);
+                let waits = |at: &Timestamp| *at > scene.inputs.date;
+                let next_retry = next_retry.filter(|at| reason == Reason::Conflict || waits(at));
                 let residue = Residue {
                     holder,
                     next_retry,
@@ -283,6 +307,23 @@ impl<'o> Consider<'o> {
         }
         let copied = self.copied(scene.inputs, partition);
         self.round.in_flight = self.round.in_flight.saturating_add(copied);
+    }
+
+    /// What was read is not as it should be: on record at once, and read again later.
+    fn unwell(
+        &mut self,
+        inputs: &Inputs<'_>,
+        partition: PartitionId,
+        reason: Reason,
+        detail: String,
+    ) {
+        let retry_at = self.retry_at(inputs, partition);
+        let why = detail.clone();
+        self.notes.push((partition, Note::GivenUp { why, retry_at, copy: None }));
+        let residue = self.residue(inputs, partition, reason, detail);
+        let residue = Residue { next_retry: Some(retry_at), ..residue };
+        self.notes.push((partition, Note::Left(residue.clone())));
+        self.left.insert(partition, residue);
     }
 
     fn step(&mut self, scene: &mut Scene<'_>, partition: PartitionId, step: crate::state::Step) {
@@ -302,6 +343,10 @@ impl<'o> Consider<'o> {
     /// Bytes of the copy that is being made.
     fn copied(&self, inputs: &Inputs<'_>, partition: PartitionId) -> u64 {
         let Some(item) = self.item(partition).filter(|item| !item.done) else { return 0 };
+        let reading = inputs.sense.readings.get(self.operation.id, partition, item.attempts);
+        if let Some(reading) = reading {
+            return reading.bytes.min(item.bytes);
+        }
         let report = item.copy.as_ref().and_then(|copy| inputs.replica(copy));
         report.map_or(0, |report| report.bytes.min(item.bytes))
     }

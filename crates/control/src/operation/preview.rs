@@ -83,7 +83,12 @@ pub fn plan_all(
     mut state: State,
     wanted: &Wanted<'_>,
 ) -> Result<(State, Preview), Refusal> {
-    let limits = Limits { moves_per_disk: u32::MAX, moves_per_node: u32::MAX, moves: u32::MAX };
+    let limits = Limits {
+        moves_per_disk: u32::MAX,
+        moves_per_node: u32::MAX,
+        moves: u32::MAX,
+        ..wanted.limits
+    };
     let act = Act::Start {
         kind: wanted.kind,
         target: wanted.target.clone(),
@@ -176,6 +181,10 @@ fn line(
             format!("~ {partition:?}: {from} -> {node:?} {disk:?}, {bytes} bytes")
         }
         Finding::Step(Step::Appoint { replica }) => format!("~ {partition:?}: {replica:?} leads"),
+        Finding::Lock | Finding::Queued if operation.kind == OperationKind::Scrub => {
+            let members = record.map_or(0, |p| p.configuration.members.len());
+            format!("? {partition:?}: {members} replicas are read and compared, {bytes} bytes")
+        }
         Finding::Step(step) => format!("- {partition:?}: {from}: {step}"),
         _ => format!("= {partition:?}: {from}: goes as things are"),
     }

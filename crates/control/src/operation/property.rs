@@ -27,6 +27,8 @@ enum Event {
     Stray(u8, u8),
     /// A partition has so much in it.
     Write(u8, u8),
+    /// A partition is damaged, or its replicas differ, or it is well again.
+    Unwell(u8, u8),
     /// The folders of a disk cannot be read, or can be again.
     Unread(u8, bool),
 }
@@ -41,6 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<(u8, u8)>().prop_map(|(n, r)| Event::Stray(n, r)),
         3 => any::<(u8, u8)>().prop_map(|(p, b)| Event::Write(p, b)),
         1 => any::<(u8, bool)>().prop_map(|(n, unread)| Event::Unread(n, unread)),
+        1 => any::<(u8, u8)>().prop_map(|(p, how)| Event::Unwell(p, how)),
     ]
 }
 
@@ -54,10 +57,10 @@ impl Bench {
             Event::Trouble(happening) => self.happen(happening),
             Event::Start(kind, which, force) => {
                 let node = self.any_node(*which);
-                if kind % 6 == 5 {
+                if kind % 8 == 5 {
                     return self.expand(*which);
                 }
-                let (kind, target) = match kind % 6 {
+                let (kind, target) = match kind % 8 {
                     0 => (OperationKind::Decommission, Target::Node(node)),
                     1 => (OperationKind::Decommission, Target::Disk(types::DiskId(node.0))),
                     2 => (
@@ -65,9 +68,12 @@ impl Bench {
                         Target::Zone(self.state.nodes[&node].zone.clone()),
                     ),
                     3 => (OperationKind::Rebalance, Target::Cluster),
+                    6 => (OperationKind::Scrub, Target::Cluster),
+                    7 => (OperationKind::Scrub, Target::Node(node)),
                     _ => (OperationKind::Drain, Target::Node(node)),
                 };
-                let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+                let limits =
+                    Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2, ..Limits::default() };
                 self.start_limited(kind, target, *force, limits);
             }
             Event::Order(which, order) => {
@@ -87,6 +93,14 @@ impl Bench {
                     self.fill(id, Some(u64::from(*bytes) << 30));
                 }
             }
+            Event::Unwell(which, how) => {
+                let Some(id) = pick(self.state.partitions.keys().copied(), *which) else { return };
+                match how % 3 {
+                    0 => self.unwell.insert(id, Reason::Damaged),
+                    1 => self.unwell.insert(id, Reason::Differs),
+                    _ => self.unwell.remove(&id),
+                };
+            }
             Event::Unread(which, unread) => {
                 let disk = types::DiskId(self.any_node(*which).0);
                 if *unread {
@@ -102,7 +116,7 @@ impl Bench {
     fn expand(&mut self, which: u8) {
         let Some(volume) = pick(self.state.volumes.values().cloned(), which) else { return };
         let (kind, target) = (OperationKind::Expand, Target::Volume(volume.id));
-        let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+        let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2, ..Limits::default() };
         let (by, priority, force, at) = ("test".to_owned(), 0, false, self.date());
         let to = (volume.replicas + 1).min(5);
         let replicas = Some(super::record::Replicas { from: 0, to });
@@ -168,6 +182,8 @@ impl Bench {
                 // What has enough may lose some in the same round, where force was asked for.
                 let forced = self.state.operations.all.values().any(|o| o.force);
                 let back = back || (operation.kind == OperationKind::Expand && forced);
+                // What comes to its target later was not there to be read.
+                let back = back || (operation.kind == OperationKind::Scrub);
                 assert!(left == 0 || back, "{left} left of {operation:#?}");
             }
             if is_new && operation.kind == OperationKind::Decommission {
@@ -216,6 +232,7 @@ impl Bench {
         self.silent.clear();
         self.disk_state.clear();
         self.unread.clear();
+        self.unwell.clear();
         for replica in self.held.values_mut().flat_map(BTreeMap::values_mut) {
             replica.state = ReplicaState::Ok.into();
             replica.proven = true;

@@ -16,6 +16,9 @@ pub struct Limits {
     pub moves_per_disk: u32,
     pub moves_per_node: u32,
     pub moves: u32,
+    /// Bytes a second of one node; `None` for what is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<u64>,
 }
 
 impl Default for Limits {
@@ -24,6 +27,7 @@ impl Default for Limits {
             moves_per_disk: MOVES_PER_DISK_MAX,
             moves_per_node: MOVES_PER_NODE_MAX,
             moves: MOVES_MAX,
+            bandwidth: None,
         }
     }
 }
@@ -36,6 +40,9 @@ impl Limits {
     pub fn check(&self) -> Result<(), &'static str> {
         if [self.moves_per_disk, self.moves_per_node, self.moves].contains(&0) {
             return Err("a limit of moves is at least 1; to stop an operation, pause it");
+        }
+        if self.bandwidth == Some(0) {
+            return Err("a bandwidth is at least a byte a second; to stop an operation, pause it");
         }
         Ok(())
     }
@@ -377,6 +384,20 @@ impl Operations {
             _ => None,
         };
         open.filter_map(volume).collect()
+    }
+
+    /// Whether the operation holds such a lock.
+    #[must_use]
+    pub fn holds(
+        &self,
+        partition: PartitionId,
+        kind: LockKind,
+        operation: OperationId,
+        now: Timestamp,
+    ) -> bool {
+        let locks = self.locks.get(&partition).into_iter().flatten();
+        let mut own = locks.filter(|lock| lock.operation == operation && lock.kind == kind);
+        own.any(|lock| lock.expires > now)
     }
 
     /// Partitions with a copy that an operation is making or has made, and has not dealt with yet.

@@ -1,7 +1,7 @@
 //! What one round of planning looks at, and what it finds.
 
 use super::places::Places;
-use super::record::{Holder, Operation};
+use super::record::{Holder, Limits, Operation};
 use crate::plan::Inputs;
 use crate::plan::elect::Leadership;
 use crate::state::{Partition, Step};
@@ -25,6 +25,14 @@ pub enum Finding {
     Abandon(Vec<ReplicaId>),
     /// There is no need for it any more.
     Moot { why: String },
+    /// Its lock is to be taken: without it nothing is begun.
+    Lock,
+    /// It is to be read and compared by the member that leads, under the lock that is held.
+    Read,
+    /// So many bytes of it were read, and are as they should be.
+    Verified { bytes: u64 },
+    /// It was read, and is not as it should be: it is read again later.
+    Unwell { reason: Reason, detail: String },
     /// It cannot be done for now.
     Left { reason: Reason, detail: String, holder: Option<Holder> },
 }
@@ -41,7 +49,7 @@ impl Finding {
     /// Whether something goes on, or will in the next round.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !matches!(self, Finding::Left { .. })
+        !matches!(self, Finding::Left { .. } | Finding::Unwell { .. })
     }
 }
 
@@ -68,10 +76,16 @@ impl Budget {
     /// Whether one more move may begin or end here.
     #[must_use]
     pub fn has_room(&self, operation: &Operation, node: NodeId, disk: DiskId) -> bool {
+        self.has_room_for(&operation.limits, node, disk)
+    }
+
+    /// The same, within other limits.
+    #[must_use]
+    pub fn has_room_for(&self, limits: &Limits, node: NodeId, disk: DiskId) -> bool {
         let count = |used: Option<&u32>| used.copied().unwrap_or(0);
-        count(self.node.get(&node)) < operation.limits.moves_per_node
-            && count(self.disk.get(&disk)) < operation.limits.moves_per_disk
-            && self.all < operation.limits.moves
+        count(self.node.get(&node)) < limits.moves_per_node
+            && count(self.disk.get(&disk)) < limits.moves_per_disk
+            && self.all < limits.moves
     }
 }
 
@@ -85,6 +99,8 @@ pub struct Scene<'a> {
     pub unsettled: BTreeMap<PartitionId, Leadership>,
     pub places: Places,
     pub budget: Budget,
+    /// How much is being read to verify it.
+    pub reading: Budget,
     /// How many partitions each node leads.
     pub leads: BTreeMap<NodeId, usize>,
 }
@@ -99,7 +115,8 @@ impl<'a> Scene<'a> {
     ) -> Scene<'a> {
         let leads = inputs.state.partitions.tally().leads.clone();
         let (places, budget) = (Places::of(inputs), moves_under_way(inputs));
-        Scene { inputs, touched, unsettled, places, budget, leads }
+        let reading = reads_under_way(inputs);
+        Scene { inputs, touched, unsettled, places, budget, reading, leads }
     }
 
     /// That nobody leads the partition, as a finding.
@@ -148,6 +165,22 @@ fn moves_under_way(inputs: &Inputs<'_>) -> Budget {
             for leaving in configuration.members.iter().filter(goes) {
                 budget.take(leaving.node, leaving.disk);
             }
+        }
+    }
+    budget
+}
+
+/// Counts the partitions that are being read under a lock.
+fn reads_under_way(inputs: &Inputs<'_>) -> Budget {
+    let mut budget = Budget::default();
+    for (id, locks) in &inputs.state.operations.locks {
+        let is_read =
+            locks.iter().any(|lock| lock.kind == LockKind::Scrub && lock.expires > inputs.date);
+        let partition = inputs.state.partitions.get(id).filter(|_| is_read);
+        let Some(partition) = partition else { continue };
+        budget.take_move();
+        for member in &partition.configuration.members {
+            budget.take(member.node, member.disk);
         }
     }
     budget

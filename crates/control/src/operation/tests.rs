@@ -101,6 +101,7 @@ impl Bench {
 
     /// Nodes that speak list what they hold, where they are asked to.
     pub(crate) fn answer(&mut self, plan: &Plan) {
+        self.read(plan);
         for (operation, round) in plan.rounds.iter().filter(|(_, round)| !round.ask.is_empty()) {
             let heard = round.ask.iter().filter(|node| !self.silent.contains(node));
             let listing = |node: &NodeId| {
@@ -116,6 +117,32 @@ impl Bench {
             let (verification, at) = (round.verification, self.now);
             let nodes = heard.map(listing).collect();
             self.contents.insert(*operation, Contents { verification, at, nodes });
+        }
+    }
+
+    /// What was being read has been read, and what is wanted is begun.
+    fn read(&mut self, plan: &Plan) {
+        use super::reading::Outcome as Read;
+        let state = &self.state;
+        self.readings.retain(|operation, partition| {
+            let operation = plan.rounds.get(&operation).and(state.operations.all.get(&operation));
+            operation.and_then(|o| o.items.get(&partition)).is_some_and(|item| !item.done)
+        });
+        for (operation, partition, number) in self.readings.open() {
+            let outcome = self.unwell.get(&partition).map_or(Read::Well, |reason| Read::Unwell {
+                reason: *reason,
+                detail: "as the test has it".into(),
+            });
+            let reading = self.readings.going_on(operation, partition, number).unwrap();
+            reading.outcome = Some(outcome);
+        }
+        for (id, round) in &plan.rounds {
+            for partition in &round.read {
+                let item = self.state.operations.all[id].items.get(partition);
+                let attempt = item.map_or(0, |item| item.attempts);
+                let epoch = self.state.partitions[partition].configuration.epoch;
+                self.readings.begin(*id, *partition, attempt, epoch);
+            }
         }
     }
 
@@ -424,7 +451,7 @@ fn a_copy_that_is_complete_counts_no_more() {
     let target = Target::Node(NodeId(4));
     let id = bench.start(DECOMMISSION, target);
     bench.work_until(id, OperationState::Succeeded);
-    let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2 };
+    let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2, ..Limits::default() };
     bench.join(7, "e");
     bench.join(8, "f");
     bench.beat(3);

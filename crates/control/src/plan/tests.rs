@@ -27,6 +27,10 @@ pub(crate) struct Bench {
     pub(crate) memory: std::cell::RefCell<Memory>,
     /// What nodes listed, for operations that asked them.
     pub(crate) contents: BTreeMap<types::OperationId, crate::operation::plan::Contents>,
+    /// What is being read, and what came of it.
+    pub(crate) readings: crate::operation::Readings,
+    /// Partitions of which a replica holds what it should not.
+    pub(crate) unwell: BTreeMap<PartitionId, types::operation::Reason>,
 }
 
 impl Bench {
@@ -45,6 +49,8 @@ impl Bench {
             unread: BTreeSet::new(),
             memory: std::cell::RefCell::default(),
             contents: BTreeMap::new(),
+            readings: crate::operation::Readings::new(),
+            unwell: BTreeMap::new(),
         };
         bench.state.apply(&Command::Initialize { cluster: ClusterId(1) });
         for (index, zone) in (1..).zip(zones) {
@@ -135,7 +141,11 @@ impl Bench {
             detector: &self.detector,
             now: self.now,
             date: self.date(),
-            sense: crate::operation::Sense { contents: &self.contents, random: self.now.0 },
+            sense: crate::operation::Sense {
+                contents: &self.contents,
+                readings: &self.readings,
+                random: self.now.0,
+            },
         }
     }
 

@@ -18,12 +18,22 @@ pub(crate) enum Disk {
     Show(Show),
     /// Move everything away from a disk, for good, and prove that nothing is left
     Decommission(Decommission),
+    /// Read every partition that has a copy on a disk again, verify it, and compare its copies
+    Scrub(Scrub),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
     remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Id of the disk
+    disk: u64,
+    #[command(flatten)]
+    begin: Begin,
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +61,7 @@ impl Disk {
         match self {
             Disk::List(command) => command.run(),
             Disk::Show(command) => command.run(),
+            Disk::Scrub(command) => command.begin.scrub(&format!("disk/{}", command.disk)),
             Disk::Decommission(command) => {
                 let target = format!("disk/{}", command.disk);
                 command.begin.decommission(&target, command.force, command.destroyed)

@@ -21,6 +21,8 @@ pub(crate) enum Node {
     Decommission(Decommission),
     /// Move leaders away from a node, and keep new replicas away, until it is recommissioned
     Drain(Drain),
+    /// Read every partition that has a copy on a node again, verify it, and compare its copies
+    Scrub(Scrub),
     /// Take a node back into service
     Recommission(Recommission),
     /// Show what happened on the sessions of a node to others since it started
@@ -62,6 +64,14 @@ pub(crate) struct Drain {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Id of the node
+    node: u64,
+    #[command(flatten)]
+    begin: Begin,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Recommission {
     /// Id of the node
     node: u64,
@@ -91,6 +101,7 @@ impl Node {
                 let target = format!("node/{}", command.node);
                 command.begin.run(OperationKind::Drain, &target, false)
             }
+            Node::Scrub(command) => command.begin.scrub(&format!("node/{}", command.node)),
             Node::Recommission(command) => command.run(),
             Node::Sessions(command) => command.sessions(),
         }

@@ -191,9 +191,12 @@ fn verdict(operation: &OperationView) -> Vec<(&'static str, String)> {
 }
 
 fn pace(operation: &OperationView) -> String {
-    let Limits { moves, moves_per_node, moves_per_disk } = operation.limits;
+    let Limits { moves, moves_per_node, moves_per_disk, bandwidth } = operation.limits;
+    let bandwidth =
+        bandwidth.map_or_else(String::new, |b| format!(", {} a second of a node", size::show(b)));
     format!(
-        "{moves} moves at a time, {moves_per_node} of a node, {moves_per_disk} of a disk; priority {}",
+        "{moves} moves at a time, {moves_per_node} of a node, {moves_per_disk} of a disk{bandwidth}; \
+         priority {}",
         operation.priority
     )
 }
@@ -270,6 +273,9 @@ pub(crate) struct Pace {
     /// Replicas moved at a time from or to one disk
     #[arg(long, value_name = "N", default_value_t = Limits::default().moves_per_disk)]
     moves_per_disk: u32,
+    /// Bytes a second that a scrub reads of one node [default: 32MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    bandwidth: Option<u64>,
     /// Goes before operations of a lower one: 0 to 255
     #[arg(long, value_name = "N", default_value_t = 0)]
     priority: u8,
@@ -277,8 +283,8 @@ pub(crate) struct Pace {
 
 impl Pace {
     fn limits(self) -> Limits {
-        let Pace { moves, moves_per_node, moves_per_disk, .. } = self;
-        Limits { moves, moves_per_node, moves_per_disk }
+        let Pace { moves, moves_per_node, moves_per_disk, bandwidth, .. } = self;
+        Limits { moves, moves_per_node, moves_per_disk, bandwidth }
     }
 }
 
@@ -334,6 +340,12 @@ impl Begin {
     pub(crate) fn expand(self, volume: u64, replicas: u8) -> Result {
         let request = self.request(OperationKind::Expand, &format!("volume/{volume}"), false);
         self.start(&StartRequest { replicas: Some(replicas), ..request })
+    }
+
+    /// Reads everything again; changes nothing, so nothing is asked.
+    pub(crate) fn scrub(mut self, target: &str) -> Result {
+        self.yes = true;
+        self.run(OperationKind::Scrub, target, false)
     }
 
     fn start(self, request: &StartRequest) -> Result {

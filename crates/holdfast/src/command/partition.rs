@@ -1,6 +1,7 @@
 //! `holdfast partition`
 
 use super::conditions;
+use super::operation::Begin;
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
@@ -17,6 +18,8 @@ pub(crate) enum Partition {
     Show(Show),
     /// Show which operations keep others from changing a partition
     Locks(Locks),
+    /// Read everything in a partition again, verify it, and compare its copies
+    Scrub(Scrub),
 }
 
 #[derive(Debug, Args)]
@@ -26,6 +29,14 @@ pub(crate) struct List {
     volume: Option<String>,
     #[command(flatten)]
     remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Id of the partition
+    partition: u64,
+    #[command(flatten)]
+    begin: Begin,
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +74,9 @@ impl Partition {
         match self {
             Partition::List(command) => command.run(),
             Partition::Show(command) => command.run(),
+            Partition::Scrub(command) => {
+                command.begin.scrub(&format!("partition/{}", command.partition))
+            }
             Partition::Locks(command) => command.run(),
         }
     }

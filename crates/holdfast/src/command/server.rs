@@ -12,6 +12,7 @@ use control::http::HttpServer;
 use holdfast::embedded::{open_disk, storage};
 use holdfast::metrics::Registry;
 use node::DiskConfig;
+use node::upkeep::Upkeep;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wire::Hub;
@@ -149,7 +150,10 @@ impl Host {
             advertise: config.node.address.clone().unwrap_or_default(),
             members,
             zone: config.node.zone.clone(),
-            upkeep: node::upkeep::Upkeep::default(),
+            upkeep: Upkeep {
+                repair_bytes_per_second: config.node.repair_rate,
+                ..Upkeep::default()
+            },
         });
         let node = started.await?;
         self.registry.add_node(&node);

@@ -33,6 +33,8 @@ pub(crate) enum Volume {
     Expand(Expand),
     /// Keep more copies of everything in a volume, and prove that they are there
     Replicate(Replicate),
+    /// Read everything in a volume again, verify it, and compare its copies
+    Scrub(Scrub),
     /// Delete a volume and everything in it, once its grace is over
     Delete(Delete),
     /// Take a deletion back whose grace is not over
@@ -62,6 +64,9 @@ pub(crate) struct Create {
     /// Refuse writes with fewer replicas in sync than this [default: half of them, rounded up]
     #[arg(long, value_name = "N")]
     in_sync_min: Option<u8>,
+    /// Spread its data over so many partitions [default: one for each node, from 3 to 64]
+    #[arg(long, value_name = "N")]
+    partitions: Option<u16>,
     /// Do not wait until it is served
     #[arg(long)]
     no_wait: bool,
@@ -116,6 +121,21 @@ impl Replicate {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// Name or id of the volume
+    volume: String,
+    #[command(flatten)]
+    begin: Begin,
+}
+
+impl Scrub {
+    fn run(self) -> Result {
+        let found: Item<VolumeView> = self.begin.remote.client()?.get(&path(&self.volume))?;
+        self.begin.scrub(&format!("volume/{}", found.item.id))
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// Name or id of the volume
     volume: String,
@@ -149,6 +169,7 @@ impl Volume {
             Volume::Show(command) => command.run(),
             Volume::Expand(command) => command.run(),
             Volume::Replicate(command) => command.run(),
+            Volume::Scrub(command) => command.run(),
             Volume::Delete(command) => command.run(),
             Volume::Undelete(command) => command.run(),
             Volume::Token(command) => command.run(),
@@ -170,7 +191,7 @@ impl Create {
             in_sync_min: self.in_sync_min,
             capacity_bytes: self.capacity,
             durability: self.durability,
-            data_partitions: None,
+            data_partitions: self.partitions,
         };
         let created: Item<VolumeView> = client.post("/v1/volumes", &request)?;
         let volume = if self.no_wait { created.item } else { wait(&client, created.item.id)? };

@@ -7,8 +7,8 @@ pub(crate) mod disk;
 pub(crate) mod listen;
 
 use crate::exit::{Exit, Failure, Result};
-use crate::file;
 use crate::tls::{self, Identity};
+use crate::{file, size};
 use control::plan::Policy;
 use disk::Disk;
 use listen::{Door, Guard};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use types::limits::{REPAIR_BYTES_PER_SECOND, REPAIR_BYTES_PER_SECOND_MIN};
 
 /// What `holdfast server --print-config` prints.
 pub(crate) const EXAMPLE: &str = include_str!("example.toml");
@@ -83,8 +84,21 @@ pub(crate) struct Node {
     pub(crate) address: Option<String>,
     pub(crate) metrics_listen: Option<String>,
     pub(crate) zone: String,
+    /// Bytes a second for repair while clients want something.
+    #[serde(deserialize_with = "rate")]
+    pub(crate) repair_rate: u64,
     /// Folders; `disk` within `data` unless said.
     pub(crate) disks: Vec<Disk>,
+}
+
+/// A rate, as a size that goes in a second.
+fn rate<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<u64, D::Error> {
+    use serde::de::Error;
+    let rate = size::parse(&String::deserialize(from)?).map_err(D::Error::custom)?;
+    if rate < REPAIR_BYTES_PER_SECOND_MIN {
+        return Err(D::Error::custom("repair_rate must be 1MiB or more, or repair has no end"));
+    }
+    Ok(rate)
 }
 
 /// Certificates of this host.
@@ -133,6 +147,7 @@ impl Default for Node {
             address: None,
             metrics_listen: None,
             zone: String::new(),
+            repair_rate: REPAIR_BYTES_PER_SECOND,
             disks: Vec::new(),
         }
     }

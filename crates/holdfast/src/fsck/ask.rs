@@ -71,7 +71,7 @@ impl Asker {
     ) -> Result<Chunks, String> {
         let chunks_max = u32::try_from(INSPECT_CHUNKS_MAX).expect("a small number");
         let (object, chunk) = after;
-        self.ask(replica, What::Chunks(AskChunks { object, chunk, chunks_max })).await
+        self.ask(replica, What::Chunks(AskChunks { object, chunk, chunks_max, bytes_max: 0 })).await
     }
 
     /// The first chunk at or after one place.
@@ -81,7 +81,8 @@ impl Asker {
         (object, chunk): (u64, u64),
     ) -> Result<Chunks, String> {
         let (object, chunk) = if chunk == 0 { (object - 1, u64::MAX) } else { (object, chunk - 1) };
-        self.ask(replica, What::Chunks(AskChunks { object, chunk, chunks_max: 1 })).await
+        self.ask(replica, What::Chunks(AskChunks { object, chunk, chunks_max: 1, bytes_max: 0 }))
+            .await
     }
 
     async fn ask<M: prost::Message + Default>(
@@ -93,7 +94,7 @@ impl Asker {
             .partition(replica.partition)
             .class(Class::Background)
             .deadline(INSPECT_DEADLINE)
-            .message(&Ask { what: Some(what) });
+            .message(&Ask { what: Some(what), at: 0 });
         let reply = self.client.ask(&replica.address, request).await;
         let reply = reply.map_err(|error| error.to_string())?;
         reply.decode().map_err(|error| error.to_string())

@@ -164,6 +164,31 @@ async fn a_scrub_finds_and_mends_what_nobody_reads() {
     cluster.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_that_is_asked_for_tells_of_damage_and_succeeds_once_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = start(folder.path()).await;
+    let clean = hosts.ask(&["volume", "scrub", "v", "--watch"]);
+    assert_eq!(clean.code, 0, "{clean:?}");
+    let good = content(2);
+    for (host, at) in [(0, 4000), (1, 8000), (2, 12_000)] {
+        let (segment, place) = find(&hosts.hosts[host].data, &good[at..at + 16]);
+        flip(&segment, place + 3);
+    }
+    let found = hosts.ask(&["volume", "scrub", "v", "--watch"]);
+    // It may be mended and read again before anybody looks.
+    assert!(found.code == 2 && found.out.contains("DAMAGED") || found.code == 0, "{found:?}");
+    let done = hosts.ask(&["operation", "watch", "2", "--until-done"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let shown = hosts.ask(&["operation", "show", "2", "--output", "json"]).json();
+    let items = shown["partitions"].as_array().unwrap().iter();
+    let histories = items.flat_map(|item| item["history"].as_array().unwrap().clone());
+    let damages = histories.filter(|e| e["what"].as_str().unwrap().starts_with("left: DAMAGED"));
+    assert!(damages.count() > 0, "it is on record: {shown:#}");
+    wait_clean(&hosts).await;
+    read_all(&hosts).await;
+}
+
 /// Damages what a stopped host keeps of its four partitions, in a way for each, and starts it again.
 async fn damage_stopped(hosts: &mut Hosts, host: usize, harm: [fn(&Path); 4]) {
     hosts.hosts[host].stop();

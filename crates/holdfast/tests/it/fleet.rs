@@ -439,7 +439,8 @@ impl Fleet {
     }
 }
 
-fn device(folder: &Path) -> Option<u64> {
+/// What a folder lies on; another one once something is mounted there.
+pub(super) fn device(folder: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(folder).ok().map(|metadata| metadata.dev())
 }

@@ -35,18 +35,23 @@ fn say(line: &str) {
 }
 
 /// Small file systems where the nodes keep their disks.
-struct Loops {
+pub(super) struct Loops {
     mounts: Vec<PathBuf>,
 }
 
 impl Loops {
     fn make(folder: &Path, options: &[&str]) -> Loops {
+        Loops::of(folder, HOSTS, DISK_MIB, options)
+    }
+
+    /// Of so many nodes, so big.
+    pub(super) fn of(folder: &Path, nodes: usize, mib: u64, options: &[&str]) -> Loops {
         let mut loops = Loops { mounts: Vec::new() };
-        for host in 0..HOSTS {
+        for node in 0..nodes {
             let (image, at) =
-                (folder.join(format!("image-{host}")), folder.join(format!("node-{host}/disk")));
+                (folder.join(format!("image-{node}")), folder.join(format!("node-{node}/disk")));
             std::fs::create_dir_all(&at).unwrap();
-            std::fs::File::create(&image).unwrap().set_len(DISK_MIB << 20).unwrap();
+            std::fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
             let (image, place) = (image.display().to_string(), at.display().to_string());
             sh("mkfs.ext4", &[options, &["-q", "-m", "0", "-F", &image]].concat());
             sh("mount", &["-o", "loop", &image, &place]);
@@ -57,11 +62,20 @@ impl Loops {
 
     /// Another program takes room, until this much is left.
     fn take(&self, left_mib: u64) {
-        for at in &self.mounts {
-            let free = df(at, "--output=avail");
-            let bytes = (free.saturating_sub(left_mib) << 20).to_string();
-            sh("fallocate", &["-l", &bytes, &at.join("taken").display().to_string()]);
-        }
+        (0..self.mounts.len()).for_each(|node| self.take_from(node, left_mib));
+    }
+
+    /// The same, on one of them.
+    pub(super) fn take_from(&self, node: usize, left_mib: u64) {
+        let at = &self.mounts[node];
+        let free = df(at, "--output=avail");
+        let bytes = (free.saturating_sub(left_mib) << 20).to_string();
+        sh("fallocate", &["-l", &bytes, &at.join("taken").display().to_string()]);
+    }
+
+    /// The room of one of them is given back.
+    pub(super) fn give_back_to(&self, node: usize) {
+        std::fs::remove_file(self.mounts[node].join("taken")).unwrap();
     }
 
     /// Another program takes the very last byte; what is let go of afterwards it leaves.
@@ -112,7 +126,7 @@ impl Loops {
 
     /// It gives the room back.
     fn give_back(&self) {
-        self.mounts.iter().for_each(|at| std::fs::remove_file(at.join("taken")).unwrap());
+        (0..self.mounts.len()).for_each(|node| self.give_back_to(node));
     }
 }
 

@@ -20,6 +20,12 @@ pub(super) struct Host {
 }
 
 impl Host {
+    /// Starts a process; what it is to do is in `config`.
+    pub(super) fn run(config: PathBuf, data: PathBuf) -> Host {
+        let process = Host::start(&config);
+        Host { config, data, process }
+    }
+
     fn start(config: &Path) -> Child {
         let log = std::fs::File::options()
             .create(true)
@@ -82,7 +88,7 @@ pub(super) struct Hosts {
 }
 
 /// Ports that were free a moment ago.
-fn ports<const N: usize>() -> [u16; N] {
+pub(super) fn ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
@@ -113,8 +119,7 @@ impl Hosts {
                 node = ports[host * 3 + 2],
             );
             std::fs::write(&config, text).unwrap();
-            let process = Host::start(&config);
-            Host { config, data, process }
+            Host::run(config, data)
         };
         let hosts = (0..3).map(start).collect();
         let node = |host: usize| format!("127.0.0.1:{}", ports[host * 3 + 2]);

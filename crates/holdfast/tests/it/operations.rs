@@ -268,3 +268,74 @@ async fn a_volume_gets_another_replica_and_a_destroyed_node_is_believed_to_be() 
     drop(volume);
     cluster.embedded.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_reads_everything_while_it_is_written_to() {
+    let cluster = Cluster::start(3).await;
+    let volume = Arc::new(cluster.embedded.open_volume("main", Options::default()).await.unwrap());
+    fill(&volume, 6).await;
+    let (stop, writing) = write_on(volume.clone(), 6);
+    let plan = cluster.ask(&["volume", "scrub", "main", "--dry-run"]).await;
+    assert!(plan.code == 0 && plan.out.contains("3 replicas are read"), "{plan:?}");
+    let done = cluster.ask(&["volume", "scrub", "main", "--watch"]).await;
+    assert_eq!(done.code, 0, "writes are no difference: {done:?}");
+    stop.store(true, Ordering::Relaxed);
+    let files = writing.await.unwrap();
+    verify(&volume, files).await;
+    let shown = cluster.json(&["operation", "show", "1"]).await;
+    assert_eq!((&shown["kind"], &shown["state"]), (&"scrub".into(), &"succeeded".into()));
+    let progress = &shown["progress"];
+    assert_eq!(progress["partitions_done"], u64::from(PARTITIONS) + 1, "{shown:#}");
+    assert!(progress["bytes_done"].as_u64().unwrap() >= 3 * 6 * FILE_BYTES as u64, "{shown:#}");
+    for words in [["disk", "scrub", "1"], ["node", "scrub", "2"], ["partition", "scrub", "3"]] {
+        let done = cluster.ask(&[&words[..], &["--watch"]].concat()).await;
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    drop(volume);
+    cluster.embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decommission_says_which_scrub_it_waits_for() {
+    let cluster = Cluster::start(4).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 12).await;
+    let partitions = cluster.json(&["partition", "list"]).await;
+    let stored = |partition: &&Value| {
+        let replicas = partition["replicas"].as_array().unwrap();
+        let here = replicas.iter().find(|replica| replica["node"] == 2);
+        here.map_or(0, |replica| replica["bytes"].as_u64().unwrap_or(0))
+    };
+    let fullest = partitions.as_array().unwrap().iter().max_by_key(stored).unwrap();
+    assert!(stored(&fullest) >= FILE_BYTES as u64, "{fullest:#}");
+    let id = fullest["id"].to_string();
+    // At ten bytes a second it is held for days.
+    let held = cluster.ask(&["partition", "scrub", &id, "--bandwidth", "10"]).await;
+    assert_eq!(held.code, 0, "{held:?}");
+    let begun = Instant::now();
+    while cluster.json(&["partition", "locks", &id]).await.as_array().unwrap().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it is never locked");
+    }
+    let done = cluster.ask(&["node", "decommission", "2", "--yes", "--watch"]).await;
+    assert_eq!(done.code, 2, "{done:?}");
+    let left = cluster.until(2, "incomplete", Duration::from_secs(5)).await;
+    let residue = left["residue"].as_array().unwrap();
+    assert_eq!(residue.len(), 1, "{left:#}");
+    let holder = &residue[0]["holder"];
+    assert_eq!(
+        (&residue[0]["partition"], &residue[0]["reason"]),
+        (&fullest["id"], &"LOCKED".into())
+    );
+    assert_eq!((&holder["operation"], &holder["kind"]), (&1.into(), &"scrub".into()));
+    assert!(holder["what"].as_str().unwrap().contains(&format!("scrub partition/{id}")));
+    let paused = cluster.ask(&["operation", "pause", "1"]).await;
+    assert_eq!(paused.code, 0, "{paused:?}");
+    let done = cluster.ask(&["operation", "watch", "2", "--until-done"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(cluster.folders(2), Vec::<String>::new());
+    let cancelled = cluster.ask(&["operation", "cancel", "1"]).await;
+    assert_eq!(cancelled.code, 0, "{cancelled:?}");
+    verify(&volume, 12).await;
+    drop(volume);
+    cluster.embedded.stop().await;
+}

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::upkeep::Upkeep;
 use std::collections::BTreeSet;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use types::configuration::PartitionKind;
 use types::volume::Durability;
 use types::{
@@ -44,6 +44,7 @@ impl Bench {
             inbox: Inbox::new(world.clone()),
             upkeep: Upkeep::default(),
             counters: Arc::default(),
+            pace: Mutex::default(),
             world,
         });
         let sim = SimDisk::new("d", 1, 1 << 30);

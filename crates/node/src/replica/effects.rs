@@ -262,6 +262,7 @@ impl Holder {
                         self.results.push_back((entry.sequence, result));
                     }
                     self.checkpointing.note_applied(entry.sequence, entry.epoch, entry.end());
+                    self.inspect_at(entry.sequence);
                 }
                 Err(error) => self.fail_index(&error),
             }

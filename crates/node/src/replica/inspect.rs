@@ -2,7 +2,8 @@
 //!
 //! Leaders and followers answer alike, from a frozen view of what they have applied. The reading
 //! goes on away from the loop; meanwhile no room is given back, so that what the view points to
-//! stays where it is. Who asks sets the pace: a page at a time. Damage that is met is told to who
+//! stays where it is. Who asks sets the pace: a page at a time. Who wants to compare names a place of the
+//! log, and is answered when exactly that is applied, or after a moment. Damage that is met is told to who
 //! asked, and mended.
 
 use super::read::{Damage, read_piece};
@@ -16,12 +17,12 @@ use partition::namespace::{check, digest, files};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use types::PartitionId;
 use types::checksum::Digest64;
 use types::limits::{
     CHUNK_BYTES, INSPECT_BYTES_MAX, INSPECT_CHUNKS_MAX, INSPECT_DAMAGES_MAX, INSPECT_FILES_MAX,
-    INSPECT_FINDINGS_MAX, MEND_BATCH,
+    INSPECT_FINDINGS_MAX, INSPECT_WAIT_MAX, INSPECT_WAITING_MAX, MEND_BATCH,
 };
+use types::{Moment, PartitionId, Sequence};
 use wire::inspect::{
     Ask, AskChunks, AskFiles, AskNamespace, ChunkBytes, Chunks, FileBytes, Files, Head, Namespace,
     What,
@@ -37,16 +38,59 @@ pub(super) struct View {
     segments: BTreeMap<u32, Result<File, String>>,
 }
 
+/// Somebody who waits for a place of the log.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    at: Sequence,
+    pub(super) until: Moment,
+    what: What,
+    responder: Responder,
+}
+
 impl Holder {
     /// Answers an inspection, later.
     pub fn inspect(&mut self, request: &Request, responder: Responder) {
-        let Ok(Ask { what: Some(what) }) = request.decode::<Ask>() else {
+        let Ok(Ask { what: Some(what), at }) = request.decode::<Ask>() else {
             return responder.refuse(Status::Invalid, "the question does not decode");
         };
         let is_data = matches!(self.machine, Machine::Data(_));
         if is_data != matches!(what, What::Chunks(_)) {
             return responder.refuse(Status::Unsupported, "this is another kind of partition");
         }
+        let at = Sequence(at);
+        if self.machine.applied() >= at || self.failed.is_some() {
+            return self.inspect_now(what, responder);
+        }
+        if self.inspections.len() >= INSPECT_WAITING_MAX {
+            return responder.refuse(Status::Busy, "too many wait to be told what is here");
+        }
+        let until = self.context.world.now() + INSPECT_WAIT_MAX;
+        self.inspections.push(Waiting { at, until, what, responder });
+    }
+
+    /// Answers those that waited for the place that was just reached: before anything after it is applied.
+    pub(super) fn inspect_at(&mut self, applied: Sequence) {
+        if self.inspections.iter().any(|waiting| waiting.at <= applied) {
+            self.inspect_those(|waiting| waiting.at <= applied);
+        }
+    }
+
+    /// Answers those that have waited long enough, with what is here now.
+    pub(super) fn tend_inspections(&mut self, now: Moment) {
+        if self.inspections.iter().any(|waiting| waiting.until <= now) {
+            self.inspect_those(|waiting| waiting.until <= now);
+        }
+    }
+
+    fn inspect_those(&mut self, which: impl Fn(&Waiting) -> bool) {
+        let all = std::mem::take(&mut self.inspections);
+        let (now, later) = all.into_iter().partition(which);
+        self.inspections = later;
+        let now: Vec<Waiting> = now;
+        now.into_iter().for_each(|waiting| self.inspect_now(waiting.what, waiting.responder));
+    }
+
+    fn inspect_now(&mut self, what: What, responder: Responder) {
         let view = match self.view() {
             Ok(view) => view,
             Err(reason) => return responder.refuse(Status::Damaged, reason),
@@ -153,11 +197,15 @@ impl View {
 
     fn chunks_finding(&self, ask: AskChunks, found: &mut Vec<Damage>) -> Result<Chunks, String> {
         let chunks_max = (ask.chunks_max as usize).clamp(1, INSPECT_CHUNKS_MAX);
+        let bytes_max = match ask.bytes_max {
+            0 => INSPECT_BYTES_MAX,
+            bytes => bytes.min(INSPECT_BYTES_MAX),
+        };
         let first = (ask.object, ask.chunk) == (0, 0);
         let after = (!first).then_some((ask.object, ask.chunk));
         let (mut maps, mut bytes, mut end) = (Vec::new(), 0, true);
         Index::scan(self.kv.as_ref(), after, &mut |object, chunk, map| {
-            if maps.len() == chunks_max || bytes >= INSPECT_BYTES_MAX {
+            if maps.len() == chunks_max || bytes >= bytes_max {
                 end = false;
                 return ControlFlow::Break(());
             }

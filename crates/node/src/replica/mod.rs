@@ -104,6 +104,8 @@ pub struct Holder {
     scrub: scrub::Scrub,
     /// Whatever writes to the index beside the loop has a share of it.
     writing: Arc<()>,
+    /// Who waits for a place of the log.
+    inspections: Vec<inspect::Waiting>,
 }
 
 /// A record that is in the log and not yet in the index.
@@ -185,7 +187,8 @@ impl Holder {
     pub fn wake(&self, now: Moment) -> Option<Moment> {
         let engine = self.engine.wake(now);
         let checkpoint = self.checkpointing.due_at(self.context.upkeep.checkpoint_interval);
-        [engine, checkpoint].into_iter().flatten().min()
+        let inspection = self.inspections.iter().map(|waiting| waiting.until).min();
+        [engine, checkpoint, inspection].into_iter().flatten().min()
     }
 
     /// Whether this replica serves as leader.

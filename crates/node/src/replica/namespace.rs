@@ -128,6 +128,7 @@ impl Holder {
 
     /// Looks after clients, capacity and orphans, now and then.
     pub fn tend(&mut self, now: Moment) {
+        self.tend_inspections(now);
         if !matches!(self.machine, Machine::Namespace(_)) {
             self.tend_damages(now);
             return self.tend_scrub(now);

@@ -224,6 +224,7 @@ impl Holder {
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
             writing: Arc::default(),
+            inspections: Vec::new(),
             context,
         })
     }

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_BYTES_PER_SECOND_MIN, SNAPSHOT_PIECE_DEADLINE,
-    SNAPSHOT_RECORDS_MAX, SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
+    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX, SNAPSHOT_REST_MAX,
+    SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
-use wire::replicate::Snapshot;
+use wire::replicate::{Snapshot, SnapshotReply};
 use wire::{Class, Operation, Request};
 use world::File;
 
@@ -46,9 +46,10 @@ impl Source {
     }
 
     pub(super) async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
-        let world = &self.context.world;
-        let (begun, bytes) = (world.now(), payload.len() as u64);
-        let asked = self.context.counters.asked();
+        let context = &self.context;
+        let world = &context.world;
+        context.pace(payload.len() as u64);
+        let begun = world.now();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
             .epoch(Epoch(piece.epoch))
@@ -58,16 +59,24 @@ impl Source {
             .payload(payload);
         // What ends a snapshot is that nothing gets on, however slow the other disk is: with a time for
         // each portion it would begin anew for ever there.
-        while let Err(error) = self.context.peers.call(&self.address, request.clone()).await {
-            let waited = world.now().since(begun);
-            if !matches!(error, wire::Error::TimedOut { .. }) || waited >= SNAPSHOT_STALL_MAX {
-                return Err(error.to_string());
+        let reply = loop {
+            let reply = context.peers.call(&self.address, request.clone()).await;
+            match reply.and_then(|reply| reply.decode::<SnapshotReply>()) {
+                Ok(reply) => break reply,
+                Err(error) => {
+                    let waited = world.now().since(begun);
+                    let stalled = waited >= SNAPSHOT_STALL_MAX;
+                    if stalled || !matches!(error, wire::Error::TimedOut { .. }) {
+                        return Err(error.to_string());
+                    }
+                    tracing::info!(partition = %self.partition, ?waited, "a piece is still being stored");
+                }
             }
-            tracing::info!(partition = %self.partition, ?waited, "a piece is still being stored");
-        }
+        };
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        if self.context.counters.asked() > asked {
-            world.sleep(rest(world.now().since(begun), bytes)).await;
+        let rest = context.repair_rest().max(Duration::from_micros(reply.rest_us));
+        if !rest.is_zero() {
+            world.sleep(rest.min(SNAPSHOT_REST_MAX)).await;
         }
         Ok(())
     }
@@ -175,13 +184,6 @@ impl Source {
         }
         Ok(())
     }
-}
-
-/// How long a snapshot rests after a piece, while others want something of the node as well: as long
-/// as the piece took, so that they have half of everything; but it must come to an end.
-fn rest(took: Duration, bytes: u64) -> Duration {
-    let slowest = Duration::from_nanos(bytes * 1_000_000_000 / SNAPSHOT_BYTES_PER_SECOND_MIN);
-    took.min(slowest.saturating_sub(took))
 }
 
 fn read_record(file: &File, offset: u32) -> Result<Bytes, String> {

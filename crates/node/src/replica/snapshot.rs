@@ -203,6 +203,12 @@ impl Holder {
         })
     }
 
+    /// What who sent a piece is told: it was taken, and when the next may come.
+    fn taken(&self) -> Reply {
+        let rest = self.context.repair_rest().as_micros();
+        Reply::message(&SnapshotReply { rest_us: u64::try_from(rest).unwrap_or(u64::MAX) })
+    }
+
     /// Takes one piece of a snapshot.
     pub fn take_piece(&mut self, request: &Request, responder: Responder) {
         if let Some(job) = self.receive(request, responder) {
@@ -220,14 +226,16 @@ impl Holder {
             match self.snapshots.storing {
                 // The one before has stopped waiting.
                 true => self.snapshots.again = Some(responder),
-                false => responder.reply(Reply::message(&SnapshotReply {})),
+                false => responder.reply(self.taken()),
             }
             return None;
         }
-        Counters::add(&self.context.counters.snapshot_bytes, request.payload.len() as u64);
+        let bytes = request.payload.len() as u64;
+        Counters::add(&self.context.counters.snapshot_bytes, bytes);
+        self.context.pace(bytes);
         match self.stage(&piece, &request.payload) {
             Ok(true) => return self.start_storing(piece.last, responder),
-            Ok(false) => responder.reply(Reply::message(&SnapshotReply {})),
+            Ok(false) => responder.reply(self.taken()),
             Err((status, reason)) => {
                 tracing::warn!(partition = %self.partition, reason, "a snapshot piece was refused");
                 responder.refuse(status, reason);
@@ -328,7 +336,7 @@ impl Holder {
                 return responder.refuse(Status::Conflict, "the snapshot was not taken");
             }
         }
-        responder.reply(Reply::message(&SnapshotReply {}));
+        responder.reply(self.taken());
     }
 
     /// What was received goes, too: whoever sends it begins anew, and until then it may be what the disk
@@ -598,7 +606,7 @@ mod tests {
             let piece = request.decode::<Snapshot>().unwrap();
             assert!(piece.encoded_len() <= FRAME_BODY_BYTES_MAX as usize, "it fits into a frame");
             self.0.lock().unwrap().push((piece, request.payload));
-            responder.reply(Reply::message(&SnapshotReply {}));
+            responder.reply(Reply::message(&SnapshotReply::default()));
         }
     }
 

@@ -44,6 +44,7 @@ impl Following {
         }
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn verified(&self) -> Sequence {
         self.verified
     }

@@ -361,6 +361,7 @@ impl Leading {
     }
 
     /// Callers that wait for something, in order, for the invariants.
+    #[cfg(debug_assertions)]
     pub(super) fn waiting(&self) -> (&Queue, &Queue) {
         (&self.writes, &self.flushes)
     }

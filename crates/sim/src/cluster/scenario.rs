@@ -152,6 +152,7 @@ fn upkeep(dice: &mut Dice) -> Upkeep {
         checkpoint_interval: Duration::from_millis(dice.between(50, 3_000)),
         log_kept_bytes: *dice.pick(&[0, 0, 30_000, 300_000]),
         hole_bytes_min: 0,
+        ..Upkeep::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an operation does, and to what.
 
-use crate::{DiskId, NodeId, VolumeId};
+use crate::{DiskId, NodeId, PartitionId, VolumeId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -37,6 +37,7 @@ kinds! {
     Drain, "drain", "moves leaders away from a node, and keeps new replicas away; can be taken back";
     Rebalance, "rebalance", "evens out how full the disks are, by bytes, with few moves";
     Expand, "expand", "gives a volume more replicas of everything";
+    Scrub, "scrub", "reads everything again, verifies its checksums, and compares the replicas of each partition";
 }
 
 impl fmt::Display for OperationKind {
@@ -55,6 +56,7 @@ pub enum Target {
     Zone(String),
     Volume(VolumeId),
     Cluster,
+    Partition(PartitionId),
 }
 
 impl fmt::Display for Target {
@@ -65,6 +67,7 @@ impl fmt::Display for Target {
             Target::Zone(name) => f.pad(&format!("zone/{name}")),
             Target::Volume(id) => f.pad(&format!("volume/{id}")),
             Target::Cluster => f.pad("cluster"),
+            Target::Partition(id) => f.pad(&format!("partition/{id}")),
         }
     }
 }
@@ -73,7 +76,8 @@ impl FromStr for Target {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "a target is node/ID, disk/ID, zone/NAME, volume/ID or cluster";
+        const WRONG: &str =
+            "a target is node/ID, disk/ID, zone/NAME, volume/ID, partition/ID or cluster";
         if text == "cluster" {
             return Ok(Target::Cluster);
         }
@@ -83,6 +87,7 @@ impl FromStr for Target {
             ("node", Ok(id)) => Ok(Target::Node(NodeId(id))),
             ("disk", Ok(id)) => Ok(Target::Disk(DiskId(id))),
             ("volume", Ok(id)) => Ok(Target::Volume(VolumeId(id))),
+            ("partition", Ok(id)) => Ok(Target::Partition(PartitionId(id))),
             ("zone", _) if !which.is_empty() => Ok(Target::Zone(which.to_owned())),
             _ => Err(WRONG),
         }
@@ -101,6 +106,7 @@ mod tests {
             Target::Zone("rack/7".into()),
             Target::Volume(VolumeId(5)),
             Target::Cluster,
+            Target::Partition(PartitionId(6)),
         ];
         for target in all {
             assert_eq!(target.to_string().parse(), Ok(target));

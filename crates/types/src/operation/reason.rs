@@ -72,7 +72,7 @@ reasons! {
         "the partition has no leader that could order the change",
         "see what it waits for: holdfast status, holdfast partition show ID";
     Damaged, "DAMAGED", Temporary,
-        "the copy that would be copied from is damaged, and is being mended",
+        "a replica that would be copied from, or was read to verify it, is damaged, and is being mended",
         "wait for the mending; if it lasts, see holdfast partition show ID and run holdfast fsck";
     Conflict, "CONFLICT", Temporary,
         "the copy was begun and given up",
@@ -80,6 +80,12 @@ reasons! {
     StillThere, "STILL_THERE", Temporary,
         "the replica is off the record, and its node has not deleted it yet",
         "wait; if it lasts, see the node's log";
+    Differs, "DIFFERS", Permanent,
+        "its replicas hold different things at the same place of their log, and nothing says which is right",
+        "see what differs with holdfast fsck, and have the wrong one made anew: decommission its disk";
+    Changing, "CHANGING", Temporary,
+        "it changes so fast that its replicas could not be seen at the same place of their log",
+        "it is tried again by itself; if it lasts, scrub it when less is written";
 }
 
 impl fmt::Display for Reason {

@@ -5,6 +5,7 @@ mod decommission;
 mod drain;
 mod expand;
 mod rebalance;
+mod scrub;
 
 use super::record::{Duty, DutyKind, Evidence, Operation, Relocation};
 use super::scene::{Finding, Scene};
@@ -80,6 +81,7 @@ pub fn of(kind: OperationKind) -> &'static Kind {
         OperationKind::Drain => &drain::KIND,
         OperationKind::Rebalance => &rebalance::KIND,
         OperationKind::Expand => &expand::KIND,
+        OperationKind::Scrub => &scrub::KIND,
     }
 }
 
@@ -93,7 +95,7 @@ pub fn places(state: &State, target: &Target) -> (Vec<NodeId>, Vec<DiskId>) {
             let nodes = state.nodes.values().filter(|node| node.zone == *zone);
             (nodes.map(|node| node.id).collect(), Vec::new())
         }
-        Target::Volume(_) | Target::Cluster => (Vec::new(), Vec::new()),
+        Target::Volume(_) | Target::Cluster | Target::Partition(_) => (Vec::new(), Vec::new()),
     }
 }
 
@@ -108,6 +110,7 @@ pub fn check_target(state: &State, target: &Target) -> Result<(), String> {
         Target::Zone(zone) => state.nodes.values().any(|node| node.zone == *zone),
         Target::Volume(volume) => state.volumes.contains_key(volume),
         Target::Cluster => true,
+        Target::Partition(partition) => state.partitions.contains_key(partition),
     };
     if there { Ok(()) } else { Err(format!("there is no {target}")) }
 }

@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn what_makes_nothing_more_even_any_more_is_left_where_it_is() {
         let mut bench = uneven(["", "", "", ""]);
-        let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 1 };
+        let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 1, ..Limits::default() };
         bench.start_limited(OperationKind::Rebalance, Target::Cluster, false, limits);
         let id = types::OperationId(1);
         bench.work(2);

@@ -192,7 +192,7 @@ fn who_waits_with_a_complete_copy_keeps_nobody_from_moving() {
     };
     assert!(led(&bench, 3) >= 3, "several have their only replica there");
     // Whoever takes a copy may lead nothing by the time that it is complete.
-    let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 1 };
+    let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 1, ..Limits::default() };
     let Outcome::Operation(id) = bench.start_limited(DECOMMISSION, node(3), true, limits) else {
         panic!("it is refused")
     };
