@@ -58,6 +58,7 @@ pub struct Counters {
     pub replicas_unwell: AtomicU64,
     pub disk_free_bytes: AtomicU64,
     pub disk_total_bytes: AtomicU64,
+    pub ballast_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -87,6 +88,11 @@ impl Counters {
             ),
             ("disk_free_bytes", "Room on this node's disks", read(&self.disk_free_bytes)),
             ("disk_total_bytes", "Size of this node's disks", read(&self.disk_total_bytes)),
+            (
+                "ballast_bytes",
+                "Room held back for what was ordered when a disk is full to the last byte",
+                read(&self.ballast_bytes),
+            ),
         ]
     }
 

@@ -266,7 +266,7 @@ impl NodeLoop {
     }
 
     fn open_replica(&mut self, home: &Home, found: Found) {
-        match Holder::open(self.context.clone(), home, found) {
+        match self.try_open(home, found) {
             Ok(mut holder) => {
                 self.broken.remove(&found.replica);
                 holder.sweep_generations();
@@ -283,6 +283,16 @@ impl NodeLoop {
                     self.refused(home.disk_id, &broken.reason);
                 }
                 self.broken.insert(found.replica, broken);
+            }
+        }
+    }
+
+    /// Opening writes a little. Without a byte left, what is there could not even be read.
+    fn try_open(&self, home: &Home, found: Found) -> Result<Holder, replica::Error> {
+        loop {
+            match Holder::open(self.context.clone(), home, found) {
+                Err(error) if error.is_no_space() && home.ballast.let_go() => {}
+                opened => return opened,
             }
         }
     }
@@ -565,6 +575,17 @@ impl NodeLoop {
             if changed {
                 self.tell_room(disk);
             }
+            self.keep_ballast(disk);
+        }
+    }
+
+    /// Has ballast made where some is missing and there is room for it.
+    fn keep_ballast(&self, disk: DiskId) {
+        let (ballast, space) = (&self.homes[&disk].ballast, &self.spaces[&disk]);
+        let missing = ballast.missing();
+        if missing > 0 && space.can_spare(missing) {
+            let filling = ballast.fill();
+            self.context.world.detach_blocking(move || filling.run());
         }
     }
 

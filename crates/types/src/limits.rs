@@ -322,6 +322,14 @@ const _: () = assert!(DISK_INODES_FULL_LEAVE <= DISK_INODES_LOW);
 const _: () = assert!(DISK_INODES_LOW < DISK_INODES_LOW_LEAVE);
 const _: () = assert!(DISK_RESERVE_BYTES_MAX < DISK_LOW_BYTES_MAX);
 
+/// Room that each disk holds back by files of its own, for what was ordered when there is not a byte left:
+/// a 64th part of it, and at most so much, in so many pieces. 16 MiB of 1 GiB, 64 MiB of 20 TiB.
+pub const BALLAST_SHARE: u64 = 64;
+pub const BALLAST_BYTES_MAX: u64 = 64 << 20;
+pub const BALLAST_PIECES: u64 = 8;
+// A piece of a disk of that size has room for the largest of records.
+const _: () = assert!(BALLAST_BYTES_MAX / BALLAST_PIECES > RECORD_PAYLOAD_BYTES_MAX as u64);
+
 /// Writes resume within this time once room is back; the tests hold us to it.
 pub const SPACE_RECOVERY_BOUND: Duration = Duration::from_secs(10);
 

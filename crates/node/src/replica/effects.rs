@@ -16,6 +16,10 @@ use types::limits::{CATCH_UP_BUSY_BYTES_MAX, CATCH_UP_BYTES_MAX, REPLICATION_MES
 use types::{Configuration, Epoch, ReplicaId, Sequence};
 use wire::{Class, Operation, Reply, Request};
 
+/// Pieces of ballast that are let go of for one write. When that is not enough somebody eats them as they
+/// come, and some are kept for later.
+const BALLAST_TRIES: u32 = 2;
+
 impl Holder {
     pub(super) fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
@@ -52,7 +56,16 @@ impl Holder {
         if let Some(configuration) = configuration {
             self.stored.configuration = Some((&configuration).into());
         }
-        match self.store_state() {
+        let mut stored = self.store_state();
+        // An election ends only when it is written down.
+        for _ in 0..BALLAST_TRIES {
+            match &stored {
+                Err(error) if error.is_no_space() && self.finds_room(&error.to_string()) => {}
+                _ => break,
+            }
+            stored = self.store_state();
+        }
+        match stored {
             Ok(()) => Event::EpochPersisted { epoch },
             Err(error) => {
                 tracing::warn!(partition = %self.partition, %error, "cannot persist an epoch");
@@ -80,7 +93,15 @@ impl Holder {
     fn append(&mut self, entries: &Arc<[Entry]>) -> Event {
         let from = entries.first().map_or(self.log.end().next(), |entry| entry.sequence);
         let mut locations = Vec::with_capacity(entries.len());
-        if let Err(error) = self.log.append(entries, &mut locations) {
+        let mut appended = self.log.append(entries, &mut locations);
+        for _ in 0..BALLAST_TRIES {
+            match &appended {
+                Err(error @ log::Error::NoSpace(_)) if self.finds_room(&error.to_string()) => {}
+                _ => break,
+            }
+            appended = self.log.append(entries, &mut locations);
+        }
+        if let Err(error) = appended {
             tracing::warn!(partition = %self.partition, replica = %self.id, %error, "append failed");
             let trouble = Trouble::from(error);
             self.note_refused(&trouble);

@@ -38,6 +38,7 @@ pub use scrub::Page;
 pub use snapshot::Stored;
 pub use trouble::Trouble;
 
+use crate::ballast::Ballast;
 use crate::context::Context;
 use crate::log::Log;
 use crate::store::ReplicaState;
@@ -65,6 +66,7 @@ pub struct Holder {
     context: Arc<Context>,
     disk: Disk,
     database: Database,
+    ballast: Ballast,
     folder: String,
     engine: Replica,
     log: Log,
