@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use client::{Client, Options, Volume};
 use control::api::volume::Create;
 use control::{Embedding, Member};
+use node::ballast::Ballast;
 use node::space::Watermarks;
 use node::{DiskConfig, Node};
 use std::path::{Path, PathBuf};
@@ -171,9 +172,21 @@ pub fn storage(folder: &Path) -> Result<DiskConfig> {
     let index = folder.join("index");
     std::fs::create_dir_all(&index)
         .with_context(|| format!("cannot create {}", index.display()))?;
-    let database = open_database(folder, &index)
-        .with_context(|| format!("cannot open the index in {}", index.display()))?;
+    // Opening it writes a little, and there may not be a byte left.
+    let ballast = Ballast::open(disk.clone());
+    let database = loop {
+        match open_database(folder, &index) {
+            Err(error) if is_no_space(&error) && ballast.let_go() => {}
+            opened => break opened,
+        }
+    };
+    let database =
+        database.with_context(|| format!("cannot open the index in {}", index.display()))?;
     Ok(DiskConfig { disk, database, watermarks: Watermarks::default() })
+}
+
+fn is_no_space(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(types::kv::Error::NoSpace { .. }))
 }
 
 /// Opens the indexes of a disk. A database that is damaged as a whole is set aside: the replicas

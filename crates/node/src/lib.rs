@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod addresses;
+pub mod ballast;
 pub mod codec;
 pub mod contents;
 pub mod context;
@@ -270,6 +271,7 @@ fn homes(config: &Config, joined: &JoinReply) -> Vec<Home> {
             disk_id: DiskId(*number),
             disk: disk.disk.clone(),
             database: disk.database.clone(),
+            ballast: ballast::Ballast::open(disk.disk.clone()),
         })
         .collect()
 }

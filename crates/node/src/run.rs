@@ -100,6 +100,12 @@ pub enum NodeEvent {
         replica: ReplicaId,
         to: ReplicaId,
     },
+    /// A follower was fed from the log, and it may get more now.
+    LogSent {
+        replica: ReplicaId,
+        to: ReplicaId,
+        upto: Sequence,
+    },
     /// What was received of a snapshot is on disk.
     Stored {
         replica: ReplicaId,
@@ -260,7 +266,7 @@ impl NodeLoop {
     }
 
     fn open_replica(&mut self, home: &Home, found: Found) {
-        match Holder::open(self.context.clone(), home, found) {
+        match self.try_open(home, found) {
             Ok(mut holder) => {
                 self.broken.remove(&found.replica);
                 holder.sweep_generations();
@@ -277,6 +283,16 @@ impl NodeLoop {
                     self.refused(home.disk_id, &broken.reason);
                 }
                 self.broken.insert(found.replica, broken);
+            }
+        }
+    }
+
+    /// Opening writes a little. Without a byte left, what is there could not even be read.
+    fn try_open(&self, home: &Home, found: Found) -> Result<Holder, replica::Error> {
+        loop {
+            match Holder::open(self.context.clone(), home, found) {
+                Err(error) if error.is_no_space() && home.ballast.let_go() => {}
+                opened => return opened,
             }
         }
     }
@@ -308,6 +324,9 @@ impl NodeLoop {
             }
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
+            }
+            NodeEvent::LogSent { replica, to, upto } => {
+                self.with(replica, |holder| holder.handle(Event::LogSent { to, upto }));
             }
             NodeEvent::Stored { replica, stored } => {
                 self.with(replica, |holder| holder.stored(stored));
@@ -556,6 +575,17 @@ impl NodeLoop {
             if changed {
                 self.tell_room(disk);
             }
+            self.keep_ballast(disk);
+        }
+    }
+
+    /// Has ballast made where some is missing and there is room for it.
+    fn keep_ballast(&self, disk: DiskId) {
+        let (ballast, space) = (&self.homes[&disk].ballast, &self.spaces[&disk]);
+        let missing = ballast.missing();
+        if missing > 0 && space.can_spare(missing) {
+            let filling = ballast.fill();
+            self.context.world.detach_blocking(move || filling.run());
         }
     }
 

@@ -136,6 +136,14 @@ impl DiskSpace {
         Marks::with(reserve, self.chosen.low.unwrap_or(default.low_bytes))
     }
 
+    /// Whether so much may be taken for something else, and the disk is as it was afterwards.
+    #[must_use]
+    pub fn can_spare(&self, bytes: u64) -> bool {
+        let Ok(room) = &self.last else { return false };
+        let inodes = room.inodes_free.is_none_or(|free| free > room.marks.full_leave_inodes + 16);
+        !self.is_full() && room.free >= bytes.saturating_add(room.marks.full_leave_bytes) && inodes
+    }
+
     /// The probe to run now, elsewhere, as it blocks; [`DiskSpace::probed`] is told how it went.
     pub fn wants_probe(&mut self, now: Moment) -> Option<ProbeJob> {
         let room = self.last.as_ref().ok()?;

@@ -57,6 +57,9 @@ impl Fsck {
         report.map_err(|error| {
             let exit = match error {
                 client::Error::NotFound(_) | client::Error::Deleted => Exit::NotFound,
+                client::Error::NoAccess(_) | client::Error::Revoked(_) => {
+                    return mount::denied(&error);
+                }
                 _ => Exit::Unreachable,
             };
             Failure::new(exit, error.to_string(), "see: holdfast volume list; holdfast status")

@@ -313,16 +313,19 @@ pub(crate) fn token(path: Option<&Path>) -> Result<Option<Secret>> {
     Ok(Some(secret))
 }
 
+/// What to say where a volume needs a token, and none that is good was shown.
+pub(crate) fn denied(error: &client::Error) -> Failure {
+    let action =
+        "show a token with --volume-token-file; make one with: holdfast volume token create";
+    Failure::new(Exit::Denied, error.to_string(), action)
+}
+
 fn not_opened(error: client::Error) -> Failure {
     let exit = match error {
         client::Error::NotFound(_) => Exit::NotFound,
         client::Error::Deleted | client::Error::Deleting { .. } => Exit::VolumeDeleted,
         client::Error::Revoked(_) => Exit::AccessRevoked,
-        client::Error::NoAccess(_) => {
-            let action = "show a token with --volume-token-file; make one with: holdfast volume \
-                          token create";
-            return Failure::new(Exit::Denied, error.to_string(), action);
-        }
+        client::Error::NoAccess(_) => return denied(&error),
         _ => Exit::Unreachable,
     };
     Failure::new(exit, error.to_string(), "see: holdfast volume list; holdfast status")

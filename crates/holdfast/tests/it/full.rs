@@ -78,6 +78,37 @@ impl Loops {
         std::fs::remove_file(self.mounts[node].join("taken")).unwrap();
     }
 
+    /// Another program takes the very last byte; what is let go of afterwards it leaves.
+    fn take_all(&self) {
+        for (at, number) in self.mounts.iter().zip(0..) {
+            // What was given back a moment ago may be room only after a while.
+            for again in 0..2 {
+                let name = at.join(format!("eaten-{number}-{again}")).display().to_string();
+                let of = format!("of={name}");
+                let words = ["if=/dev/zero", &of, "bs=4k", "oflag=append", "conv=notrunc,fsync"];
+                let _ = Command::new("dd").args(words).stderr(Stdio::null()).output().unwrap();
+            }
+        }
+    }
+
+    fn give_back_all(&self) {
+        for at in &self.mounts {
+            let names = std::fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path());
+            let eaten = |path: &PathBuf| path.display().to_string().contains("/eaten-");
+            names.filter(eaten).for_each(|path| std::fs::remove_file(path).unwrap());
+        }
+    }
+
+    /// MiB of ballast on all disks.
+    fn ballast(&self) -> u64 {
+        let of = |at: &PathBuf| {
+            let output = Command::new("du").args(["-sm"]).arg(at.join("ballast")).output().unwrap();
+            let output = String::from_utf8(output.stdout).unwrap();
+            output.split('\t').next().and_then(|mib| mib.parse::<u64>().ok()).unwrap_or(0)
+        };
+        self.mounts.iter().map(of).sum()
+    }
+
     /// Another program makes so many files that this many more can be made.
     fn take_names(&self, left: u64) {
         for at in &self.mounts {
@@ -410,6 +441,89 @@ fn full_disks_stay_full_whatever_happens_until_room_is_proved() {
         sh("cmp", &[&pattern.display().to_string(), &file.display().to_string()]);
     }
     fleet.unmount(&fresh);
+    fleet.unmount(&mounted);
+    let checked = fleet.fsck("v");
+    assert_eq!(checked.code, 0, "{checked:?}");
+    drop(fleet);
+    drop(loops);
+    std::fs::remove_dir_all(keep).unwrap();
+}
+
+/// Whether a file can be read within seconds, past the kernel's cache, and is what it should be.
+fn is_read(mounted: &Path, name: &str, wanted: &Path) -> bool {
+    let (mut dd, to) = (Command::new("dd"), wanted.with_extension("read"));
+    dd.args(["bs=1M", "iflag=direct"]).arg(format!("if={}", mounted.join(name).display()));
+    dd.arg(format!("of={}", to.display()));
+    ends_well(&mut dd, Duration::from_secs(5))
+        && std::fs::read(to).unwrap() == std::fs::read(wanted).unwrap()
+}
+
+/// Whether a command that may hang ends in time, and well.
+fn ends_well(command: &mut Command, within: Duration) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let (mut process, begun) = (command.spawn().unwrap(), Instant::now());
+    while begun.elapsed() < within {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.success();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = process.kill();
+    false
+}
+
+/// Another program leaves not a byte. A leader has always something to write, be it that a client is still
+/// there: without room for that it could not lead, and nobody could read.
+#[test]
+fn full_disks_without_a_byte_left_are_read_and_deleted_from() {
+    let folder = tempfile::Builder::new().prefix("holdfast-byte-").tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let keep = folder.keep();
+    let loops = Loops::make(&path, &[]);
+    let mut fleet = Fleet::start(&path);
+    let create = ["volume", "create", "v", "--kind", "file", "--capacity", "4GiB"];
+    eventually("a volume", Duration::from_secs(30), || fleet.ask(&create).code == 0);
+    fleet.wait_healthy(Duration::from_secs(30));
+    eventually("ballast", Duration::from_secs(10), || loops.ballast() >= 3 * DISK_MIB / 64);
+    let mounted = fleet.mount("v", "mount");
+    let pattern = path.join("pattern");
+    std::fs::write(&pattern, vec![5; FILE_MIB << 20]).unwrap();
+    for name in ["one", "two", "three"] {
+        assert_eq!(write(&pattern, &mounted.join(name), 60), Wrote::Acknowledged);
+    }
+
+    loops.take_all();
+    eventually("shown as full", LAG, || all_full(&fleet));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(15) {
+        assert!(is_read(&mounted, "one", &pattern), "after {:?}", begun.elapsed());
+        assert_eq!(write(&pattern, &mounted.join("more"), 10), Wrote::NoSpace);
+        let (statuses, _) = shown(&fleet, &["partition"]).expect("the control plane has room");
+        assert_eq!(statuses, ["full".to_owned()].into(), "after {:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    say(&format!("{} MiB of ballast are left", loops.ballast()));
+    let rm = ends_well(Command::new("rm").arg(mounted.join("two")), Duration::from_secs(10));
+    assert!(rm, "a delete goes on");
+
+    // Nor does it take a byte to start again.
+    (0..HOSTS).for_each(|host| fleet.kill(host, Part::Node));
+    loops.take_all();
+    fleet.restart_all();
+    let took = eventually("read after a restart", Duration::from_secs(60), || {
+        is_read(&mounted, "three", &pattern)
+    });
+    say(&format!("read {took:?} after a restart; {} MiB of ballast are left", loops.ballast()));
+    assert_eq!(write(&pattern, &mounted.join("more"), 30), Wrote::NoSpace);
+    eventually("full, and nothing else", Duration::from_secs(30), || all_full(&fleet));
+
+    loops.give_back_all();
+    eventually("writes go on", SPACE_RECOVERY_BOUND, || {
+        write(&pattern, &mounted.join("more"), 5) == Wrote::Acknowledged
+    });
+    eventually("ballast again", Duration::from_secs(10), || loops.ballast() >= 3 * DISK_MIB / 64);
+    fleet.wait_healthy(Duration::from_secs(60));
+    assert!(is_read(&mounted, "one", &pattern) && is_read(&mounted, "three", &pattern));
     fleet.unmount(&mounted);
     let checked = fleet.fsck("v");
     assert_eq!(checked.code, 0, "{checked:?}");

@@ -2,6 +2,7 @@
 
 use super::{Holder, Home};
 use crate::addresses::Addresses;
+use crate::ballast::Ballast;
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::upkeep::Upkeep;
@@ -49,7 +50,8 @@ impl Bench {
         let sim = SimDisk::new("d", 1, 1 << 30);
         let disk = Disk::simulated(sim.clone());
         disk.create_folder(super::REPLICAS_FOLDER).expect("it is empty");
-        let home = Home { disk_id: DiskId(1), disk, database: Database::simulated() };
+        let ballast = Ballast::open(disk.clone());
+        let home = Home { disk_id: DiskId(1), disk, database: Database::simulated(), ballast };
         Bench { sim, home, context, hub }
     }
 

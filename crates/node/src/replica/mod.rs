@@ -38,6 +38,7 @@ pub use scrub::Page;
 pub use snapshot::Stored;
 pub use trouble::Trouble;
 
+use crate::ballast::Ballast;
 use crate::context::Context;
 use crate::log::Log;
 use crate::store::ReplicaState;
@@ -65,6 +66,7 @@ pub struct Holder {
     context: Arc<Context>,
     disk: Disk,
     database: Database,
+    ballast: Ballast,
     folder: String,
     engine: Replica,
     log: Log,
@@ -102,6 +104,8 @@ pub struct Holder {
     scrub: scrub::Scrub,
     /// Whatever writes to the index beside the loop has a share of it.
     writing: Arc<()>,
+    /// What was appended to the log since a follower was last fed from it slowly.
+    grown_bytes: u64,
     /// Who waits for a place of the log.
     inspections: Vec<inspect::Waiting>,
 }

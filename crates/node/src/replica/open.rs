@@ -12,6 +12,7 @@
 
 use super::checkpoint::{Checkpointing, path as checkpoint_path};
 use super::{Holder, Machine, Unapplied, snapshot};
+use crate::ballast::Ballast;
 use crate::context::Context;
 use crate::log::{Log, Recovered, Start};
 use crate::store::{self, Checkpoint, ReplicaState};
@@ -127,6 +128,7 @@ pub struct Home {
     pub disk_id: DiskId,
     pub disk: Disk,
     pub database: Database,
+    pub ballast: Ballast,
 }
 
 impl Holder {
@@ -196,6 +198,7 @@ impl Holder {
             kind,
             disk: home.disk.clone(),
             database: home.database.clone(),
+            ballast: home.ballast.clone(),
             folder,
             engine,
             log,
@@ -221,6 +224,7 @@ impl Holder {
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
             writing: Arc::default(),
+            grown_bytes: 0,
             inspections: Vec::new(),
             context,
         })

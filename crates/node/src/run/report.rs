@@ -35,5 +35,6 @@ impl NodeLoop {
         set(&counters.replicas_unwell, count(&|replica| replica.state() != ReplicaState::Ok));
         set(&counters.disk_free_bytes, report.disks.iter().map(|disk| disk.free).sum());
         set(&counters.disk_total_bytes, report.disks.iter().map(|disk| disk.total).sum());
+        set(&counters.ballast_bytes, self.homes.values().map(|home| home.ballast.bytes()).sum());
     }
 }

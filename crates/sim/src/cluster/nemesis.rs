@@ -194,7 +194,12 @@ impl Harness<'_> {
     fn fill(&mut self, node: Role) {
         let disk = self.machine(node).sim_disk();
         let Ok(space) = Disk::simulated(disk.clone()).space() else { return };
-        disk.set_capacity(space.total - space.free + self.dice.between(0, 20_000));
+        let mut used = space.total - space.free;
+        // Every other time whatever is let go of is somebody else's at once.
+        if self.dice.below(2) == 0 {
+            used -= disk.set_aside();
+        }
+        disk.set_capacity(used + self.dice.between(0, 20_000));
         let long = self.long();
         self.after(long, Happening::Free(node));
     }

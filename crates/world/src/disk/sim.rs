@@ -59,6 +59,8 @@ struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
     since_sync: Vec<Step>,
+    /// Room that was set aside from the start, whatever is written.
+    reserved: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +142,14 @@ impl SimDisk {
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         let mut state = self.state.lock().expect("no disk call panics");
         state.find_room().is_ok() && bytes <= state.capacity.saturating_sub(state.used())
+    }
+
+    /// Room that files set aside and did not write to.
+    #[must_use]
+    pub fn set_aside(&self) -> u64 {
+        let state = self.state.lock().expect("no disk call panics");
+        let aside = |content: &Content| content.allocated() - content.bytes.len() as u64;
+        state.files.values().map(aside).sum()
     }
 
     /// What a database on this disk takes now.
@@ -366,7 +376,7 @@ fn survivor(dice: &mut StdRng, step: Step) -> Option<Step> {
 
 impl Content {
     fn allocated(&self) -> u64 {
-        self.bytes.len() as u64
+        self.reserved.max(self.bytes.len() as u64)
     }
 
     fn take(&mut self, step: Step) {
@@ -405,8 +415,8 @@ impl SimFile {
         }
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let length = state.files.get(&self.number).map_or(0, |content| content.bytes.len());
-        let growth = (offset + bytes.len()).saturating_sub(length) as u64;
+        let length = state.files.get(&self.number).map_or(0, Content::allocated);
+        let growth = ((offset + bytes.len()) as u64).saturating_sub(length);
         let mut room = state.capacity.saturating_sub(state.used());
         // Some file systems need room for what is overwritten, too.
         let refused = state.find_room().is_err();
@@ -461,7 +471,8 @@ impl SimFile {
         self.with(|content| {
             let blocks = content.bytes.chunks(BLOCK_BYTES);
             let holds = |block: &&[u8]| block.iter().any(|byte| *byte != 0);
-            blocks.filter(holds).map(|block| block.len() as u64).sum()
+            let written: u64 = blocks.filter(holds).map(|block| block.len() as u64).sum();
+            written.max(content.reserved)
         })
     }
 
@@ -488,11 +499,13 @@ impl SimFile {
     pub(super) fn reserve(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.alive()?;
         state.find_room()?;
-        let have = state.files.get(&self.number).map_or(0, |content| content.bytes.len() as u64);
+        let have = state.files.get(&self.number).map_or(0, Content::allocated);
         let room = state.capacity.saturating_sub(state.used());
         if length.saturating_sub(have) > room {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let content = state.files.entry(self.number).or_default();
+        content.reserved = content.reserved.max(length);
         Ok(())
     }
 }
