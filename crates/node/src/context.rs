@@ -8,6 +8,7 @@ use crate::upkeep::Upkeep;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
+use types::limits::REPAIR_REST_MAX;
 use types::{BootId, NodeId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
@@ -135,17 +136,25 @@ impl Context {
         self.addresses.read().expect("no holder panics").capacities.get(&volume).copied()
     }
 
-    /// A piece of a snapshot comes or goes.
+    /// Whether clients want something of this node.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let (now, asked) = (self.world.now(), self.counters.asked());
+        self.pace.lock().expect("no holder panics").is_busy(now, asked)
+    }
+
+    /// So many bytes of a repair come or go.
     pub fn pace(&self, bytes: u64) {
         let (now, asked) = (self.world.now(), self.counters.asked());
         let mut pace = self.pace.lock().expect("no holder panics");
         pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second);
     }
 
-    /// How long the next piece has to wait.
+    /// How long the next bytes of a repair have to wait.
     #[must_use]
     pub fn repair_rest(&self) -> Duration {
-        self.pace.lock().expect("no holder panics").wait(self.world.now())
+        let rest = self.pace.lock().expect("no holder panics").wait(self.world.now());
+        rest.min(REPAIR_REST_MAX)
     }
 
     /// Puts an event into the node's own loop.

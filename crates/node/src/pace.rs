@@ -1,4 +1,5 @@
-//! How fast repair goes: all snapshots together that a node sends, and all that it takes.
+//! How fast repair goes: all together that a node sends to replicas that are being brought up, and the
+//! snapshots that it takes.
 //!
 //! While nobody wants anything of the node, as fast as it can. While somebody does, so many bytes a
 //! second, of which clients notice little: enough for every repair to come to an end.
@@ -7,7 +8,7 @@ use std::time::Duration;
 use types::Moment;
 use types::limits::REPAIR_BUSY_LASTS;
 
-/// Shared by all snapshots of a node.
+/// Shared by all that is repaired from or to a node.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// How much clients had asked for when that was last looked at.
@@ -19,14 +20,19 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A piece of so many bytes comes or goes now; `asked` counts what clients wanted so far, and
-    /// `rate` is how many bytes a second may go while they do.
-    pub fn take(&mut self, now: Moment, asked: u64, bytes: u64, rate: u64) {
+    /// Whether clients want something; `asked` counts what they wanted so far.
+    pub fn is_busy(&mut self, now: Moment, asked: u64) -> bool {
         if asked != self.asked {
             self.asked = asked;
             self.busy = Some(now);
         }
-        if self.busy.is_some_and(|at| now.since(at) < REPAIR_BUSY_LASTS) {
+        self.busy.is_some_and(|at| now.since(at) < REPAIR_BUSY_LASTS)
+    }
+
+    /// A piece of so many bytes comes or goes now; `rate` is how many a second may go while clients
+    /// want something.
+    pub fn take(&mut self, now: Moment, asked: u64, bytes: u64, rate: u64) {
+        if self.is_busy(now, asked) {
             let nanos = bytes.saturating_mul(1_000_000_000) / rate.max(1);
             self.next = self.next.max(now) + Duration::from_nanos(nanos);
         }

@@ -101,6 +101,12 @@ pub enum NodeEvent {
         replica: ReplicaId,
         to: ReplicaId,
     },
+    /// A follower was fed from the log, and it may get more now.
+    LogSent {
+        replica: ReplicaId,
+        to: ReplicaId,
+        upto: Sequence,
+    },
     /// What was received of a snapshot is on disk.
     Stored {
         replica: ReplicaId,
@@ -319,6 +325,9 @@ impl NodeLoop {
             }
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
+            }
+            NodeEvent::LogSent { replica, to, upto } => {
+                self.with(replica, |holder| holder.handle(Event::LogSent { to, upto }));
             }
             NodeEvent::Stored { replica, stored } => {
                 self.with(replica, |holder| holder.stored(stored));

@@ -255,8 +255,8 @@ const _: () = assert!(SNAPSHOT_RECORDS_MAX * 20 + 4096 < FRAME_BODY_BYTES_MAX as
 pub const SNAPSHOT_UNSTORED_BYTES_MAX: usize = 32 << 20;
 pub const SNAPSHOT_UNSTORED_PIECES_MAX: u32 = 64;
 
-/// While clients want something of a node, all snapshots that it sends, and all that it takes, go at
-/// this many bytes a second, unless it was told another rate.
+/// While clients want something of a node, all that it sends to replicas that are being brought up, and
+/// the snapshots that it takes, go at this many bytes a second, unless it was told another rate.
 pub const REPAIR_BYTES_PER_SECOND: u64 = 16 << 20;
 
 /// The lowest rate that it may be told: less would not come to an end.
@@ -265,8 +265,12 @@ pub const REPAIR_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// Clients that asked for something count for this long as wanting something.
 pub const REPAIR_BUSY_LASTS: Duration = Duration::from_millis(200);
 
-/// No piece of a snapshot waits for longer than this, whatever the other side asks for.
-pub const SNAPSHOT_REST_MAX: Duration = Duration::from_secs(10);
+/// Nothing of a repair waits for longer than this at a time.
+pub const REPAIR_REST_MAX: Duration = Duration::from_secs(2);
+
+/// Bytes a leader reads from its log at a time for a replica that is being brought up, while clients
+/// want something.
+pub const CATCH_UP_BUSY_BYTES_MAX: usize = 256 << 10;
 
 /// What was received is brought to disk in portions that take about this long, between one piece and
 /// [`SNAPSHOT_UNSTORED_BYTES_MAX`]; the first of them is the smallest.

@@ -27,7 +27,7 @@ pub(super) struct Farm {
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     pub(super) listen: String,
-    pub(super) metrics: String,
+    metrics: String,
     /// Further settings of the node.
     pub(super) settings: String,
 }

@@ -106,7 +106,11 @@ fn start(folder: &Path) -> (Farm, Vec<Site>, Loops) {
     let loops = Loops::of(folder, NODES, DISK_MIB, &[]);
     let mut farm = Farm::start(folder, "replace_after_seconds = 5");
     let sites: Vec<Site> = (0..NODES)
-        .map(|_| Site { settings: "repair_rate = \"1MiB\"".to_owned(), ..Site::new() })
+        .map(|_| {
+            let mut site = Site::new();
+            site.settings = "repair_rate = \"1MiB\"".to_owned();
+            site
+        })
         .collect();
     sites.iter().for_each(|site| farm.add_node(site));
     farm.create_volume(&["--capacity", "8GiB", "--partitions", &PARTITIONS.to_string()]);
@@ -124,13 +128,16 @@ fn write_big(folder: &Path) -> Vec<u8> {
 
 /// The replica of the partition on `b` is lost with its folder.
 fn lose(farm: &mut Farm, cast: &Cast) {
-    let partition = farm.json(&["partition", "show", &cast.repaired.to_string()]);
-    let mut replicas = partition["replicas"].as_array().unwrap().iter();
-    let lost = replicas.find(|replica| number(&replica["node"]) == cast.id(1)).unwrap();
     let host = &mut farm.nodes[cast.roles[1]];
     host.kill();
-    let folder = host.data.join(format!("disk/replicas/{}", number(&lost["id"])));
-    std::fs::remove_dir_all(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let folders = std::fs::read_dir(host.data.join("disk/replicas")).unwrap();
+    let digits = |name: &str| name.chars().filter(char::is_ascii_digit).collect::<String>();
+    let wanted = cast.repaired.to_string();
+    let lost = folders.map(|entry| entry.unwrap()).find(|entry| {
+        let name = entry.file_name().into_string().unwrap();
+        name.split('-').next().map(digits).as_ref() == Some(&wanted)
+    });
+    std::fs::remove_dir_all(lost.expect("it is there").path()).unwrap();
     host.restart();
 }
 

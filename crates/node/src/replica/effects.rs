@@ -12,7 +12,7 @@ use partition::replica::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
-use types::limits::{CATCH_UP_BYTES_MAX, REPLICATION_MESSAGE_BYTES_MAX};
+use types::limits::{CATCH_UP_BUSY_BYTES_MAX, CATCH_UP_BYTES_MAX, REPLICATION_MESSAGE_BYTES_MAX};
 use types::{Configuration, Epoch, ReplicaId, Sequence};
 use wire::{Class, Operation, Reply, Request};
 
@@ -34,8 +34,7 @@ impl Holder {
             Effect::Truncate { after } => self.truncate(after),
             Effect::Send { to, message } => self.send(to, message),
             Effect::SendLog { to, append, upto } => {
-                let upto = self.send_log(to, append, upto);
-                events.push_back(Event::LogSent { to, upto });
+                events.extend(self.feed_from_log(to, append, upto));
             }
             Effect::SendSnapshot { to, epoch } => self.send_snapshot(to, epoch),
             Effect::InstallSnapshot { at } => {
@@ -112,6 +111,7 @@ impl Holder {
         for (entry, at) in entries.iter().zip(locations) {
             let bytes = entry.body.bytes();
             self.checkpointing.note_appended(bytes, self.context.world.now());
+            self.grown_bytes += bytes as u64;
             self.unapplied.push_back(Unapplied::of(entry, at));
         }
         Event::Appended { end: self.log.end() }
@@ -189,29 +189,57 @@ impl Holder {
         self.context.address(member.node)
     }
 
-    /// Feeds a follower from the log; returns the last place that was sent.
-    fn send_log(&mut self, to: ReplicaId, append: Append, upto: Sequence) -> Sequence {
+    /// Feeds a follower from the log. One that is being brought up gets little at a time while clients
+    /// want something: then the engine learns that it was sent only after a rest.
+    fn feed_from_log(&mut self, to: ReplicaId, append: Append, upto: Sequence) -> Option<Event> {
+        let in_sync = self.configuration.as_ref().is_some_and(|c| c.in_sync.contains(&to));
+        if in_sync || !self.context.is_busy() {
+            let (upto, _) = self.send_log(to, append, upto, CATCH_UP_BYTES_MAX);
+            return Some(Event::LogSent { to, upto });
+        }
+        let (upto, bytes) = self.send_log(to, append, upto, CATCH_UP_BUSY_BYTES_MAX);
+        // What is new since the last time does not count, or it would never get to the end of a log
+        // that grows as fast.
+        let grown = std::mem::take(&mut self.grown_bytes);
+        self.context.pace((bytes as u64).saturating_sub(grown));
+        let (context, replica) = (self.context.clone(), self.id);
+        let rest = context.repair_rest();
+        self.context.world.spawn("catch-up", async move {
+            context.world.sleep(rest).await;
+            context.post(NodeEvent::LogSent { replica, to, upto });
+        });
+        None
+    }
+
+    /// Sends about so many bytes of the log; returns the last place that was sent, and how many they were.
+    fn send_log(
+        &mut self,
+        to: ReplicaId,
+        append: Append,
+        upto: Sequence,
+        bytes_max: usize,
+    ) -> (Sequence, usize) {
         let mut append = append;
         let mut sent = append.previous.sequence;
-        let mut budget = CATCH_UP_BYTES_MAX;
-        while sent < upto && budget > 0 {
-            let entries = match self.log.read(sent.next(), REPLICATION_MESSAGE_BYTES_MAX) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.give_up_log(&error);
-                    break;
-                }
-            };
+        let mut bytes = 0;
+        while sent < upto && bytes < bytes_max {
+            let entries =
+                match self.log.read(sent.next(), REPLICATION_MESSAGE_BYTES_MAX.min(bytes_max)) {
+                    Ok(entries) => entries,
+                    Err(error) => {
+                        self.give_up_log(&error);
+                        break;
+                    }
+                };
             let entries: Vec<Entry> =
                 entries.into_iter().take_while(|entry| entry.sequence <= upto).collect();
             let Some(last) = entries.last().map(Entry::position) else { break };
-            let bytes: usize = entries.iter().map(|entry| entry.body.bytes() + 1).sum();
-            budget = budget.saturating_sub(bytes);
+            bytes += entries.iter().map(|entry| entry.body.bytes() + 1).sum::<usize>();
             self.send(to, Message::Append(append.with_entries(entries.into())));
             sent = last.sequence;
             append = append.after(last);
         }
-        sent
+        (sent, bytes)
     }
 
     /// The log cannot be read back where a follower needs it. It counts as beginning after the

@@ -104,6 +104,8 @@ pub struct Holder {
     scrub: scrub::Scrub,
     /// Whatever writes to the index beside the loop has a share of it.
     writing: Arc<()>,
+    /// What was appended to the log since a follower was last fed from it slowly.
+    grown_bytes: u64,
     /// Who waits for a place of the log.
     inspections: Vec<inspect::Waiting>,
 }

@@ -224,6 +224,7 @@ impl Holder {
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
             writing: Arc::default(),
+            grown_bytes: 0,
             inspections: Vec::new(),
             context,
         })

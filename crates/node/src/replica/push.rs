@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX, SNAPSHOT_REST_MAX,
+    RECORD_PAYLOAD_BYTES_MAX, REPAIR_REST_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX,
     SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
@@ -74,9 +74,10 @@ impl Source {
             }
         };
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        let rest = context.repair_rest().max(Duration::from_micros(reply.rest_us));
+        let theirs = Duration::from_micros(reply.rest_us).min(REPAIR_REST_MAX);
+        let rest = context.repair_rest().max(theirs);
         if !rest.is_zero() {
-            world.sleep(rest.min(SNAPSHOT_REST_MAX)).await;
+            world.sleep(rest).await;
         }
         Ok(())
     }
