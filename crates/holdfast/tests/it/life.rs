@@ -245,7 +245,7 @@ fn round(fleet: &mut Fleet, number: usize, deletion: Deletion, fault: Fault) {
         });
         if deletion == Deletion::TakenBack {
             assert_eq!(status_by_name(fleet, &row.volume), "deleting");
-            let back = fleet.ask(&["volume", "undelete", &row.volume]);
+            let back = fleet.ask_patiently(&["volume", "undelete", &row.volume]);
             assert_eq!(back.code, 0, "{back:?}");
         }
         let words: Vec<&str> =
