@@ -256,7 +256,7 @@ fn troubles_all_at_once_are_told_and_end_with_their_causes() {
     });
 
     // Each cause goes, and with it what is left.
-    let ended = farm.ask(&["operation", "cancel", "1", "--yes"]);
+    let ended = farm.ask(&["operation", "cancel", "1"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     farm.until("the one that was locked goes", ENDS_WITHIN, || {
         of(&left(&operation(&farm, 2)), "LOCKED").is_empty()
