@@ -27,7 +27,7 @@ const DISK_MIB: u64 = 3 << 10;
 /// A disk of this size with less room gets no new replicas.
 const LEFT_MIB: u64 = 150;
 /// A file in one chunk, so in one partition.
-const BIG_MIB: usize = 40;
+const BIG_MIB: usize = 24;
 /// Files of 1 MiB, so that partitions have something to be read for a while.
 const OTHERS: usize = 16;
 /// What has become true is told this soon.
