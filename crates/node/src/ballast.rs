@@ -22,7 +22,8 @@ use types::Moment;
 use types::limits::{BALLAST_BYTES_MAX, BALLAST_PIECES, BALLAST_SHARE, ROOM_PROBE_INTERVAL};
 use world::Disk;
 
-const FOLDER: &str = "ballast";
+/// Where its pieces are, on their disk.
+pub const FOLDER: &str = "ballast";
 
 /// The ballast of one disk; clones share it.
 #[derive(Clone, Debug)]
