@@ -38,7 +38,7 @@ pub(crate) struct Leading {
     /// What the last plan saw of each operation.
     pub(crate) rounds: BTreeMap<OperationId, operation::Round>,
     /// What nodes listed for operations that verify.
-    pub(crate) contents: BTreeMap<OperationId, operation::plan::Contents>,
+    pub(crate) contents: BTreeMap<OperationId, operation::sense::Contents>,
     /// Operations whose nodes are being asked.
     pub(crate) asking: BTreeSet<OperationId>,
     /// What is being read for operations, and what came of it.

@@ -4,7 +4,7 @@
 //! verifies, so the answer is younger than its last step.
 
 use crate::core::Core;
-use crate::operation::plan::{Contents, Listing};
+use crate::operation::sense::{Contents, Listing};
 use crate::plan::Plan;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,10 +18,12 @@
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
-use types::limits::{BALLAST_BYTES_MAX, BALLAST_PIECES, BALLAST_SHARE};
+use types::Moment;
+use types::limits::{BALLAST_BYTES_MAX, BALLAST_PIECES, BALLAST_SHARE, ROOM_PROBE_INTERVAL};
 use world::Disk;
 
-const FOLDER: &str = "ballast";
+/// Where its pieces are, on their disk.
+pub const FOLDER: &str = "ballast";
 
 /// The ballast of one disk; clones share it.
 #[derive(Clone, Debug)]
@@ -38,6 +40,7 @@ struct State {
     filling: bool,
     /// How often a piece was let go of.
     let_go: u64,
+    looked_at: Option<Moment>,
 }
 
 impl Ballast {
@@ -51,7 +54,7 @@ impl Ballast {
             file.and_then(|file| file.allocated()).is_ok_and(|bytes| bytes >= piece_bytes)
         };
         let pieces = (0..BALLAST_PIECES).filter(is_there).collect();
-        let state = State { pieces, piece_bytes, filling: false, let_go: 0 };
+        let state = State { pieces, piece_bytes, filling: false, let_go: 0, looked_at: None };
         Ballast { state: Arc::new(Mutex::new(state)), disk }
     }
 
@@ -82,6 +85,17 @@ impl Ballast {
     pub fn bytes(&self) -> u64 {
         let state = self.lock();
         state.pieces.len() as u64 * state.piece_bytes
+    }
+
+    /// Whether it is time to look whether some can be made: once a second, whatever comes of it.
+    #[must_use]
+    pub fn is_due(&self, now: Moment) -> bool {
+        let mut state = self.lock();
+        let due = state.looked_at.is_none_or(|at| now.since(at) >= ROOM_PROBE_INTERVAL);
+        if due {
+            state.looked_at = Some(now);
+        }
+        due
     }
 
     /// How much there should be and is not; zero while that is being seen to.
@@ -222,6 +236,14 @@ mod tests {
         assert_eq!(again.missing(), MIB / 2);
         again.fill().run();
         assert_eq!(again.bytes(), MIB);
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_not_tried_all_the_time() {
+        let ballast = Ballast::open(Disk::simulated(SimDisk::new("d", 1, 64 * MIB)));
+        let now = Moment(1 << 40);
+        assert!(ballast.is_due(now) && !ballast.is_due(now + ROOM_PROBE_INTERVAL / 2));
+        assert!(ballast.is_due(now + ROOM_PROBE_INTERVAL));
     }
 
     #[test]

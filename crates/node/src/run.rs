@@ -12,6 +12,7 @@ mod again;
 mod broken;
 mod refuse;
 mod report;
+mod room;
 mod wakes;
 
 use crate::access::{self, AccessTable};
@@ -556,62 +557,6 @@ impl NodeLoop {
         if failed {
             self.give_up(replica);
         }
-    }
-
-    /// Measures the disks, and tells whoever is concerned when one has room no more, or again.
-    fn measure(&mut self, now: Moment) {
-        let disks: Vec<DiskId> = self.spaces.keys().copied().collect();
-        for disk in disks {
-            let Some(space) = self.spaces.get_mut(&disk) else { continue };
-            let changed = space.measure(now);
-            let probe = space.wants_probe(now);
-            if let Some(job) = probe {
-                let context = self.context.clone();
-                self.context.world.detach_blocking(move || {
-                    let result = job.run();
-                    context.post(NodeEvent::Probed { disk, result });
-                });
-            }
-            if changed {
-                self.tell_room(disk);
-            }
-            self.keep_ballast(disk);
-        }
-    }
-
-    /// Has ballast made where some is missing and there is room for it.
-    fn keep_ballast(&self, disk: DiskId) {
-        let (ballast, space) = (&self.homes[&disk].ballast, &self.spaces[&disk]);
-        let missing = ballast.missing();
-        if missing > 0 && space.can_spare(missing) {
-            let filling = ballast.fill();
-            self.context.world.detach_blocking(move || filling.run());
-        }
-    }
-
-    /// A write on a disk was refused for want of room.
-    fn refused(&mut self, disk: DiskId, error: &str) {
-        if self.spaces.get_mut(&disk).is_some_and(|space| space.refused(error)) {
-            self.tell_room(disk);
-        }
-    }
-
-    fn probed(&mut self, disk: DiskId, result: std::io::Result<()>) {
-        let now = self.context.world.now();
-        let space = self.spaces.get_mut(&disk);
-        if space.is_some_and(|space| space.probed(now, result)) {
-            self.tell_room(disk);
-        }
-    }
-
-    /// Tells the replicas on a disk, and the control plane, how its space is.
-    fn tell_room(&mut self, disk: DiskId) {
-        let Some(space) = self.spaces.get(&disk) else { return };
-        for holder in self.replicas.values_mut().filter(|holder| holder.disk_id == disk) {
-            holder.set_room(space);
-            self.touched.insert(holder.id);
-        }
-        self.heartbeat.notify_one();
     }
 
     /// A replica that failed takes no further part, so that its leader, or the control plane, sees

@@ -348,48 +348,8 @@ fn note_one(
 ) -> Result<(), Refusal> {
     let operation = find(state, id)?;
     let item = operation.items.entry(partition).or_default();
-    match note {
-        Note::Renew(_) | Note::Lock(_) => unreachable!("they change locks only"),
-        Note::Found { bytes, relocation } => {
-            (item.done, item.bytes, item.relocation) = (false, *bytes, *relocation);
-            (item.copy, item.begun) = (None, None);
-            item.note(at, "found");
-        }
-        Note::Moot { why } => {
-            (item.done, item.bytes, item.residue) = (true, 0, None);
-            item.note(at, format!("not dealt with: {why}"));
-            unlock(state, id, partition);
-        }
-        Note::Done => {
-            (item.done, item.residue) = (true, None);
-            item.note(at, "done");
-            unlock(state, id, partition);
-        }
-        Note::Verified { bytes } => {
-            (item.done, item.residue, item.bytes) = (true, None, *bytes);
-            item.note(at, format!("{bytes} bytes verified, and the same everywhere"));
-            unlock(state, id, partition);
-        }
-        Note::Left(residue) => {
-            item.note(at, format!("left: {}: {}", residue.reason, residue.detail));
-            item.residue = Some(residue.clone());
-            // Nothing of it is under way: others may have their turn.
-            if item.copy.is_none() {
-                unlock(state, id, partition);
-            }
-        }
-        Note::Freed => {
-            item.residue = None;
-            item.note(at, "goes on");
-        }
-        // Said of a copy that is not the present one any more.
-        Note::GivenUp { copy, .. } if copy.is_some() && item.copy.map(|m| m.replica) != *copy => {}
-        Note::GivenUp { why, retry_at, .. } => {
-            let what = if item.copy.is_some() { "copy given up" } else { "given up for now" };
-            item.note(at, format!("{what}: {why}"));
-            item.attempts = item.attempts.saturating_add(1);
-            (item.copy, item.begun, item.retry_at) = (None, None, Some(*retry_at));
-        }
+    if item.take(note, at) {
+        unlock(state, id, partition);
     }
     Ok(())
 }

@@ -37,12 +37,14 @@ pub mod command;
 pub mod kind;
 pub mod meter;
 pub mod movement;
+mod note;
 pub mod places;
 pub mod plan;
 pub mod preview;
 pub mod reading;
 pub mod record;
 pub mod scene;
+pub mod sense;
 
 #[cfg(test)]
 mod property;
@@ -54,6 +56,7 @@ mod tests;
 
 pub use command::{Act, Note, Order};
 pub use meter::Meter;
-pub use plan::{Round, Sense};
+pub use plan::Round;
 pub use reading::{Outcome as Read, Reading, Readings};
 pub use record::{Duty, DutyKind, Holder, Item, Limits, Operation, Operations, Residue};
+pub use sense::Sense;

@@ -15,9 +15,9 @@
 use super::apply::later;
 use super::command::{Act, Note};
 use super::kind::{self, Area, Job};
-use super::reading::Readings;
 use super::record::{Evidence, Item, Operation, Residue, Witness};
 use super::scene::{Finding, Scene};
+use super::sense::{Contents, Listing};
 use crate::plan::elect::Leadership;
 use crate::plan::{Inputs, Plan};
 use crate::state::Command;
@@ -28,48 +28,10 @@ use types::limits::{
     OPERATION_RESCAN_INTERVAL, PARTITION_LOCK_LEASE,
 };
 use types::operation::{Lasting, OperationState, Reason};
-use types::{BootId, DiskId, Moment, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
+use types::{DiskId, NodeId, PartitionId, Timestamp};
 
 /// A node that did not answer is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// What one node found in the folders of its disks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
-    pub boot: BootId,
-    pub replicas: Vec<(PartitionId, ReplicaId, DiskId)>,
-    /// The disks whose folders it read.
-    pub disks: Vec<DiskId>,
-}
-
-/// What the nodes of one operation's target answered, when they were asked for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contents {
-    /// The verification they were asked in.
-    pub verification: u32,
-    pub at: Moment,
-    pub nodes: BTreeMap<NodeId, Listing>,
-}
-
-/// What the leading member knows besides reports, and chance.
-#[derive(Clone, Copy, Debug)]
-pub struct Sense<'a> {
-    pub contents: &'a BTreeMap<OperationId, Contents>,
-    /// What is being read, and what came of it.
-    pub readings: &'a Readings,
-    /// Drawn anew for each round: spreads retries.
-    pub random: u64,
-}
-
-impl Sense<'static> {
-    /// Knows nothing.
-    #[must_use]
-    pub fn blank() -> Sense<'static> {
-        static NONE: BTreeMap<OperationId, Contents> = BTreeMap::new();
-        static NOTHING: Readings = Readings::new();
-        Sense { contents: &NONE, readings: &NOTHING, random: 0 }
-    }
-}
 
 /// What one round saw of one operation; shown, and forgotten with the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -253,6 +215,13 @@ impl<'o> Consider<'o> {
         if finding.is_busy() && self.item(partition).is_some_and(|item| item.residue.is_some()) {
             self.notes.push((partition, Note::Freed));
         }
+        self.take(scene, partition, finding);
+        let copied = self.copied(scene.inputs, partition);
+        self.round.in_flight = self.round.in_flight.saturating_add(copied);
+    }
+
+    /// What is to be done about a partition.
+    fn take(&mut self, scene: &mut Scene<'_>, partition: PartitionId, finding: Finding) {
         match finding {
             Finding::Step(step) => self.step(scene, partition, step),
             Finding::GiveUp { why, step } => {
@@ -262,28 +231,20 @@ impl<'o> Consider<'o> {
                 let retry_at = self.retry_at(scene.inputs, partition);
                 let copy = self.item(partition).and_then(|item| item.copy);
                 let copy = copy.map(|copy| copy.replica);
-                self.notes.push((partition, Note::GivenUp { why, retry_at, copy }));
-                self.round.underway += 1;
+                self.goes_on(partition, Note::GivenUp { why, retry_at, copy });
             }
-            Finding::Moot { why } => {
-                self.notes.push((partition, Note::Moot { why }));
-                self.round.underway += 1;
-            }
+            Finding::Moot { why } => self.goes_on(partition, Note::Moot { why }),
             Finding::Underway => self.round.underway += 1,
             Finding::Lock => {
                 // Whoever comes later in this round must not count on it.
                 scene.touched.insert(partition);
-                self.notes.push((partition, Note::Lock(kind::of(self.operation.kind).lock)));
-                self.round.underway += 1;
+                self.goes_on(partition, Note::Lock(kind::of(self.operation.kind).lock));
             }
             Finding::Read => {
                 self.round.read.push(partition);
                 self.round.underway += 1;
             }
-            Finding::Verified { bytes } => {
-                self.notes.push((partition, Note::Verified { bytes }));
-                self.round.underway += 1;
-            }
+            Finding::Verified { bytes } => self.goes_on(partition, Note::Verified { bytes }),
             Finding::Unwell { reason, detail } => {
                 self.unwell(scene.inputs, partition, reason, detail)
             }
@@ -297,16 +258,16 @@ impl<'o> Consider<'o> {
                 let next_retry = self.item(partition).and_then(|item| item.retry_at);
                 let waits = |at: &Timestamp| *at > scene.inputs.date;
                 let next_retry = next_retry.filter(|at| reason == Reason::Conflict || waits(at));
-                let residue = Residue {
-                    holder,
-                    next_retry,
-                    ..self.residue(scene.inputs, partition, reason, detail)
-                };
-                self.leave(partition, residue);
+                let residue = self.residue(scene.inputs, partition, reason, detail);
+                self.leave(partition, Residue { holder, next_retry, ..residue });
             }
         }
-        let copied = self.copied(scene.inputs, partition);
-        self.round.in_flight = self.round.in_flight.saturating_add(copied);
+    }
+
+    /// Notes what happens to a partition, and that it is being dealt with.
+    fn goes_on(&mut self, partition: PartitionId, note: Note) {
+        self.notes.push((partition, note));
+        self.round.underway += 1;
     }
 
     /// What was read is not as it should be: on record at once, and read again later.

@@ -56,25 +56,7 @@ impl Bench {
         match event {
             Event::Trouble(happening) => self.happen(happening),
             Event::Start(kind, which, force) => {
-                let node = self.any_node(*which);
-                if kind % 8 == 5 {
-                    return self.expand(*which);
-                }
-                let (kind, target) = match kind % 8 {
-                    0 => (OperationKind::Decommission, Target::Node(node)),
-                    1 => (OperationKind::Decommission, Target::Disk(types::DiskId(node.0))),
-                    2 => (
-                        OperationKind::Decommission,
-                        Target::Zone(self.state.nodes[&node].zone.clone()),
-                    ),
-                    3 => (OperationKind::Rebalance, Target::Cluster),
-                    6 => (OperationKind::Scrub, Target::Cluster),
-                    7 => (OperationKind::Scrub, Target::Node(node)),
-                    _ => (OperationKind::Drain, Target::Node(node)),
-                };
-                let limits =
-                    Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2, ..Limits::default() };
-                self.start_limited(kind, target, *force, limits);
+                self.begin(*kind, *which, *force);
             }
             Event::Order(which, order) => {
                 let orders = [Order::Pause, Order::Resume, Order::Cancel, Order::Retry];
@@ -110,6 +92,26 @@ impl Bench {
                 };
             }
         }
+    }
+
+    /// Asks for an operation of some kind.
+    fn begin(&mut self, kind: u8, which: u8, force: bool) {
+        let node = self.any_node(which);
+        if kind % 8 == 5 {
+            return self.expand(which);
+        }
+        let zone = || Target::Zone(self.state.nodes[&node].zone.clone());
+        let (kind, target) = match kind % 8 {
+            0 => (OperationKind::Decommission, Target::Node(node)),
+            1 => (OperationKind::Decommission, Target::Disk(types::DiskId(node.0))),
+            2 => (OperationKind::Decommission, zone()),
+            3 => (OperationKind::Rebalance, Target::Cluster),
+            6 => (OperationKind::Scrub, Target::Cluster),
+            7 => (OperationKind::Scrub, Target::Node(node)),
+            _ => (OperationKind::Drain, Target::Node(node)),
+        };
+        let limits = Limits { moves_per_disk: 1, moves_per_node: 1, moves: 2, ..Limits::default() };
+        self.start_limited(kind, target, force, limits);
     }
 
     /// Asks for one more replica of a volume than it has, up to five.

@@ -1,6 +1,6 @@
 use super::command::{Act, Order};
-use super::plan::{Contents, Listing};
 use super::record::{Limits, Operation};
+use super::sense::{Contents, Listing};
 use crate::plan::Plan;
 use crate::plan::tests::Bench;
 use crate::state::{Command, Outcome, Refusal, State, Step};

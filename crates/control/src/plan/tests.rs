@@ -26,7 +26,7 @@ pub(crate) struct Bench {
     /// What the last plan left at rest.
     pub(crate) memory: std::cell::RefCell<Memory>,
     /// What nodes listed, for operations that asked them.
-    pub(crate) contents: BTreeMap<types::OperationId, crate::operation::plan::Contents>,
+    pub(crate) contents: BTreeMap<types::OperationId, crate::operation::sense::Contents>,
     /// What is being read, and what came of it.
     pub(crate) readings: crate::operation::Readings,
     /// Partitions of which a replica holds what it should not.

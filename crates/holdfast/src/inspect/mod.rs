@@ -83,8 +83,11 @@ pub fn inspect(path: &Path, limit: usize) -> Result<Inspected, Error> {
     if std::fs::metadata(path).map_err(io)?.is_dir() {
         return index::inspect(path, limit);
     }
-    let content = std::fs::read(path).map_err(io)?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if is_ballast(path, name) {
+        return Ok(ballast(path, std::fs::metadata(path).map_err(io)?.len()));
+    }
+    let content = std::fs::read(path).map_err(io)?;
     if content.starts_with(b"HFSG") || name.ends_with(".segment") {
         return Ok(segment::inspect(path, &content, limit));
     }
@@ -101,6 +104,18 @@ pub fn inspect(path: &Path, limit: usize) -> Result<Inspected, Error> {
 }
 
 /// The file whose lock keeps a folder for one process; it names the last one.
+/// A piece of room that a disk holds back; there is nothing in it to be recognised by.
+fn is_ballast(path: &Path, name: &str) -> bool {
+    let folder = path.parent().and_then(Path::file_name);
+    folder.is_some_and(|folder| folder == node::ballast::FOLDER) && name.parse::<u8>().is_ok()
+}
+
+fn ballast(path: &Path, bytes: u64) -> Inspected {
+    let mut inspected = Inspected::new("ballast", path);
+    inspected.head.insert("bytes".into(), bytes.into());
+    inspected
+}
+
 fn lock(path: &Path, content: &[u8]) -> Inspected {
     let mut inspected = Inspected::new("lock", path);
     match std::str::from_utf8(content).ok().and_then(|text| text.parse::<u32>().ok()) {

@@ -126,10 +126,13 @@ impl Farm {
         }
     }
 
+    /// Creates the volume `v`; who asks again because an answer was lost finds it there.
     pub(super) fn create_volume(&self, words: &[&str]) {
-        let words = [&["volume", "create", "v", "--kind", "file"], words].concat();
-        let within = Duration::from_secs(60);
-        self.until("a volume", within, || self.ask(&words).code == 0);
+        let words = [&["volume", "create", "v", "--kind", "file", "--no-wait"], words].concat();
+        self.until("a volume", Duration::from_secs(60), || {
+            let run = self.ask(&words);
+            run.code == 0 || !self.list(&["volume", "list"]).is_empty()
+        });
     }
 
     /// Waits until every partition has all its replicas in sync, and all of them are good.

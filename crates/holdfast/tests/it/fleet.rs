@@ -363,10 +363,22 @@ impl Fleet {
         mount
     }
 
+    /// Asks again while nobody leads the control plane, or its leader changes (code 5).
+    pub(super) fn ask_patiently(&self, words: &[&str]) -> Run {
+        let begun = Instant::now();
+        loop {
+            let run = self.ask(words);
+            if run.code != 5 || begun.elapsed() > Duration::from_secs(30) {
+                return run;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Makes a token of a volume, and keeps it in a file.
     pub(super) fn token(&self, volume: &str, rights: &str) -> String {
         let words = ["volume", "token", "create", volume, "--rights", rights, "--force"];
-        let made = self.ask(&words);
+        let made = self.ask_patiently(&words);
         assert_eq!(made.code, 0, "{made:?}");
         let number = std::fs::read_dir(&self.folder).unwrap().count();
         let file = self.path(&format!("token-{volume}-{number}"));

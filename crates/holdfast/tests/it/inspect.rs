@@ -55,7 +55,7 @@ async fn every_file_prints_and_a_flipped_byte_is_found() {
         *kinds.entry(inspected.kind).or_default() += 1;
         meanings += &serde_json::to_string(&inspected.items).unwrap();
     }
-    for kind in ["segment", "state", "checkpoint", "node", "disk", "raft"] {
+    for kind in ["segment", "state", "checkpoint", "node", "disk", "raft", "ballast"] {
         assert!(kinds.contains_key(kind), "{kind} is missing: {kinds:?}");
     }
     assert!(meanings.contains("printed"), "the file's creation is in the namespace's log");

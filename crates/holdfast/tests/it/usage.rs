@@ -38,6 +38,10 @@ fn the_printed_configuration_is_in_order_and_a_public_one_says_what_to_run() {
     let run = holdfast(&["server", "--config", &file, "--check"]);
     assert_eq!(run.code, 0, "{run:?}");
 
+    std::fs::write(&path, printed.out.replace("\"16MiB\"", "\"16KiB\"")).unwrap();
+    let run = holdfast(&["server", "--config", &file, "--check"]);
+    assert!(run.code == 2 && run.err.contains("repair_rate must be 1MiB or more"), "{run:?}");
+
     std::fs::write(&path, printed.out.replace("127.0.0.1:7402", "0.0.0.0:7402")).unwrap();
     let run = holdfast(&["server", "--config", &file, "--check"]);
     assert_eq!(run.code, 2);

@@ -168,9 +168,7 @@ impl Holder {
         let folder = found.folder();
         let mut stored = read_state(home, found)?;
         let kind = kind_of(&stored)?;
-        let checkpoint: Checkpoint =
-            store::read(&home.disk, &checkpoint_path(&folder, stored.generation))?
-                .unwrap_or_default();
+        let checkpoint = read_checkpoint(home, &folder, stored.generation)?;
         let (kv, machine) = open_index(home, found, kind, (&stored, &checkpoint))?;
         let power_lost = !stored.clean && stored.proven_boot != context.world.os_boot();
         announce(home, found, &mut stored)?;
@@ -312,6 +310,10 @@ pub(super) fn index_handle(
     generation: u32,
 ) -> Kv {
     database.handle(space_of(kind), index_prefix(found, generation))
+}
+
+fn read_checkpoint(home: &Home, folder: &str, generation: u32) -> Result<Checkpoint, Error> {
+    Ok(store::read(&home.disk, &checkpoint_path(folder, generation))?.unwrap_or_default())
 }
 
 fn start_of(checkpoint: &Checkpoint, power_lost: bool) -> Start {

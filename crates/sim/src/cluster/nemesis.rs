@@ -197,7 +197,7 @@ impl Harness<'_> {
         let mut used = space.total - space.free;
         // Every other time whatever is let go of is somebody else's at once.
         if self.dice.below(2) == 0 {
-            used -= disk.set_aside();
+            used = used.saturating_sub(disk.set_aside());
         }
         disk.set_capacity(used + self.dice.between(0, 20_000));
         let long = self.long();
