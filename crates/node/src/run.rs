@@ -25,7 +25,8 @@ use crate::replica::{self, Damaged, Found, Holder, Home, REPLICAS_FOLDER};
 use crate::space::DiskSpace;
 use again::Remains;
 use broken::Broken;
-use partition::log::{Location, Record};
+use partition::extent::Extent;
+use partition::log::Record;
 use partition::replica::{Event, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -78,7 +79,7 @@ pub enum NodeEvent {
     /// Damaged places were looked at again: some are good, some are not.
     LookedAgain {
         replica: ReplicaId,
-        good: Vec<Location>,
+        good: Vec<Extent>,
         damages: Vec<replica::Damage>,
     },
     /// A page of a scrub was read.
@@ -362,7 +363,7 @@ impl NodeLoop {
                 self.with(replica, |holder| holder.mend_all(damages));
             }
             NodeEvent::LookedAgain { replica, good, damages } => {
-                self.with(replica, |holder| holder.looked_again(good, damages));
+                self.with(replica, |holder| holder.looked_again(&good, damages));
             }
             NodeEvent::Scrubbed { replica, page } => {
                 self.with(replica, |holder| holder.scrubbed(page));

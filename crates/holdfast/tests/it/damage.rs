@@ -175,12 +175,14 @@ async fn a_scrub_that_is_asked_for_tells_of_damage_and_succeeds_once_it_is_mende
         let (segment, place) = find(&hosts.hosts[host].data, &good[at..at + 16]);
         flip(&segment, place + 3);
     }
-    let found = hosts.ask(&["volume", "scrub", "v", "--watch"]);
+    let found = hosts.ask(&["volume", "scrub", "v", "--watch", "--output", "json"]);
     // It may be mended and read again before anybody looks.
     assert!(found.code == 2 && found.out.contains("DAMAGED") || found.code == 0, "{found:?}");
-    let done = hosts.ask(&["operation", "watch", "2", "--until-done"]);
+    // Repair may have taken a number meanwhile.
+    let id = serde_json::from_str::<serde_json::Value>(&found.out).unwrap()["id"].to_string();
+    let done = hosts.ask(&["operation", "watch", &id, "--until-done"]);
     assert_eq!(done.code, 0, "{done:?}");
-    let shown = hosts.ask(&["operation", "show", "2", "--output", "json"]).json();
+    let shown = hosts.ask(&["operation", "show", &id, "--output", "json"]).json();
     let items = shown["partitions"].as_array().unwrap().iter();
     let histories = items.flat_map(|item| item["history"].as_array().unwrap().clone());
     let damages = histories.filter(|e| e["what"].as_str().unwrap().starts_with("left: DAMAGED"));

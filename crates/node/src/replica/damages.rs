@@ -8,6 +8,7 @@
 use super::read::{Damage, read_piece};
 use super::{Holder, Machine};
 use crate::run::NodeEvent;
+use partition::extent::Extent;
 use partition::log::Location;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -19,7 +20,8 @@ use types::limits::{
 /// Damaged places by their records.
 #[derive(Debug, Default)]
 pub(super) struct Damages {
-    places: BTreeMap<Location, Damage>,
+    /// By record, and by where in its payload they begin.
+    places: BTreeMap<(Location, u32), Damage>,
     /// There were more than are remembered: only a new start tells whether all are mended.
     overflowed: bool,
     /// When to look again, and how long to wait after that.
@@ -29,22 +31,28 @@ pub(super) struct Damages {
 impl Damages {
     /// Remembers a damaged place. Says whether it is news.
     pub(super) fn note(&mut self, damage: &Damage, now: Moment) -> bool {
-        let at = damage.piece.extent.at;
-        if self.places.contains_key(&at) {
+        let Extent { at, skip, length, .. } = damage.piece.extent;
+        if let Some(known) = self.places.get_mut(&(at, skip)) {
+            if known.piece.extent.length < length {
+                known.clone_from(damage);
+            }
             return false;
         }
         if self.places.len() >= DAMAGES_REMEMBERED_MAX {
             self.overflowed = true;
             return false;
         }
-        self.places.insert(at, damage.clone());
+        self.places.insert((at, skip), damage.clone());
         self.retry = Some((now + DAMAGES_RETRY_INTERVAL, DAMAGES_RETRY_INTERVAL));
         true
     }
 
     /// The place is well again, or nobody needs what was there.
-    pub(super) fn mended(&mut self, at: Location) {
-        self.places.remove(&at);
+    pub(super) fn mended(&mut self, whole: &Extent) {
+        let end = |extent: &Extent| extent.skip.saturating_add(extent.length);
+        self.places.retain(|(at, skip), damage| {
+            *at != whole.at || *skip < whole.skip || end(&damage.piece.extent) > end(whole)
+        });
     }
 
     /// What to look at again now.
@@ -68,7 +76,7 @@ impl Damages {
     pub(super) fn describe(&self) -> Option<String> {
         let more = if self.overflowed { " or more" } else { "" };
         match self.places.first_key_value() {
-            Some((at, damage)) => {
+            Some(((at, _), damage)) => {
                 let (segment, offset, count) = (at.segment, at.offset, self.places.len());
                 let first = format!("segment {segment} offset {offset}: {}", damage.reason);
                 Some(match count {
@@ -105,14 +113,14 @@ impl Holder {
                 })
             };
             let (good, damages): (Vec<Damage>, Vec<Damage>) = context.world.blocking(look).await;
-            let good = good.iter().map(|damage| damage.piece.extent.at).collect();
+            let good = good.iter().map(|damage| damage.piece.extent).collect();
             context.post(NodeEvent::LookedAgain { replica, good, damages });
         });
     }
 
     /// Some places may be well again; the others may be mended now.
-    pub fn looked_again(&mut self, good: Vec<Location>, damages: Vec<Damage>) {
-        good.into_iter().for_each(|at| self.damages.mended(at));
+    pub fn looked_again(&mut self, good: &[Extent], damages: Vec<Damage>) {
+        good.iter().for_each(|extent| self.damages.mended(extent));
         self.mend_all(damages);
     }
 }
@@ -120,7 +128,7 @@ impl Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use partition::extent::{Extent, Piece};
+    use partition::extent::Piece;
 
     fn at(offset: u32) -> Location {
         Location { segment: 7, offset }
@@ -144,11 +152,30 @@ mod tests {
         assert!(damages.note(&damage(128, "cut off"), second(0)));
         let said = damages.describe().unwrap();
         assert_eq!(said, "2 places; segment 7 offset 64: a block's checksum is wrong");
-        damages.mended(at(64));
-        damages.mended(at(64));
+        damages.mended(&damage(64, "").piece.extent);
+        damages.mended(&damage(64, "").piece.extent);
         assert_eq!(damages.describe().unwrap(), "segment 7 offset 128: cut off");
-        damages.mended(at(128));
+        damages.mended(&damage(128, "").piece.extent);
         assert_eq!(damages.describe(), None);
+    }
+
+    #[test]
+    fn of_a_record_each_place_is_mended_for_itself() {
+        let mut damages = Damages::default();
+        let (mut short, mut whole, mut other) = (damage(64, "x"), damage(64, "x"), damage(64, "x"));
+        for (damage, (skip, length)) in
+            [&mut short, &mut whole, &mut other].into_iter().zip([(0, 1), (0, 9000), (9000, 10)])
+        {
+            (damage.piece.extent.skip, damage.piece.extent.length) = (skip, length);
+        }
+        assert!(damages.note(&short, second(0)));
+        assert!(!damages.note(&whole, second(0)), "it was known to be damaged");
+        assert!(damages.note(&other, second(0)));
+        damages.mended(&short.piece.extent);
+        assert_eq!(damages.places.len(), 2, "a byte of it is well, and not the whole");
+        damages.mended(&whole.piece.extent);
+        damages.mended(&other.piece.extent);
+        assert!(!damages.are_there());
     }
 
     #[test]
@@ -157,7 +184,7 @@ mod tests {
         damages.note(&damage(64, "x"), second(0));
         let looks = (0..3600).filter(|s| !damages.due(second(*s)).is_empty()).count();
         assert!((60..80).contains(&looks), "{looks} looks in an hour");
-        damages.mended(at(64));
+        damages.mended(&damage(64, "").piece.extent);
         assert!((3600..7200).all(|s| damages.due(second(s)).is_empty()));
     }
 
@@ -168,7 +195,7 @@ mod tests {
         for offset in 0..count {
             damages.note(&damage(offset, "x"), second(0));
         }
-        (0..count).for_each(|offset| damages.mended(at(offset)));
+        (0..count).for_each(|offset| damages.mended(&damage(offset, "").piece.extent));
         assert!(damages.describe().is_some());
     }
 }

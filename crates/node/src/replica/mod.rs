@@ -13,6 +13,7 @@ mod damages;
 mod data;
 mod delete;
 mod effects;
+mod fetch;
 mod inspect;
 mod leftover;
 mod machine;

@@ -5,24 +5,23 @@
 //! of this object and place, and not only some bytes with a good checksum.
 //!
 //! Damage is answered from another in-sync replica, and the damaged record is overwritten with the
-//! very bytes that belong there: those of the same sequence, because another replica may not have
-//! applied the newest write of a place yet, or may be ahead. When every one of them says that it has
-//! no good bytes either, the read fails as damaged; when some only cannot be reached, or are behind,
-//! whoever reads tries again. When it cannot be told which record is damaged, the whole replica is given up.
+//! very bytes that belong there ([`super::fetch`]). When every one of them says that it has no good bytes
+//! either, the read fails as damaged; when some only cannot be reached, or are behind, whoever reads tries
+//! again. When it cannot be told which record is damaged, the whole replica is given up.
 
+use super::fetch::Fetch;
 use super::{Holder, Machine};
-use crate::context::{Context, Counters};
+use crate::context::Counters;
 use crate::run::NodeEvent;
 use bytes::{Bytes, BytesMut};
 use partition::extent::command::DATA_KEY_BYTES;
-use partition::extent::{DataKey, Extent, Piece};
+use partition::extent::{DataKey, Piece};
 use partition::log::record::{RECORD_HEADER_BYTES, Record, RecordHeader};
 use std::collections::HashMap;
-use std::sync::Arc;
 use types::checksum::crc32c;
-use types::limits::{CHECKSUM_BLOCK_BYTES, MEND_ATTEMPTS, MEND_PAUSE};
+use types::limits::CHECKSUM_BLOCK_BYTES;
 use types::{PartitionId, ReplicaId, Sequence};
-use wire::{Class, Operation, Reply, Request, Responder, Status, data};
+use wire::{Reply, Request, Responder, Status, data};
 use world::File;
 
 /// A range and where its bytes are.
@@ -109,12 +108,11 @@ impl Holder {
             let status = if alone { Status::Damaged } else { Status::NotLeader };
             return responder.refuse(status, "a record is damaged, and which one cannot be told");
         };
-        let sources = self.mend_sources();
-        let (context, partition, replica) = (self.context.clone(), self.partition, self.id);
+        let fetch = self.fetch();
+        let (context, replica) = (self.context.clone(), self.id);
         self.context.world.spawn("mend", async move {
-            for (damage, sequence) in damages {
-                let wanted = (&damage, sequence);
-                let good = match fetch(&context, partition, &sources, wanted).await {
+            for (damage, sequence, file) in damages {
+                let good = match fetch.record(&damage, sequence, file).await {
                     Ok(good) => good,
                     Err(unfetched) => {
                         let text = format!("{}: {}", unfetched.words(), damage.reason);
@@ -142,9 +140,9 @@ impl Holder {
         }
     }
 
-    /// Finds out which records are damaged. When one cannot be told, this replica gives up, unless
-    /// it is the only one.
-    fn identify(&mut self, damages: Vec<Damage>) -> Option<Vec<(Damage, Sequence)>> {
+    /// Finds out which records are damaged, and in which files. When one cannot be told, this replica gives up,
+    /// unless it is the only one.
+    fn identify(&mut self, damages: Vec<Damage>) -> Option<Vec<(Damage, Sequence, Option<File>)>> {
         let mut identified = Vec::with_capacity(damages.len());
         for damage in damages {
             let Some(sequence) = self.log.sequence_at(damage.piece.extent.at) else {
@@ -153,7 +151,8 @@ impl Holder {
                 }
                 return None;
             };
-            identified.push((damage, sequence));
+            let file = self.log.file(damage.piece.extent.at.segment).ok();
+            identified.push((damage, sequence, file));
         }
         Some(identified)
     }
@@ -162,11 +161,11 @@ impl Holder {
     pub fn mend_all(&mut self, damages: Vec<Damage>) {
         self.note_damages(&damages);
         let Some(damages) = self.identify(damages) else { return };
-        let sources = self.mend_sources();
+        let fetch = self.fetch();
         let (context, partition, replica) = (self.context.clone(), self.partition, self.id);
         self.context.world.spawn("mend", async move {
-            for (damage, sequence) in damages {
-                match fetch(&context, partition, &sources, (&damage, sequence)).await {
+            for (damage, sequence, file) in damages {
+                match fetch.record(&damage, sequence, file).await {
                     Ok(good) => context.post(NodeEvent::Mended { replica, damage, good }),
                     Err(unfetched) => tracing::error!(
                         %partition, %replica, object = damage.object, offset = damage.piece.offset,
@@ -191,7 +190,7 @@ impl Holder {
             && pieces.iter().any(|piece| piece.extent.at == extent.at);
         if !still {
             // Overwritten or deleted meanwhile: nobody reads that place any more.
-            return self.damages.mended(extent.at);
+            return self.damages.mended(extent);
         }
         // The log may have been cut and written again since.
         let same = self.log.sequence_at(extent.at) == Some(good.header.sequence);
@@ -202,17 +201,19 @@ impl Holder {
             Ok(()) => {
                 Counters::add(&self.context.counters.damaged_mended, 1);
                 tracing::info!(partition = %self.partition, at = ?extent.at, "damage mended");
-                self.damages.mended(extent.at);
+                self.damages.mended(extent);
                 self.context.post(NodeEvent::HeartbeatNow);
             }
             Err(error) => self.note_damage(&error),
         }
     }
 
-    fn mend_sources(&self) -> Vec<String> {
-        let Some(configuration) = &self.configuration else { return Vec::new() };
-        let others = configuration.in_sync.iter().filter(|replica| **replica != self.id);
-        others.filter_map(|replica: &ReplicaId| self.address_of(*replica)).collect()
+    /// From whom good bytes can be had.
+    fn fetch(&self) -> Fetch {
+        let in_sync = self.configuration.iter().flat_map(|configuration| &configuration.in_sync);
+        let others = in_sync.filter(|replica| **replica != self.id);
+        let sources = others.filter_map(|replica: &ReplicaId| self.address_of(*replica)).collect();
+        Fetch { context: self.context.clone(), partition: self.partition, sources }
     }
 
     /// Gives another replica the record that it has damaged.
@@ -228,7 +229,7 @@ impl Holder {
         if let Err(error) = index.find(&key, &mut pieces) {
             return responder.refuse(Status::Damaged, error.to_string());
         }
-        let Some(piece) = pieces.first() else {
+        let Some(piece) = pieces.first().copied() else {
             return responder.refuse(Status::NotFound, "there is nothing at this place");
         };
         // Of the rest, whoever asks sees for himself whether it is what he needs.
@@ -237,7 +238,7 @@ impl Holder {
             Ok(record) => record,
             Err(error) => {
                 let reason = error.to_string();
-                let damage = Damage { object: mend.object, piece: *piece, reason: reason.clone() };
+                let damage = Damage { object: mend.object, piece, reason: reason.clone() };
                 // Mended by itself, later: whoever asks has the same place damaged.
                 self.note_damages(&[damage]);
                 return responder.refuse(Status::Damaged, reason);
@@ -343,96 +344,10 @@ pub(super) fn read_piece(
     Ok(())
 }
 
-fn read_exactly(file: &File, offset: u64, length: usize) -> Result<Vec<u8>, String> {
+pub(super) fn read_exactly(file: &File, offset: u64, length: usize) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; length];
     let read = file.read_at(offset, &mut bytes).map_err(|error| error.to_string())?;
     if read < length { Err("the record is cut off".into()) } else { Ok(bytes) }
-}
-
-/// Why good bytes could not be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unfetched {
-    /// Every other in-sync replica was asked, and none has them.
-    Nowhere,
-    /// Some could not be reached, or are not where we are: they may have them.
-    NotNow,
-}
-
-impl Unfetched {
-    fn status(self) -> Status {
-        match self {
-            Unfetched::Nowhere => Status::Damaged,
-            Unfetched::NotNow => Status::UnderReplicated,
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Unfetched::Nowhere => "no replica has good bytes",
-            Unfetched::NotNow => "replicas that may have good bytes do not answer now",
-        }
-    }
-}
-
-/// Asks the other in-sync replicas for the record that is damaged here.
-async fn fetch(
-    context: &Arc<Context>,
-    partition: PartitionId,
-    sources: &[String],
-    (damage, sequence): (&Damage, Sequence),
-) -> Result<Record, Unfetched> {
-    let extent = &damage.piece.extent;
-    let mend = data::Mend {
-        object: damage.object,
-        offset: damage.piece.offset - u64::from(extent.skip),
-        length: extent.payload_bytes,
-        at: damage.piece.offset,
-    };
-    for _ in 0..MEND_ATTEMPTS {
-        let mut passing = false;
-        for source in sources {
-            let request = Request::new(Operation::Mend).partition(partition).message(&mend);
-            match context.peers.call(source, request.class(Class::Foreground)).await {
-                Ok(reply) => match record_of(&reply, partition) {
-                    // It has not applied the newest write yet, or we have not.
-                    Some(record) if !serves(&record, extent, sequence) => passing = true,
-                    Some(record) => return Ok(record),
-                    // Damaged on the way, or by a mistake of ours: that says nothing of what it has.
-                    None => {
-                        passing = true;
-                        tracing::warn!(source, "the record offered for mending is not sound");
-                    }
-                },
-                Err(error) => {
-                    passing |= error.status() != Some(Status::Damaged);
-                    tracing::warn!(source, %error, "cannot get a record for mending");
-                }
-            }
-        }
-        if !passing {
-            return Err(Unfetched::Nowhere);
-        }
-        context.world.sleep(MEND_PAUSE).await;
-    }
-    Err(Unfetched::NotNow)
-}
-
-fn record_of(reply: &Reply, partition: PartitionId) -> Option<Record> {
-    let body: data::MendReply = reply.decode().ok()?;
-    let header = RecordHeader::decode(&body.header).ok()?;
-    let fits = header.partition == partition
-        && header.key_bytes as usize == body.key.len()
-        && header.payload_bytes as usize == reply.payload.len();
-    header.verify_parts(&body.key, &reply.payload, &[]).ok()?;
-    fits.then_some(Record { header, key: body.key, payload: reply.payload.clone() })
-}
-
-/// Whether a record is the one that is damaged here, and sound in what is needed of it. What was
-/// overwritten where it comes from may have been given back there.
-fn serves(record: &Record, extent: &Extent, sequence: Sequence) -> bool {
-    let parts = [(extent.skip, extent.length)];
-    record.header.sequence == sequence
-        && record.header.verify_parts(&record.key, &record.payload, &parts).is_ok()
 }
 
 fn copy_piece(piece: &Piece, key: &DataKey, good: &Record, bytes: &mut [u8]) {
@@ -440,51 +355,4 @@ fn copy_piece(piece: &Piece, key: &DataKey, good: &Record, bytes: &mut [u8]) {
     let length = piece.extent.length as usize;
     let skip = piece.extent.skip as usize;
     bytes[start..start + length].copy_from_slice(&good.payload[skip..skip + length]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::bench::Bench;
-    use super::*;
-    use partition::log::Location;
-    use std::sync::Mutex;
-    use wire::Service;
-
-    /// Another replica, which answers every question with the same status.
-    #[derive(Debug)]
-    struct Other(Status, Mutex<u32>);
-
-    impl Service for Other {
-        fn handle(&self, _: Request, responder: Responder) {
-            *self.1.lock().unwrap() += 1;
-            responder.refuse(self.0, "no");
-        }
-    }
-
-    async fn unfetched(status: Status) -> (Unfetched, u32) {
-        let bench = Bench::new();
-        let other = Arc::new(Other(status, Mutex::new(0)));
-        let service: Arc<dyn Service> = other.clone();
-        bench.hub.register("other:1", &service);
-        let at = Location { segment: 1, offset: 64 };
-        let extent = Extent { start: 0, length: 1, at, payload_bytes: 1, skip: 0 };
-        let damage =
-            Damage { object: 1, piece: Piece { offset: 0, extent }, reason: "rot".to_owned() };
-        let wanted = (&damage, Sequence(1));
-        let sources = ["other:1".to_owned()];
-        let result = fetch(&bench.context, PartitionId(1), &sources, wanted).await;
-        let asked = *other.1.lock().unwrap();
-        (result.unwrap_err(), asked)
-    }
-
-    /// A replica that could not be reached for two seconds made EIO of a damage that it could mend.
-    #[tokio::test(start_paused = true)]
-    async fn only_what_no_replica_has_is_damaged_for_good() {
-        assert_eq!(unfetched(Status::Damaged).await, (Unfetched::Nowhere, 1));
-        for passing in [Status::Conflict, Status::NotFound, Status::NoPartition, Status::Busy] {
-            assert_eq!(unfetched(passing).await, (Unfetched::NotNow, MEND_ATTEMPTS), "{passing:?}");
-        }
-        assert_eq!(Unfetched::NotNow.status().kind(), Some(types::Kind::Retry));
-        assert_eq!(Unfetched::Nowhere.status(), Status::Damaged);
-    }
 }
