@@ -2,14 +2,14 @@
 
 use crate::addresses::Addresses;
 use crate::inbox::Inbox;
-use crate::pace::Pace;
+use crate::pace::{CopyPaces, Pace};
 use crate::run::{NodeEvent, NodeLoop};
 use crate::upkeep::Upkeep;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use types::limits::REPAIR_REST_MAX;
-use types::{BootId, NodeId, VolumeId};
+use types::limits::{COPY_REST_MAX, REPAIR_REST_MAX};
+use types::{BootId, NodeId, ReplicaId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
 
@@ -29,6 +29,7 @@ pub struct Context {
     pub upkeep: Upkeep,
     pub counters: Arc<Counters>,
     pub pace: Mutex<Pace>,
+    pub copy_paces: Mutex<CopyPaces>,
 }
 
 /// What happened on this node since it started, and how it is.
@@ -143,18 +144,41 @@ impl Context {
         self.pace.lock().expect("no holder panics").is_busy(now, asked)
     }
 
-    /// So many bytes of a repair come or go.
-    pub fn pace(&self, bytes: u64) {
+    /// Whether a copy has a limit of its own, by the word of the control plane.
+    #[must_use]
+    pub fn is_paced(&self, copy: ReplicaId) -> bool {
+        self.copy_paces.lock().expect("no holder panics").has(copy)
+    }
+
+    /// So many bytes of a repair come or go, of this copy.
+    pub fn pace(&self, copy: ReplicaId, bytes: u64) {
         let (now, asked) = (self.world.now(), self.counters.asked());
+        self.copy_paces.lock().expect("no holder panics").take(now, copy, bytes);
         let mut pace = self.pace.lock().expect("no holder panics");
         pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second);
     }
 
-    /// How long the next bytes of a repair have to wait.
+    /// How long the next bytes of a copy have to wait.
     #[must_use]
-    pub fn repair_rest(&self) -> Duration {
-        let rest = self.pace.lock().expect("no holder panics").wait(self.world.now());
-        rest.min(REPAIR_REST_MAX)
+    pub fn repair_rest(&self, copy: ReplicaId) -> Duration {
+        let now = self.world.now();
+        let rest = self.pace.lock().expect("no holder panics").wait(now).min(REPAIR_REST_MAX);
+        let own = self.copy_paces.lock().expect("no holder panics").wait(now, copy);
+        rest.max(own.min(COPY_REST_MAX))
+    }
+
+    /// Waits until the next bytes of a copy may go, here and where it is made. Not for a limit that is lifted
+    /// meanwhile.
+    pub async fn rest(&self, copy: ReplicaId, theirs: Duration) {
+        let until = self.world.now() + self.repair_rest(copy).max(theirs.min(COPY_REST_MAX));
+        let paced = self.is_paced(copy);
+        loop {
+            let left = until.since(self.world.now());
+            if left.is_zero() || (paced && !self.is_paced(copy)) {
+                return;
+            }
+            self.world.sleep(left.min(REPAIR_REST_MAX)).await;
+        }
     }
 
     /// Puts an event into the node's own loop.

@@ -129,6 +129,7 @@ impl Node {
             upkeep: config.upkeep,
             counters: Arc::default(),
             pace: Mutex::default(),
+            copy_paces: Mutex::default(),
         });
         let homes = homes(&config, &joined);
         let spaces = spaces(&config, &joined);

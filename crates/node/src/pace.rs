@@ -3,10 +3,14 @@
 //!
 //! While nobody wants anything of the node, as fast as it can. While somebody does, so many bytes a
 //! second, of which clients notice little: enough for every repair to come to an end.
+//!
+//! Copies of an operation that has a limit of its own keep to that besides, whether anybody wants something or not.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
-use types::Moment;
 use types::limits::REPAIR_BUSY_LASTS;
+use types::{Moment, ReplicaId};
+use wire::control::CopyPace;
 
 /// Shared by all that is repaired from or to a node.
 #[derive(Debug, Default)]
@@ -42,6 +46,51 @@ impl Pace {
     #[must_use]
     pub fn wait(&self, now: Moment) -> Duration {
         self.next.since(now)
+    }
+}
+
+/// How fast the copies of operations may be made that have a limit of their own.
+#[derive(Debug, Default)]
+pub struct CopyPaces {
+    /// Of each copy: its operation, and how many bytes a second all copies of that may take.
+    copies: BTreeMap<ReplicaId, (u64, u64)>,
+    /// When the next piece of each operation may go.
+    next: BTreeMap<u64, Moment>,
+}
+
+impl CopyPaces {
+    /// Takes what the control plane says, in place of what it said before.
+    pub fn set(&mut self, paces: &[CopyPace]) {
+        let copy = |pace: &CopyPace| {
+            (ReplicaId(pace.replica), (pace.operation, pace.bytes_per_second.max(1)))
+        };
+        self.copies = paces.iter().map(copy).collect();
+        let copies = &self.copies;
+        self.next.retain(|operation, _| copies.values().any(|(of, _)| of == operation));
+    }
+
+    /// Whether a copy has a limit.
+    #[must_use]
+    pub fn has(&self, copy: ReplicaId) -> bool {
+        self.copies.contains_key(&copy)
+    }
+
+    /// A piece of so many bytes of a copy comes or goes now.
+    pub fn take(&mut self, now: Moment, copy: ReplicaId, bytes: u64) {
+        let Some((operation, rate)) = self.copies.get(&copy) else { return };
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(*rate);
+        // A century is as good as for ever.
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).min(u64::MAX / 4);
+        let next = self.next.entry(*operation).or_insert(now);
+        *next = (*next).max(now) + Duration::from_nanos(nanos);
+    }
+
+    /// How long the next piece of a copy has to wait.
+    #[must_use]
+    pub fn wait(&self, now: Moment, copy: ReplicaId) -> Duration {
+        let operation = self.copies.get(&copy).map(|(operation, _)| operation);
+        let next = operation.and_then(|operation| self.next.get(operation));
+        next.map_or(Duration::ZERO, |next| next.since(now))
     }
 }
 
@@ -102,5 +151,36 @@ mod tests {
         let mut pace = Pace::default();
         pace.take(at(1), 1, u64::MAX, 0);
         assert!(pace.wait(at(1)) > Duration::from_secs(1));
+    }
+
+    fn paces(rate: u64) -> Vec<CopyPace> {
+        let pace = |replica| CopyPace { replica, operation: 7, bytes_per_second: rate };
+        [1, 2].map(pace).to_vec()
+    }
+
+    #[test]
+    fn the_copies_of_an_operation_share_its_rate_and_others_have_none() {
+        let (mut copies, now) = (CopyPaces::default(), at(1_000));
+        copies.set(&paces(MIB));
+        copies.take(now, ReplicaId(1), MIB);
+        assert_eq!(copies.wait(now, ReplicaId(2)), Duration::from_secs(1));
+        copies.take(now, ReplicaId(2), MIB);
+        assert_eq!(copies.wait(now, ReplicaId(1)), Duration::from_secs(2));
+        copies.take(now, ReplicaId(3), u64::MAX);
+        assert!(copies.wait(now, ReplicaId(3)).is_zero() && !copies.has(ReplicaId(3)));
+    }
+
+    #[test]
+    fn what_is_said_anew_counts_and_what_was_taken_stays_taken() {
+        let (mut copies, now) = (CopyPaces::default(), at(1_000));
+        copies.set(&paces(MIB));
+        copies.take(now, ReplicaId(1), MIB);
+        copies.set(&paces(MIB));
+        assert_eq!(copies.wait(now, ReplicaId(1)), Duration::from_secs(1));
+        copies.set(&[]);
+        assert!(copies.wait(now, ReplicaId(1)).is_zero());
+        copies.set(&paces(0));
+        copies.take(now, ReplicaId(1), u64::MAX);
+        assert!(copies.wait(now, ReplicaId(1)) > Duration::from_secs(1 << 30));
     }
 }

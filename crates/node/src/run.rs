@@ -438,6 +438,7 @@ impl NodeLoop {
         self.note_deleted(assignment);
         self.access.take(self.context.world.now(), assignment);
         self.notices.take(&assignment.notices);
+        self.context.copy_paces.lock().expect("no holder panics").set(&assignment.paces);
         for replica in &assignment.deletes {
             self.delete(ReplicaId(*replica));
         }

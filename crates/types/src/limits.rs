@@ -265,6 +265,12 @@ pub const REPAIR_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// Clients that asked for something count for this long as wanting something.
 pub const REPAIR_BUSY_LASTS: Duration = Duration::from_millis(200);
 
+/// Nothing of a copy that has a limit of its own waits for longer than this at a time.
+pub const COPY_REST_MAX: Duration = Duration::from_secs(60);
+
+/// Less than this is no limit for the copies of an operation: they would be taken for stuck. Bytes a second.
+pub const COPY_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
+
 /// Nothing of a repair waits for longer than this at a time.
 pub const REPAIR_REST_MAX: Duration = Duration::from_secs(2);
 

@@ -393,6 +393,23 @@ pub struct Assignment {
     /// next one has to be full.
     #[prost(uint64, tag = "12")]
     pub taken: u64,
+    /// How fast copies may be made that come from this node or to it, where an operation says so; all others
+    /// go as the node sees fit. Those that are not listed any more are not limited any more.
+    #[prost(message, repeated, tag = "13")]
+    pub paces: Vec<CopyPace>,
+}
+
+/// How fast the copies of one operation may be made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub struct CopyPace {
+    /// The copy.
+    #[prost(uint64, tag = "1")]
+    pub replica: u64,
+    /// All of one operation share its rate.
+    #[prost(uint64, tag = "2")]
+    pub operation: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes_per_second: u64,
 }
 
 /// A partition that an operation could not deal with, and why.

@@ -31,7 +31,7 @@ fn start(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
     };
     state.cluster.ok_or(Refusal::NotInitialized)?;
     check_by(by)?;
-    limits.check().map_err(Refusal::breaks)?;
+    limits.check(*kind).map_err(Refusal::breaks)?;
     check_start(state, *kind, target)?;
     let mut operation = Operation {
         limits: *limits,

@@ -11,7 +11,7 @@
 //! there is no place for a copy, the volume's minimum is enough; never less.
 
 use super::kind::Area;
-use super::record::{Item, Operation};
+use super::record::{Item, Limits, Operation};
 use super::scene::{Finding, Scene, locked};
 use crate::detect::{DiskState, ReplicaState, Role};
 use crate::state::{Partition, Step, Volume};
@@ -217,7 +217,7 @@ fn attend_copy(scene: &Scene<'_>, course: &Course<'_>, copy: &Member) -> Finding
         return give_up(format!("{disk:?} of {node:?} takes no more"));
     }
     let copying = age(scene, course.item);
-    if copying >= MOVE_STALLED_MAX + time_for(course.item.bytes) {
+    if copying >= MOVE_STALLED_MAX + time_for(course.item.bytes, &course.operation.limits) {
         return give_up(format!("it was not complete after {} s", copying.as_secs()));
     }
     match report.replicas.get(&replica) {
@@ -233,9 +233,13 @@ fn age(scene: &Scene<'_>, item: &Item) -> Duration {
     item.begun.map_or(Duration::ZERO, |begun| scene.inputs.since(begun))
 }
 
-/// How long a copy of so many bytes may take, when it goes as slowly as it may.
-fn time_for(bytes: u64) -> Duration {
-    Duration::from_secs(bytes / MOVE_BYTES_PER_SECOND_MIN)
+/// How long a copy of so many bytes may take, when it goes as slowly as it may: a node has so many at a time, and
+/// they share what its operation leaves it.
+fn time_for(bytes: u64, limits: &Limits) -> Duration {
+    let share = limits.bandwidth.map(|all| (all / u64::from(limits.moves_per_node)).max(1));
+    let rate =
+        share.map_or(MOVE_BYTES_PER_SECOND_MIN, |share| share.min(MOVE_BYTES_PER_SECOND_MIN));
+    Duration::from_secs(bytes / rate)
 }
 
 /// What is wrong with the replica that is copied from.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use types::limits::{
-    ITEM_HISTORY_MAX, MOVES_MAX, MOVES_PER_DISK_MAX, MOVES_PER_NODE_MAX, OPERATION_HISTORY_MAX,
+    COPY_BYTES_PER_SECOND_MIN, ITEM_HISTORY_MAX, MOVES_MAX, MOVES_PER_DISK_MAX, MOVES_PER_NODE_MAX,
+    OPERATION_HISTORY_MAX,
 };
 use types::operation::{LockKind, OperationKind, OperationState, Reason, Target};
 use types::{
@@ -37,12 +38,18 @@ impl Limits {
     ///
     /// # Errors
     /// When one of them is nought: nothing would ever move, and nothing would say so.
-    pub fn check(&self) -> Result<(), &'static str> {
+    pub fn check(&self, kind: OperationKind) -> Result<(), &'static str> {
         if [self.moves_per_disk, self.moves_per_node, self.moves].contains(&0) {
             return Err("a limit of moves is at least 1; to stop an operation, pause it");
         }
         if self.bandwidth == Some(0) {
             return Err("a bandwidth is at least a byte a second; to stop an operation, pause it");
+        }
+        let is_slow = self.bandwidth.is_some_and(|bytes| bytes < COPY_BYTES_PER_SECOND_MIN);
+        if is_slow && kind != OperationKind::Scrub {
+            return Err(
+                "a bandwidth for copies is at least 256 KiB a second; to stop an operation, pause it",
+            );
         }
         Ok(())
     }

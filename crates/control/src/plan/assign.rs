@@ -4,6 +4,7 @@
 //! heartbeat, so a lost answer is made good by the next.
 
 use crate::detect::NodeReport;
+use crate::operation::Operation;
 use crate::state::{Partition, State};
 use std::collections::BTreeSet;
 use types::limits::NOTICES_MAX;
@@ -17,6 +18,9 @@ const CONFIGURATIONS_MAX: usize = 2_000;
 /// Most deletions in one assignment, for the same reason.
 const DELETES_MAX: usize = 20_000;
 
+/// Most limits of copies in one assignment: more than are made at a time.
+const PACES_MAX: usize = 2_000;
+
 /// The assignment of `node`. `report` is its last word, `None` before its first.
 #[must_use]
 pub fn assignment(
@@ -29,6 +33,7 @@ pub fn assignment(
         configurations: configurations(state, node, report),
         deletes: deletes(state, node, report).into_iter().map(|replica| replica.0).collect(),
         notices: notices(state, node),
+        paces: paces(state, node),
         deleted_partitions: deleted_on(state, node).map(|partition| partition.0).collect(),
         ..greeting(state, revision, node, report)
     }
@@ -61,6 +66,7 @@ pub fn is_nothing(assignment: &message::Assignment) -> bool {
     assignment.configurations.is_empty()
         && assignment.deletes.is_empty()
         && assignment.notices.is_empty()
+        && assignment.paces.is_empty()
         && assignment.deleted_partitions.is_empty()
 }
 
@@ -98,6 +104,35 @@ fn notices(state: &State, node: NodeId) -> Vec<message::Notice> {
         since: residue.since.to_string(),
     });
     notices.collect()
+}
+
+/// How fast the copies may be made that come from the node or to it, where their operation has a limit.
+fn paces(state: &State, node: NodeId) -> Vec<message::CopyPace> {
+    let open = state.operations.all.values().filter(|operation| !operation.state.has_ended());
+    let limited: Vec<(&Operation, u64)> =
+        open.filter_map(|operation| Some((operation, operation.limits.bandwidth?))).collect();
+    if limited.is_empty() {
+        return Vec::new();
+    }
+    let catching_up = |p: &&Partition| !p.configuration.catching_up.is_empty();
+    let mut paces = Vec::new();
+    for partition in state.partitions.on(node).filter(catching_up) {
+        let configuration = &partition.configuration;
+        let sends = configuration.leader_member().is_some_and(|leader| leader.node == node);
+        for (operation, bytes_per_second) in &limited {
+            let item = operation.items.get(&configuration.partition).filter(|item| !item.done);
+            let Some(copy) = item.and_then(|item| item.copy) else { continue };
+            if (sends || copy.node == node) && configuration.catching_up.contains(&copy.replica) {
+                paces.push(message::CopyPace {
+                    replica: copy.replica.0,
+                    operation: operation.id.0,
+                    bytes_per_second: *bytes_per_second,
+                });
+            }
+        }
+    }
+    paces.truncate(PACES_MAX);
+    paces
 }
 
 /// Addresses of the nodes that `wanted` accepts.

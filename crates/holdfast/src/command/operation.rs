@@ -273,7 +273,8 @@ pub(crate) struct Pace {
     /// Replicas moved at a time from or to one disk
     #[arg(long, value_name = "N", default_value_t = Limits::default().moves_per_disk)]
     moves_per_disk: u32,
-    /// Bytes a second that a scrub reads of one node [default: 32MiB]
+    /// Bytes a second that a scrub reads of one node [default: 32MiB], or that copies take from or to one node
+    /// [default: as fast as the nodes see fit]; of copies at least 256KiB
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     bandwidth: Option<u64>,
     /// Goes before operations of a lower one: 0 to 255

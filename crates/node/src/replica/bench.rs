@@ -45,6 +45,7 @@ impl Bench {
             upkeep: Upkeep::default(),
             counters: Arc::default(),
             pace: Mutex::default(),
+            copy_paces: Mutex::default(),
             world,
         });
         let sim = SimDisk::new("d", 1, 1 << 30);

@@ -12,6 +12,7 @@ use partition::replica::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use types::limits::{CATCH_UP_BUSY_BYTES_MAX, CATCH_UP_BYTES_MAX, REPLICATION_MESSAGE_BYTES_MAX};
 use types::{Configuration, Epoch, ReplicaId, Sequence};
 use wire::{Class, Operation, Reply, Request};
@@ -193,7 +194,7 @@ impl Holder {
     /// want something: then the engine learns that it was sent only after a rest.
     fn feed_from_log(&mut self, to: ReplicaId, append: Append, upto: Sequence) -> Option<Event> {
         let in_sync = self.configuration.as_ref().is_some_and(|c| c.in_sync.contains(&to));
-        if in_sync || !self.context.is_busy() {
+        if in_sync || !(self.context.is_busy() || self.context.is_paced(to)) {
             let (upto, _) = self.send_log(to, append, upto, CATCH_UP_BYTES_MAX);
             return Some(Event::LogSent { to, upto });
         }
@@ -201,11 +202,10 @@ impl Holder {
         // What is new since the last time does not count, or it would never get to the end of a log
         // that grows as fast.
         let grown = std::mem::take(&mut self.grown_bytes);
-        self.context.pace((bytes as u64).saturating_sub(grown));
+        self.context.pace(to, (bytes as u64).saturating_sub(grown));
         let (context, replica) = (self.context.clone(), self.id);
-        let rest = context.repair_rest();
         self.context.world.spawn("catch-up", async move {
-            context.world.sleep(rest).await;
+            context.rest(to, Duration::ZERO).await;
             context.post(NodeEvent::LogSent { replica, to, upto });
         });
         None

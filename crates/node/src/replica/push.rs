@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, REPAIR_REST_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX,
-    SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
+    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX, SNAPSHOT_STALL_MAX,
+    SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
 use wire::replicate::{Snapshot, SnapshotReply};
@@ -48,7 +48,8 @@ impl Source {
     pub(super) async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
         let context = &self.context;
         let world = &context.world;
-        context.pace(payload.len() as u64);
+        let copy = ReplicaId(self.head.to);
+        context.pace(copy, payload.len() as u64);
         let begun = world.now();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
@@ -74,11 +75,7 @@ impl Source {
             }
         };
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        let theirs = Duration::from_micros(reply.rest_us).min(REPAIR_REST_MAX);
-        let rest = context.repair_rest().max(theirs);
-        if !rest.is_zero() {
-            world.sleep(rest).await;
-        }
+        context.rest(copy, Duration::from_micros(reply.rest_us)).await;
         Ok(())
     }
 

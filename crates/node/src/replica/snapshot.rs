@@ -205,7 +205,7 @@ impl Holder {
 
     /// What who sent a piece is told: it was taken, and when the next may come.
     fn taken(&self) -> Reply {
-        let rest = self.context.repair_rest().as_micros();
+        let rest = self.context.repair_rest(self.id).as_micros();
         Reply::message(&SnapshotReply { rest_us: u64::try_from(rest).unwrap_or(u64::MAX) })
     }
 
@@ -232,7 +232,7 @@ impl Holder {
         }
         let bytes = request.payload.len() as u64;
         Counters::add(&self.context.counters.snapshot_bytes, bytes);
-        self.context.pace(bytes);
+        self.context.pace(self.id, bytes);
         match self.stage(&piece, &request.payload) {
             Ok(true) => return self.start_storing(piece.last, responder),
             Ok(false) => responder.reply(self.taken()),
