@@ -31,6 +31,9 @@ enum Event {
     Unwell(u8, u8),
     /// The folders of a disk cannot be read, or can be again.
     Unread(u8, bool),
+    /// A volume is to be deleted after so many seconds, or is not any more.
+    Delete(u8, u8),
+    Restore(u8),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -44,6 +47,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => any::<(u8, u8)>().prop_map(|(p, b)| Event::Write(p, b)),
         1 => any::<(u8, bool)>().prop_map(|(n, unread)| Event::Unread(n, unread)),
         1 => any::<(u8, u8)>().prop_map(|(p, how)| Event::Unwell(p, how)),
+        1 => any::<(u8, u8)>().prop_map(|(v, grace)| Event::Delete(v, grace)),
+        1 => any::<u8>().prop_map(Event::Restore),
     ]
 }
 
@@ -82,6 +87,18 @@ impl Bench {
                     1 => self.unwell.insert(id, Reason::Differs),
                     _ => self.unwell.remove(&id),
                 };
+            }
+            Event::Delete(which, grace) => {
+                if let Some(volume) = pick(self.state.volumes.keys().copied(), *which) {
+                    let (at, grace_ms) = (self.date(), u64::from(grace % 64) * 1000);
+                    self.state.apply(&Command::DeleteVolume { volume, at, grace_ms });
+                }
+            }
+            Event::Restore(which) => {
+                if let Some(volume) = pick(self.state.volumes.keys().copied(), *which) {
+                    let at = self.date();
+                    self.state.apply(&Command::UndeleteVolume { volume, at });
+                }
             }
             Event::Unread(which, unread) => {
                 let disk = types::DiskId(self.any_node(*which).0);
@@ -184,8 +201,9 @@ impl Bench {
                 // What has enough may lose some in the same round, where force was asked for.
                 let forced = self.state.operations.all.values().any(|o| o.force);
                 let back = back || (operation.kind == OperationKind::Expand && forced);
-                // What comes to its target later was not there to be read.
-                let back = back || (operation.kind == OperationKind::Scrub);
+                // What comes to its target later was not there to be read, or lost.
+                let later = [OperationKind::Scrub, OperationKind::Repair];
+                let back = back || later.contains(&operation.kind);
                 assert!(left == 0 || back, "{left} left of {operation:#?}");
             }
             if is_new && operation.kind == OperationKind::Decommission {

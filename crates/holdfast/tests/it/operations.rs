@@ -65,11 +65,18 @@ impl Cluster {
         serde_json::from_str(&tokio::task::spawn_blocking(get).await.unwrap()).unwrap()
     }
 
+    /// The number of the newest operation of a kind. Repair begins by itself and takes one, too.
+    async fn last(&self, kind: &str) -> String {
+        let all = self.json(&["operation", "list", "--all"]).await;
+        let mut of_kind = all.as_array().unwrap().iter().filter(|o| o["kind"] == kind);
+        of_kind.next_back().unwrap_or_else(|| panic!("no {kind}: {all:#}"))["id"].to_string()
+    }
+
     /// Looks at an operation until it is in a state.
-    async fn until(&self, id: u64, state: &str, within: Duration) -> Value {
+    async fn until(&self, id: &str, state: &str, within: Duration) -> Value {
         let begun = Instant::now();
         loop {
-            let shown = self.json(&["operation", "show", &id.to_string()]).await;
+            let shown = self.json(&["operation", "show", id]).await;
             if shown["state"] == state {
                 return shown;
             }
@@ -156,12 +163,12 @@ async fn a_node_is_decommissioned_under_load_and_nothing_is_left() {
     let files = writing.await.unwrap();
     verify(&volume, files).await;
 
-    let shown = cluster.json(&["operation", "show", "1"]).await;
+    let id = cluster.last("decommission").await;
+    let shown = cluster.json(&["operation", "show", &id]).await;
     assert_eq!((&shown["state"], &shown["residue"]), (&"succeeded".into(), &Value::Array(vec![])));
     assert_eq!(shown["evidence"]["left"], 0);
     assert_eq!(shown["progress"]["partitions_done"], shown["progress"]["partitions"]);
     assert!(cluster.json(&["operation", "list"]).await.as_array().unwrap().is_empty());
-    assert_eq!(cluster.json(&["operation", "list", "--all"]).await.as_array().unwrap().len(), 1);
     let node = cluster.json(&["node", "show", "2"]).await;
     assert_eq!((&node["duty"], &node["replicas"]), (&"left".into(), &0.into()));
     for partition in cluster.json(&["partition", "list"]).await.as_array().unwrap() {
@@ -178,9 +185,8 @@ async fn a_node_is_decommissioned_under_load_and_nothing_is_left() {
     assert_eq!(answer["data"]["RemainingDpCnt"], 0);
     assert_eq!(answer["data"]["IncompletePartitions"], Value::Array(vec![]));
     let events = cluster.ask(&["events", "--output", "json"]).await;
-    assert!(
-        events.out.lines().any(|line| line.contains("operation/1") && line.contains("succeeded"))
-    );
+    let about = format!("\"operation/{id}\"");
+    assert!(events.out.lines().any(|line| line.contains(&about) && line.contains("succeeded")));
     drop(volume);
     cluster.embedded.stop().await;
 }
@@ -195,7 +201,8 @@ async fn no_target_is_said_at_once_and_a_node_that_comes_heals_it() {
     assert_eq!(done.code, 2, "the verdict is incomplete: {done:?}");
     assert!(done.out.contains("NO_TARGET"), "{done:?}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    let left = cluster.until(1, "incomplete", Duration::from_secs(1)).await;
+    let id = cluster.last("decommission").await;
+    let left = cluster.until(&id, "incomplete", Duration::from_secs(1)).await;
     assert_eq!(left["blocked"]["reason"], "NO_TARGET");
     assert_eq!(left["residue"].as_array().unwrap().len(), usize::from(PARTITIONS) + 1);
     let address =
@@ -206,7 +213,7 @@ async fn no_target_is_said_at_once_and_a_node_that_comes_heals_it() {
     assert_eq!(answer["data"]["IncompletePartitions"][0]["Reason"], "NO_TARGET");
     let config = cluster.config.clone();
     cluster.embedded.start_node(&config, 4).await.unwrap();
-    let done = cluster.ask(&["operation", "watch", "1", "--until-done"]).await;
+    let done = cluster.ask(&["operation", "watch", &id, "--until-done"]).await;
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(cluster.folders(3), Vec::<String>::new());
     verify(&volume, 3).await;
@@ -230,6 +237,30 @@ async fn a_drained_node_leads_nothing_until_it_is_taken_back() {
     assert_eq!(cluster.json(&["node", "show", "1"]).await["duty"], "in-service");
     let again = cluster.ask(&["node", "recommission", "1"]).await;
     assert_ne!(again.code, 0, "it is in service already");
+    drop(volume);
+    cluster.embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_keep_to_the_bandwidth_of_their_operation() {
+    let cluster = Cluster::start(4).await;
+    let volume = cluster.embedded.open_volume("main", Options::default()).await.unwrap();
+    fill(&volume, 16).await;
+    let words = ["node", "decommission", "2", "--yes"];
+    let refused = cluster.ask(&[&words[..], &["--bandwidth", "1KiB"]].concat()).await;
+    assert!(refused.code == 1 && refused.err.contains("256 KiB"), "{refused:?}");
+    let begun = Instant::now();
+    let limits = ["--bandwidth", "1MiB", "--priority", "3", "--moves-per-disk", "5"];
+    let done = cluster.ask(&[&words[..], &limits, &["--watch"]].concat()).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    // A quarter of 96 MiB goes, from four nodes at most; the first pieces do not wait.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(3), "{took:?}");
+    let shown = cluster.json(&["operation", "show", &cluster.last("decommission").await]).await;
+    assert_eq!((&shown["limits"]["bandwidth"], &shown["priority"]), (&(1 << 20).into(), &3.into()));
+    assert_eq!(shown["limits"]["moves_per_disk"], 5);
+    assert!(done.out.contains("1.0 MiB a second of a node; priority 3"), "{done:?}");
+    verify(&volume, 16).await;
     drop(volume);
     cluster.embedded.stop().await;
 }
@@ -282,7 +313,8 @@ async fn a_scrub_reads_everything_while_it_is_written_to() {
     stop.store(true, Ordering::Relaxed);
     let files = writing.await.unwrap();
     verify(&volume, files).await;
-    let shown = cluster.json(&["operation", "show", "1"]).await;
+    let id = cluster.last("scrub").await;
+    let shown = cluster.json(&["operation", "show", &id]).await;
     assert_eq!((&shown["kind"], &shown["state"]), (&"scrub".into(), &"succeeded".into()));
     let progress = &shown["progress"];
     assert_eq!(progress["partitions_done"], u64::from(PARTITIONS) + 1, "{shown:#}");
@@ -318,7 +350,8 @@ async fn a_decommission_says_which_scrub_it_waits_for() {
     }
     let done = cluster.ask(&["node", "decommission", "2", "--yes", "--watch"]).await;
     assert_eq!(done.code, 2, "{done:?}");
-    let left = cluster.until(2, "incomplete", Duration::from_secs(5)).await;
+    let (scrub, away) = (cluster.last("scrub").await, cluster.last("decommission").await);
+    let left = cluster.until(&away, "incomplete", Duration::from_secs(5)).await;
     let residue = left["residue"].as_array().unwrap();
     assert_eq!(residue.len(), 1, "{left:#}");
     let holder = &residue[0]["holder"];
@@ -326,14 +359,17 @@ async fn a_decommission_says_which_scrub_it_waits_for() {
         (&residue[0]["partition"], &residue[0]["reason"]),
         (&fullest["id"], &"LOCKED".into())
     );
-    assert_eq!((&holder["operation"], &holder["kind"]), (&1.into(), &"scrub".into()));
+    assert_eq!(
+        (holder["operation"].to_string(), &holder["kind"]),
+        (scrub.clone(), &"scrub".into())
+    );
     assert!(holder["what"].as_str().unwrap().contains(&format!("scrub partition/{id}")));
-    let paused = cluster.ask(&["operation", "pause", "1"]).await;
+    let paused = cluster.ask(&["operation", "pause", &scrub]).await;
     assert_eq!(paused.code, 0, "{paused:?}");
-    let done = cluster.ask(&["operation", "watch", "2", "--until-done"]).await;
+    let done = cluster.ask(&["operation", "watch", &away, "--until-done"]).await;
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(cluster.folders(2), Vec::<String>::new());
-    let cancelled = cluster.ask(&["operation", "cancel", "1"]).await;
+    let cancelled = cluster.ask(&["operation", "cancel", &scrub]).await;
     assert_eq!(cancelled.code, 0, "{cancelled:?}");
     verify(&volume, 12).await;
     drop(volume);
@@ -348,16 +384,17 @@ async fn a_volume_that_is_deleted_is_so_by_an_operation_that_can_be_followed() {
     volume.close().await.unwrap();
     let told = cluster.ask(&["volume", "delete", "main", "--yes", "--force"]).await;
     assert!(told.code == 0 && told.out.contains("deleted by operation"), "{told:?}");
-    let waits = cluster.until(1, "running", Duration::from_secs(5)).await;
+    let id = cluster.last("delete").await;
+    let waits = cluster.until(&id, "running", Duration::from_secs(5)).await;
     assert_eq!(
         (&waits["kind"], &waits["progress"]["partitions_done"]),
         (&"delete".into(), &0.into())
     );
     assert_eq!(cluster.ask(&["volume", "undelete", "main"]).await.code, 0);
-    cluster.until(1, "cancelled", Duration::from_secs(1)).await;
+    cluster.until(&id, "cancelled", Duration::from_secs(1)).await;
     let again = ["volume", "delete", "main", "--yes", "--force", "--grace", "0s"];
     assert_eq!(cluster.ask(&again).await.code, 0);
-    let done = cluster.ask(&["operation", "watch", "2"]).await;
+    let done = cluster.ask(&["operation", "watch", &cluster.last("delete").await]).await;
     assert_eq!(done.code, 0, "{done:?}");
     for node in 1..=3 {
         assert_eq!(cluster.folders(node), Vec::<String>::new(), "every replica is gone");

@@ -191,8 +191,7 @@ fn troubles_all_at_once_are_told_and_end_with_their_causes() {
     assert!(no_room.len() >= 5, "{no_room:?}");
     let locked = cast.another(&farm, &no_room);
     let words = ["partition", "scrub", &locked.to_string(), "--bandwidth", "1KiB", "--yes"];
-    let scrub = farm.ask(&words);
-    assert_eq!(scrub.code, 0, "{scrub:?}");
+    let scrub = number(&farm.ask(&[&words[..], &["--output", "json"]].concat()).json()["id"]);
     // It is begun while all is well, for with too few good copies it would be refused.
     farm.until("disks that are low", Duration::from_secs(20), || {
         let disks = farm.list(&["disk", "list"]);
@@ -200,11 +199,11 @@ fn troubles_all_at_once_are_told_and_end_with_their_causes() {
         disks.iter().filter(free).count() == 2
     });
     let leaving = cast.id(0).to_string();
-    for words in [vec!["node", "decommission", &leaving, "--yes"], vec!["operation", "pause", "2"]]
-    {
-        let run = farm.ask(&words);
-        assert_eq!(run.code, 0, "{run:?}");
-    }
+    let begun = farm.ask(&["node", "decommission", &leaving, "--yes", "--output", "json"]);
+    // Repair takes numbers, too.
+    let away = number(&begun.json()["id"]);
+    let paused = farm.ask(&["operation", "pause", &away.to_string()]);
+    assert_eq!(paused.code, 0, "{paused:?}");
     lose(&mut farm, &cast);
     farm.until("b is back", Duration::from_secs(60), || {
         let in_sync = |p: &Value| p["in_sync"].as_array().unwrap().len();
@@ -215,7 +214,7 @@ fn troubles_all_at_once_are_told_and_end_with_their_causes() {
         let shown = farm.json(&["partition", "show", &cast.repaired.to_string()]);
         !shown["catching_up"].as_array().unwrap().is_empty()
     });
-    let resumed = farm.ask(&["operation", "resume", "2"]);
+    let resumed = farm.ask(&["operation", "resume", &away.to_string()]);
     assert_eq!(resumed.code, 0, "{resumed:?}");
 
     let told = Instant::now();
@@ -226,16 +225,20 @@ fn troubles_all_at_once_are_told_and_end_with_their_causes() {
             && of(seen, "REPAIRING").contains(&cast.repaired)
     };
     while !all_told(&seen) {
-        let shown = operation(&farm, 2);
+        let shown = operation(&farm, away);
         let late = told.elapsed() >= TOLD_WITHIN;
         assert!(!late, "{cast:?} {no_room:?} {locked}: {seen:?}\n{shown:#}");
         seen = left(&shown);
     }
     let told = told.elapsed();
-    let held = operation(&farm, 2);
+    let held = operation(&farm, away);
     let mut residue = held["residue"].as_array().unwrap().iter();
     let holder = &residue.find(|r| r["reason"] == "LOCKED").unwrap()["holder"];
-    assert_eq!((&holder["operation"], &holder["kind"]), (&1.into(), &"scrub".into()), "{held:#}");
+    assert_eq!(
+        (&holder["operation"], &holder["kind"]),
+        (&scrub.into(), &"scrub".into()),
+        "{held:#}"
+    );
 
     // In the middle: where copies go dies, and whoever leads, twice.
     farm.nodes[cast.roles[3]].kill();
@@ -243,28 +246,28 @@ fn troubles_all_at_once_are_told_and_end_with_their_causes() {
         let killed = kill_leader(&mut farm);
         std::thread::sleep(Duration::from_secs(3));
         farm.members[killed].restart();
-        let state = operation(&farm, 2)["state"].clone();
+        let state = operation(&farm, away)["state"].clone();
         assert!(state == "running" || state == "incomplete", "{state}");
     }
     farm.nodes[cast.roles[3]].restart();
     let expected =
         Left::from([("OUT_OF_SPACE".into(), no_room), ("LOCKED".into(), BTreeSet::from([locked]))]);
     farm.until("exactly those that cannot go are left", ENDS_WITHIN, || {
-        let shown = operation(&farm, 2);
+        let shown = operation(&farm, away);
         seen = left(&shown);
         shown["state"] == "incomplete" && seen == expected
     });
 
     // Each cause goes, and with it what is left.
-    let ended = farm.ask(&["operation", "cancel", "1"]);
+    let ended = farm.ask(&["operation", "cancel", &scrub.to_string()]);
     assert_eq!(ended.code, 0, "{ended:?}");
     farm.until("the one that was locked goes", ENDS_WITHIN, || {
-        of(&left(&operation(&farm, 2)), "LOCKED").is_empty()
+        of(&left(&operation(&farm, away)), "LOCKED").is_empty()
     });
     for role in [2, 4] {
         loops.give_back_to(cast.roles[role]);
     }
-    farm.until("it ends by itself", ENDS_WITHIN, || operation(&farm, 2)["state"] == "succeeded");
+    farm.until("it ends by itself", ENDS_WITHIN, || operation(&farm, away)["state"] == "succeeded");
     assert_eq!(farm.folders(cast.roles[0]), Vec::<String>::new(), "its own folder holds nothing");
     let id = cast.id(0);
     let on_it = |p: &Value| holders(p).contains(&id);

@@ -3,6 +3,7 @@
 use super::check;
 use super::client::{Board, Phase};
 use super::control::Seat;
+use super::desk::{Desk, Job};
 use super::history::History;
 use super::machine::{Machine, Role, Site, mix};
 use super::probe::{self, Screen, Shown, Wish};
@@ -27,6 +28,10 @@ pub(super) enum Happening {
     Hasten((Role, Role)),
     Free(Role),
     Work(Role),
+    /// Somebody takes a node out of service.
+    Leave(Job),
+    /// Somebody gives an order to that operation.
+    Order,
 }
 
 /// Making the cluster, its volume and the files in it takes at most this long.
@@ -64,14 +69,17 @@ pub(super) struct Harness<'a> {
     schedule: BTreeMap<(Duration, u64), Happening>,
     scheduled: u64,
     board: Board,
-    screen: Screen,
+    pub(super) screen: Screen,
+    pub(super) desk: Desk,
     watch: Watch,
 }
 
 impl Harness<'_> {
     pub(super) fn new(seed: u64, history: History) -> Harness<'static> {
         let mut dice = Dice::new(seed);
-        let scenario = Arc::new(Scenario::draw(&mut dice));
+        let mut scenario = Scenario::draw(&mut dice);
+        scenario.draw_job(&mut Dice::new(mix(seed, 2)));
+        let scenario = Arc::new(scenario);
         history.note(&format!("{scenario:?}"));
         let sim = turmoil::Builder::new()
             .tick_duration(Duration::from_millis(1))
@@ -97,6 +105,7 @@ impl Harness<'_> {
             scheduled: 0,
             board: Board::new(),
             screen: Screen::default(),
+            desk: Desk::default(),
             watch: Watch::default(),
             scenario,
         };
@@ -132,8 +141,9 @@ impl Harness<'_> {
                 }
             }
         }
-        let (site, screen) = (self.site.clone(), self.screen.clone());
-        self.sim.host(probe::HOST, move || probe::run(site.clone(), screen.clone()));
+        let (site, screen, desk) = (self.site.clone(), self.screen.clone(), self.desk.clone());
+        let run = move || probe::run(site.clone(), screen.clone(), desk.clone());
+        self.sim.host(probe::HOST, run);
     }
 
     pub(super) fn machine(&self, role: Role) -> &Machine {
@@ -160,9 +170,11 @@ impl Harness<'_> {
         self.board.enter(Phase::Preparing);
         self.until(SETUP_MAX, "files", |harness| harness.board.phase() == Phase::Working)?;
         self.after(Duration::from_millis(200), Happening::Trouble);
+        self.plan_leave();
         self.pass(self.scenario.trouble)?;
         self.heal();
         self.settle()?;
+        self.see_verdict()?;
         self.finale()?;
         let too_early = self.board.too_early();
         demand(too_early.is_empty(), LIFE, || too_early.join("; "))?;
@@ -185,6 +197,7 @@ impl Harness<'_> {
             return Err(Violation { invariant: "no assertion fails", what: panic });
         }
         demand(stepped.is_ok(), "no host ends by itself", || format!("{stepped:?}"))?;
+        self.check_claim()?;
         self.watch.verdict()
     }
 
@@ -196,7 +209,7 @@ impl Harness<'_> {
         Ok(())
     }
 
-    fn until(
+    pub(super) fn until(
         &mut self,
         most: Duration,
         what: &str,
@@ -224,6 +237,8 @@ impl Harness<'_> {
             Happening::Hasten(link) => self.hasten(link),
             Happening::Free(node) => self.free(node),
             Happening::Work(node) => self.work_again(node),
+            Happening::Leave(job) => self.leave(job),
+            Happening::Order => self.give_order(),
         }
     }
 
@@ -256,6 +271,7 @@ impl Harness<'_> {
             self.kill(node);
             self.start(node);
         }
+        self.let_go_on();
     }
 
     fn settle(&mut self) -> Verdict {
@@ -316,7 +332,8 @@ impl Harness<'_> {
         }
         self.until(ENDING_MAX, "room on all disks", |harness| {
             (1..=harness.scenario.nodes).all(|node| !harness.has_replicas(Role::Node(node)))
-        })
+        })?;
+        self.see_all_end()
     }
 
     fn has_replicas(&self, node: Role) -> bool {

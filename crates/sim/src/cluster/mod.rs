@@ -18,10 +18,12 @@ mod check;
 mod client;
 mod clock;
 mod control;
+mod desk;
 mod harness;
 #[cfg(test)]
 mod heartbeat;
 mod history;
+mod leave;
 mod machine;
 mod nemesis;
 mod probe;

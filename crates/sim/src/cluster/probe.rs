@@ -2,6 +2,7 @@
 //!
 //! It makes the volume, and then looks at the partitions all the time.
 
+use super::desk::Desk;
 use super::machine::{Site, mix};
 use super::scenario::Scenario;
 use control::api::volume::Create;
@@ -98,7 +99,7 @@ impl Screen {
 }
 
 /// Runs for ever.
-pub(super) async fn run(site: Site, screen: Screen) -> turmoil::Result {
+pub(super) async fn run(site: Site, screen: Screen, desk: Desk) -> turmoil::Result {
     let world = World::simulated(Simulation {
         seed: mix(site.seed, 9000),
         net: Net::simulated(site.fabric.clone()),
@@ -121,6 +122,7 @@ pub(super) async fn run(site: Site, screen: Screen) -> turmoil::Result {
                 *screen.wish.lock().expect("no holder panics") = Some((wish, true));
             }
         }
+        desk.tend(&world, &address).await;
         match ask(&world, &address, "GET", &path, "").await {
             Some((200, body)) => {
                 if let Ok(list) = serde_json::from_str::<List<PartitionView>>(&body) {
@@ -149,7 +151,7 @@ async fn make(world: &World, address: &str, scenario: &Scenario) {
 }
 
 /// One request; its status and body.
-async fn ask(
+pub(super) async fn ask(
     world: &World,
     address: &str,
     method: &str,

@@ -3,6 +3,7 @@
 //! Each run switches on a few of the troubles only: a run with two of them finds what those two do
 //! to each other.
 
+use super::desk::Job;
 use crate::dice::Dice;
 use node::upkeep::Upkeep;
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub(super) struct Scenario {
     /// The one node whose power may fail in a run where an acknowledged write need not be on any
     /// disk: were it two, writes could be lost that nobody promised to keep.
     pub(super) powerless: usize,
+    /// What is taken out of service meanwhile.
+    pub(super) job: Option<Job>,
 }
 
 impl Scenario {
@@ -136,7 +139,23 @@ impl Scenario {
             replace_after: Duration::from_secs(*dice.pick(&[3, 3, 10])),
             powerless: dice.below(nodes),
             upkeep: upkeep(dice),
+            job: None,
         }
+    }
+
+    /// Has a node leave amid the troubles, in some runs. Drawn apart, so that all others stay as they are.
+    pub(super) fn draw_job(&mut self, dice: &mut Dice) {
+        if !dice.chance(500) {
+            return;
+        }
+        // With three nodes there is nowhere to go.
+        if self.nodes == 3 && dice.chance(800) {
+            self.nodes = 4;
+        }
+        if dice.chance(400) && !self.troubles.contains(&Trouble::KillControlLeader) {
+            self.troubles.push(Trouble::KillControlLeader);
+        }
+        self.job = Some(Job::draw(dice, self.nodes));
     }
 }
 
