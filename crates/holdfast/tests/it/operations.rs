@@ -248,7 +248,7 @@ async fn copies_keep_to_the_bandwidth_of_their_operation() {
     fill(&volume, 16).await;
     let words = ["node", "decommission", "2", "--yes"];
     let refused = cluster.ask(&[&words[..], &["--bandwidth", "1KiB"]].concat()).await;
-    assert!(refused.code == 1 && refused.err.contains("256 KiB"), "{refused:?}");
+    assert!(refused.code == 2 && refused.err.contains("256 KiB"), "{refused:?}");
     let begun = Instant::now();
     let limits = ["--bandwidth", "1MiB", "--priority", "3", "--moves-per-disk", "5"];
     let done = cluster.ask(&[&words[..], &limits, &["--watch"]].concat()).await;
