@@ -105,6 +105,7 @@ pub enum NodeEvent {
     LogSent {
         replica: ReplicaId,
         to: ReplicaId,
+        stamp: u64,
         upto: Sequence,
     },
     /// What was received of a snapshot is on disk.
@@ -326,8 +327,8 @@ impl NodeLoop {
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
-            NodeEvent::LogSent { replica, to, upto } => {
-                self.with(replica, |holder| holder.handle(Event::LogSent { to, upto }));
+            NodeEvent::LogSent { replica, to, stamp, upto } => {
+                self.with(replica, |holder| holder.handle(Event::LogSent { to, stamp, upto }));
             }
             NodeEvent::Stored { replica, stored } => {
                 self.with(replica, |holder| holder.stored(stored));

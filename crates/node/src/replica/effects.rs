@@ -192,10 +192,11 @@ impl Holder {
     /// Feeds a follower from the log. One that is being brought up gets little at a time while clients
     /// want something: then the engine learns that it was sent only after a rest.
     fn feed_from_log(&mut self, to: ReplicaId, append: Append, upto: Sequence) -> Option<Event> {
+        let stamp = append.stamp;
         let in_sync = self.configuration.as_ref().is_some_and(|c| c.in_sync.contains(&to));
         if in_sync || !self.context.is_busy() {
             let (upto, _) = self.send_log(to, append, upto, CATCH_UP_BYTES_MAX);
-            return Some(Event::LogSent { to, upto });
+            return Some(Event::LogSent { to, stamp, upto });
         }
         let (upto, bytes) = self.send_log(to, append, upto, CATCH_UP_BUSY_BYTES_MAX);
         // What is new since the last time does not count, or it would never get to the end of a log
@@ -206,7 +207,7 @@ impl Holder {
         let rest = context.repair_rest();
         self.context.world.spawn("catch-up", async move {
             context.world.sleep(rest).await;
-            context.post(NodeEvent::LogSent { replica, to, upto });
+            context.post(NodeEvent::LogSent { replica, to, stamp, upto });
         });
         None
     }
