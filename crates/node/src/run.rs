@@ -419,11 +419,7 @@ impl NodeLoop {
     fn replicate(&mut self, partition: PartitionId, native: Native) {
         if self.by_partition.get(&partition) == Some(&native.to) {
             let Native { from, to, message } = native;
-            if let Message::Append(append) = &message {
-                let bytes: usize = append.entries.iter().map(|entry| entry.body.bytes()).sum();
-                Counters::add(&self.context.counters.replicated_bytes, bytes as u64);
-            }
-            return self.with(to, |holder| holder.handle(Event::Message { from, message }));
+            return self.with(to, |holder| holder.replicate(from, message));
         }
         self.answer_for_broken(partition, &native);
     }

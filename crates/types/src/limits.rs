@@ -265,8 +265,9 @@ pub const REPAIR_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// Clients that asked for something count for this long as wanting something.
 pub const REPAIR_BUSY_LASTS: Duration = Duration::from_millis(200);
 
-/// Nothing of a repair waits for longer than this at a time.
-pub const REPAIR_REST_MAX: Duration = Duration::from_secs(2);
+/// Nothing of a repair waits for longer than this at a time, for its own node or because of another: so
+/// much is the least that it gets, however many there are.
+pub const REPAIR_REST_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes a leader reads from its log at a time for a replica that is being brought up, while clients
 /// want something.

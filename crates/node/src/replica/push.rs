@@ -48,7 +48,7 @@ impl Source {
     pub(super) async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
         let context = &self.context;
         let world = &context.world;
-        context.pace(payload.len() as u64);
+        let until = context.pace(payload.len() as u64);
         let begun = world.now();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
@@ -74,8 +74,9 @@ impl Source {
             }
         };
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        let theirs = Duration::from_micros(reply.rest_us).min(REPAIR_REST_MAX);
-        let rest = context.repair_rest().max(theirs);
+        let theirs = world.now() + Duration::from_micros(reply.rest_us).min(REPAIR_REST_MAX);
+        context.rest(until).await;
+        let rest = theirs.since(world.now());
         if !rest.is_zero() {
             world.sleep(rest).await;
         }
