@@ -288,7 +288,7 @@ impl Holder {
             proven: status.proven,
             state: state.into(),
             reason,
-            bytes: self.log.bytes(),
+            bytes: self.log.bytes() + self.snapshots.staged_bytes(),
             preparing: status.role == RoleName::Reconciling,
             used: self.machine.user_bytes(),
         }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, REPAIR_REST_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX,
-    SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
+    RECORD_PAYLOAD_BYTES_MAX, REPAIR_REST_MAX, SNAPSHOT_PIECE_DEADLINE,
+    SNAPSHOT_RECONNECT_INTERVAL, SNAPSHOT_RECORDS_MAX, SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
 use wire::replicate::{Snapshot, SnapshotReply};
@@ -65,11 +65,13 @@ impl Source {
                 Ok(reply) => break reply,
                 Err(error) => {
                     let waited = world.now().since(begun);
-                    let stalled = waited >= SNAPSHOT_STALL_MAX;
-                    if stalled || !matches!(error, wire::Error::TimedOut { .. }) {
+                    if waited >= patience(&error) {
                         return Err(error.to_string());
                     }
-                    tracing::info!(partition = %self.partition, ?waited, "a piece is still being stored");
+                    tracing::info!(partition = %self.partition, ?waited, %error, "a piece is sent again");
+                    if !matches!(error, wire::Error::TimedOut { .. }) {
+                        world.sleep(SNAPSHOT_RECONNECT_INTERVAL).await;
+                    }
                 }
             }
         };
@@ -185,6 +187,16 @@ impl Source {
             payload.extend_from_slice(&record);
         }
         Ok(())
+    }
+}
+
+/// How long a piece is sent again and again after such an error. Whoever took it knows that.
+fn patience(error: &wire::Error) -> Duration {
+    match error {
+        wire::Error::TimedOut { .. } => SNAPSHOT_STALL_MAX,
+        // A session that broke is no reason to begin anew.
+        wire::Error::Closed { .. } | wire::Error::Unreachable { .. } => SNAPSHOT_PIECE_DEADLINE,
+        wire::Error::Refused { .. } | wire::Error::Malformed(_) => Duration::ZERO,
     }
 }
 
