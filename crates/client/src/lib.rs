@@ -19,6 +19,7 @@ mod file;
 mod health;
 mod life;
 mod locks;
+mod names;
 mod namespace;
 mod routes;
 mod session;
@@ -29,6 +30,7 @@ pub use error::Error;
 pub use file::File;
 pub use health::{Grade, Health, Lost};
 pub use life::Life;
+pub use names::{Stale, Ticket};
 pub use routes::Routes;
 pub use volume::{Identity, OnOutage, Options, Volume};
 

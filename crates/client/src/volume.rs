@@ -4,6 +4,7 @@ use crate::file::{Budget, Inodes};
 use crate::health::{Ledger, Pulse};
 use crate::life::Life;
 use crate::locks::Locks;
+use crate::names::Names;
 use crate::routes::Router;
 use crate::session::Session;
 use crate::{Client, Error};
@@ -88,6 +89,7 @@ pub(crate) struct Inner {
     /// Partitions that take no writes for want of room, as far as is known: no place for new chunks.
     full: RwLock<BTreeSet<PartitionId>>,
     pub(crate) locks: Locks,
+    pub(crate) names: Names,
 }
 
 impl Volume {
@@ -114,6 +116,7 @@ impl Volume {
                 budget: Budget::new(CLIENT_DIRTY_BYTES_MAX),
                 full: RwLock::default(),
                 locks: Locks::default(),
+                names: Names::default(),
             }),
         };
         volume.begin_session().await?;

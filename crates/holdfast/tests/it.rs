@@ -24,6 +24,7 @@ mod it {
     mod load;
     mod mixup;
     mod mounted;
+    mod names;
     mod operations;
     mod programs;
     mod proxy;

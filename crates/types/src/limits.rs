@@ -405,6 +405,38 @@ pub const APPEND_HOLD_MAX: Duration = Duration::from_millis(50);
 /// A client's request for events is answered after this long, even when nothing happened.
 pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// While a namespace's leader tells a mount which names others change, the kernel may answer for names
+/// this long without asking.
+pub const NAME_CACHE_TIME: Duration = Duration::from_secs(20);
+
+/// Without that, and for attributes always: this long.
+pub const ATTRIBUTE_CACHE_TIME: Duration = Duration::from_secs(1);
+
+/// A mount that follows names is answered after this long, even when no name has changed.
+pub const NAME_FEED_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// A mount that was told nothing of names for this long has the kernel ask for all of them again.
+pub const NAME_FEED_SILENCE_MAX: Duration = Duration::from_millis(800);
+
+/// A mount that was told of changes asks for the next ones after this long, so that many travel together.
+pub const NAME_FEED_REST: Duration = Duration::from_millis(5);
+
+/// Changes of names that a namespace's leader remembers, for those who follow. Whoever is further behind has
+/// to forget all.
+pub const NAME_CHANGES_KEPT: usize = 8192;
+
+/// Changes of names in one answer.
+pub const NAME_CHANGES_PER_ANSWER: usize = 1024;
+
+/// Names that a mount lets the kernel keep for long at the same time; others are kept for
+/// [`ATTRIBUTE_CACHE_TIME`].
+pub const NAMES_HANDED_MAX: usize = 65_536;
+
+const _: () = assert!(
+    NAME_FEED_WAIT_MAX.as_millis() * 3 <= NAME_FEED_SILENCE_MAX.as_millis()
+        && NAME_FEED_SILENCE_MAX.as_millis() < ATTRIBUTE_CACHE_TIME.as_millis()
+);
+
 /// Orphans that one round of the reaper asks about, deletes and purges.
 pub const REAP_BATCH: usize = 256;
 

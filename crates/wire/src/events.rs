@@ -17,9 +17,17 @@ pub struct Poll {
     /// Those of the orphans asked about that this client holds open.
     #[prost(uint64, repeated, tag = "4")]
     pub held: Vec<u64>,
+    /// Whether this client wants to hear which names others change.
+    #[prost(bool, tag = "5")]
+    pub follows_names: bool,
+    /// The epoch of the changes that it has heard of, and the number of the last one; zeros at first.
+    #[prost(uint64, tag = "6")]
+    pub names_epoch: u64,
+    #[prost(uint64, tag = "7")]
+    pub names_upto: u64,
 }
 
-/// What concerns the session. Numbers 8 to 15 are kept for hints about what it caches.
+/// What concerns the session.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Events {
     /// In which epoch the question was asked; only this epoch's leader understands its answer.
@@ -34,4 +42,29 @@ pub struct Events {
     /// The session is not alive: the client needs a new one.
     #[prost(bool, tag = "4")]
     pub ended: bool,
+    /// The epoch that `names_upto` counts in; zero when nothing is said about names.
+    #[prost(uint64, tag = "8")]
+    pub names_epoch: u64,
+    /// Every change of a name that was made by others before this answer, and that the client had not
+    /// heard of, is in `names`, as far as this number.
+    #[prost(uint64, tag = "9")]
+    pub names_upto: u64,
+    /// There were changes before that are not known any more: all names may be others.
+    #[prost(bool, tag = "10")]
+    pub names_lost: bool,
+    #[prost(message, repeated, tag = "11")]
+    pub names: Vec<NameChange>,
+    /// There are more of them.
+    #[prost(bool, tag = "12")]
+    pub names_more: bool,
+}
+
+/// What a name in a folder stands for is not what it was.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, prost::Message)]
+pub struct NameChange {
+    /// The folder's inode.
+    #[prost(uint64, tag = "1")]
+    pub folder: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub name: bytes::Bytes,
 }

@@ -3,11 +3,12 @@
 //! Nothing is decided here: each method takes the request apart, asks the client, and turns the
 //! result into the kernel's words.
 
+use super::forget::Handed;
 use super::gate::Gate;
 use super::handles::Handles;
 use super::locks::{Locks, Wanted};
 use super::shared::{Result, Shared};
-use super::{CACHE_TIME, convert, errno::errno};
+use super::{convert, errno::errno};
 use bytes::Bytes;
 use client::Volume;
 use fuser::{
@@ -26,7 +27,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 use tokio::runtime::Handle as Runtime;
 use types::InodeId;
-use types::limits::RECORD_PAYLOAD_BYTES_MAX;
+use types::limits::{ATTRIBUTE_CACHE_TIME, RECORD_PAYLOAD_BYTES_MAX};
 use types::namespace::{
     Attributes, Create, FileKind, Link, Rename, SetAttributes, SetXattr, TimeChange, Unlink,
     XattrMode,
@@ -56,6 +57,7 @@ pub(super) struct Adapter {
     shared: Arc<Shared>,
     runtime: Runtime,
     gate: Gate,
+    handed: Handed,
 }
 
 /// Whether an extended attribute is the label of SELinux, which a FUSE mount cannot have: where
@@ -70,9 +72,9 @@ fn bytes(name: &OsStr) -> Bytes {
 }
 
 impl Adapter {
-    pub(super) fn new(volume: Volume, runtime: Runtime, gate: Gate) -> Adapter {
+    pub(super) fn new(volume: Volume, runtime: Runtime, gate: Gate, handed: Handed) -> Adapter {
         let shared = Shared { volume, handles: Handles::default(), locks: Locks::default() };
-        Adapter { shared: Arc::new(shared), runtime, gate }
+        Adapter { shared: Arc::new(shared), runtime, gate, handed }
     }
 
     /// Runs a request's future: here and now as far as it gets, the rest as a task.
@@ -89,18 +91,24 @@ impl Adapter {
         self.shared.clone()
     }
 
+    /// Hands a name to the kernel, once it is found or made.
     fn entry(
         &self,
         reply: ReplyEntry,
+        (folder, name): (INodeNo, &Bytes),
         work: impl Future<Output = Result<Attributes>> + Send + 'static,
     ) {
+        let volume = self.shared.volume.clone();
+        let ticket = volume.name_ticket(InodeId(folder.0), name);
         self.run(async move {
             match work.await {
-                Ok(found) => reply.entry(
-                    &CACHE_TIME,
-                    &convert::attributes(&found),
-                    Generation(found.generation),
-                ),
+                Ok(found) => {
+                    let time = volume.name_cache_time(&ticket);
+                    let attributes = convert::attributes(&found);
+                    let generation = Generation(found.generation);
+                    reply.entry_with_ttls(&ATTRIBUTE_CACHE_TIME, &time, &attributes, generation);
+                    volume.settle_name(ticket);
+                }
                 Err(error) => reply.error(errno(&error)),
             }
         });
@@ -149,7 +157,12 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (shared, name) = (self.shared(), bytes(name));
-        self.entry(reply, async move { shared.volume.lookup(InodeId(parent.0), name).await });
+        let place = (parent, &name.clone());
+        self.entry(
+            reply,
+            place,
+            async move { shared.volume.lookup(InodeId(parent.0), name).await },
+        );
     }
 
     fn getattr(
@@ -162,7 +175,7 @@ impl Filesystem for Adapter {
         let shared = self.shared();
         self.run(async move {
             match shared.volume.attributes(InodeId(inode.0)).await {
-                Ok(found) => reply.attr(&CACHE_TIME, &convert::attributes(&found)),
+                Ok(found) => reply.attr(&ATTRIBUTE_CACHE_TIME, &convert::attributes(&found)),
                 Err(error) => reply.error(errno(&error)),
             }
         });
@@ -201,7 +214,7 @@ impl Filesystem for Adapter {
         let (shared, caller) = (self.shared(), convert::caller(request));
         self.run(async move {
             match shared.set_attributes(inode, handle, change, caller).await {
-                Ok(found) => reply.attr(&CACHE_TIME, &convert::attributes(&found)),
+                Ok(found) => reply.attr(&ATTRIBUTE_CACHE_TIME, &convert::attributes(&found)),
                 Err(error) => reply.error(errno(&error)),
             }
         });
@@ -241,7 +254,8 @@ impl Filesystem for Adapter {
             ..Create::default()
         };
         let (shared, caller) = (self.shared(), convert::caller(request));
-        self.entry(reply, async move { shared.make(create, caller).await });
+        let place = (parent, &create.name.clone());
+        self.entry(reply, place, async move { shared.make(create, caller).await });
     }
 
     fn mkdir(
@@ -265,7 +279,8 @@ impl Filesystem for Adapter {
             ..Create::default()
         };
         let (shared, caller) = (self.shared(), convert::caller(request));
-        self.entry(reply, async move { shared.make(create, caller).await });
+        let place = (parent, &create.name.clone());
+        self.entry(reply, place, async move { shared.make(create, caller).await });
     }
 
     fn symlink(
@@ -288,7 +303,8 @@ impl Filesystem for Adapter {
             ..Create::default()
         };
         let (shared, caller) = (self.shared(), convert::caller(request));
-        self.entry(reply, async move { shared.make(create, caller).await });
+        let place = (parent, &create.name.clone());
+        self.entry(reply, place, async move { shared.make(create, caller).await });
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -351,7 +367,8 @@ impl Filesystem for Adapter {
         }
         let link = Link { inode: inode.0, parent: parent.0, name: bytes(name) };
         let (shared, caller) = (self.shared(), convert::caller(request));
-        self.entry(reply, async move { shared.volume.link(link, caller).await });
+        let place = (parent, &link.name.clone());
+        self.entry(reply, place, async move { shared.volume.link(link, caller).await });
     }
 
     fn open(&self, _request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -388,6 +405,8 @@ impl Filesystem for Adapter {
             ..Create::default()
         };
         let (shared, caller) = (self.shared(), convert::caller(request));
+        let (handed, ticket) =
+            (self.handed.clone(), shared.volume.name_ticket(InodeId(parent.0), &create.name));
         self.run(async move {
             match shared.volume.create(create, caller).await {
                 // Somebody else was quicker. The kernel takes what is made here for new, and would
@@ -398,7 +417,13 @@ impl Filesystem for Adapter {
                     let (handle, flags) = shared.handles.open(file, &made, flags);
                     let (attributes, handle) = (convert::attributes(&made), FileHandle(handle));
                     let generation = Generation(made.generation);
-                    reply.created(&CACHE_TIME, &attributes, generation, handle, flags);
+                    // For name and attributes alike; the latter are taken back in time.
+                    let time = shared.volume.name_cache_time(&ticket);
+                    reply.created(&time, &attributes, generation, handle, flags);
+                    if time > ATTRIBUTE_CACHE_TIME {
+                        handed.note(attributes.ino);
+                    }
+                    shared.volume.settle_name(ticket);
                 }
                 Err(error) => reply.error(errno(&error)),
             }
@@ -548,7 +573,14 @@ impl Filesystem for Adapter {
                 let attributes: FileAttr = convert::attributes(found.unwrap_or(&bare));
                 // The kernel ignores the attributes of `.` and `..`.
                 let name = OsStr::from_bytes(name);
-                reply.add(INodeNo(inode), cookie, name, &CACHE_TIME, &attributes, Generation(1))
+                reply.add(
+                    INodeNo(inode),
+                    cookie,
+                    name,
+                    &ATTRIBUTE_CACHE_TIME,
+                    &attributes,
+                    Generation(1),
+                )
             };
             match shared.list(inode, handle, offset, add).await {
                 Ok(()) => reply.ok(),

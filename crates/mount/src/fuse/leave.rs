@@ -195,6 +195,7 @@ fn sync_pages(path: PathBuf) -> impl FnOnce() + Send {
 /// Unmounts; takes a dead mount point away too.
 async fn take_away(mount: Mount, afterwards: Afterwards) -> Unmounted {
     let place = mount.path.clone();
+    mount.forgetting.stop();
     let unmounted = if mount.is_listed() {
         match timeout(FAREWELL, blocking(move || unmount_plainly(&place))).await {
             Ok(unmounted) => unmounted,

@@ -4,12 +4,14 @@
 //! becomes one future over the client. It is polled once on the thread that read it: what is
 //! answered from memory is answered there, and only what has to wait becomes a task.
 //!
-//! What the kernel keeps: names and attributes for [`CACHE_TIME`], and pages of files for as long as
-//! nobody else changed the file (see `handles`). Permissions are checked by the kernel.
+//! What the kernel keeps: attributes for [`types::limits::ATTRIBUTE_CACHE_TIME`], names as long as the client
+//! hears of changes (see `forget`), and pages of files for as long as nobody else changed the file (see
+//! `handles`). Permissions are checked by the kernel.
 
 mod adapter;
 mod convert;
 mod errno;
+mod forget;
 mod gate;
 mod handles;
 mod leave;
@@ -31,14 +33,12 @@ pub enum Ended {
 
 use adapter::Adapter;
 use client::Volume;
+use forget::{Forgetting, Handed};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use gate::Gate;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How long the kernel may answer for names and attributes without asking.
-pub const CACHE_TIME: Duration = Duration::from_secs(1);
 
 /// Threads that read requests from the kernel, and carry them out as far as nobody else is needed.
 /// Some may wait for the disk meanwhile, so there are more than it takes to be busy.
@@ -74,6 +74,7 @@ pub struct Mount {
     volume: Volume,
     path: PathBuf,
     gate: Gate,
+    forgetting: Forgetting,
     /// Of the file system, as the kernel's list of mounts has it.
     device: Option<String>,
 }
@@ -95,14 +96,16 @@ impl Mount {
         let path = path.canonicalize().map_err(kernel)?;
         let runtime = tokio::runtime::Handle::current();
         let gate = Gate::default();
-        let adapter = Adapter::new(volume.clone(), runtime, gate.clone());
+        let handed = Handed::default();
+        let adapter = Adapter::new(volume.clone(), runtime, gate.clone(), handed.clone());
         let kernel = |source| MountError::Kernel { path: path.clone(), source };
         let session = fuser::spawn_mount(adapter, &path, &config(options)).map_err(kernel)?;
+        let forgetting = Forgetting::start(volume.follow_names(), handed, session.notifier());
         let device = device_of(&mounts(), &path).map(str::to_owned);
         if let Some(device) = &device {
             read_ahead(device);
         }
-        Ok(Mount { session, volume, path, gate, device })
+        Ok(Mount { session, volume, path, gate, forgetting, device })
     }
 
     /// Where it is mounted.

@@ -260,7 +260,8 @@ impl Holder {
             let result = if entry.kind == KIND_BARRIER {
                 self.machine.skip(entry.sequence).map(|()| machine::Result::Nothing)
             } else {
-                self.machine.apply(&entry.record())
+                let names = self.engine.leads().then_some(&mut self.clients.names);
+                self.machine.apply(&entry.record(), names)
             };
             match result {
                 Ok(result) => {

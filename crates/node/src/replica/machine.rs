@@ -1,5 +1,6 @@
 //! What the records of a partition mean: the index of its kind.
 
+use super::names::NameFeed;
 use bytes::Bytes;
 use partition::extent::{Applied, Command, Index};
 use partition::kv::{self, Buffered};
@@ -108,7 +109,12 @@ impl Machine {
         }
     }
 
-    pub(super) fn apply(&mut self, record: &Record<'_>) -> std::result::Result<Result, Error> {
+    /// Applies a record; `names` hears which names that changed.
+    pub(super) fn apply(
+        &mut self,
+        record: &Record<'_>,
+        names: Option<&mut NameFeed>,
+    ) -> std::result::Result<Result, Error> {
         match self {
             Machine::Data(index) => {
                 let Ok(meaning) = Command::decode_key(record.kind, record.key) else {
@@ -128,6 +134,9 @@ impl Machine {
                     }
                 };
                 let outcome = namespace.apply(record.sequence, &stamped)?;
+                if let (Some(names), Some(request)) = (names, &stamped.request) {
+                    names.note(request, &outcome);
+                }
                 Ok(Result::Namespace(Box::new(outcome)))
             }
         }

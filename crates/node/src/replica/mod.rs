@@ -17,6 +17,7 @@ mod feed;
 mod inspect;
 mod leftover;
 mod machine;
+mod names;
 mod namespace;
 mod open;
 mod push;
@@ -191,7 +192,8 @@ impl Holder {
         let engine = self.engine.wake(now);
         let checkpoint = self.checkpointing.due_at(self.context.upkeep.checkpoint_interval);
         let inspection = self.inspections.iter().map(|waiting| waiting.until).min();
-        [engine, checkpoint, inspection].into_iter().flatten().min()
+        let names = self.clients.reaper.wake();
+        [engine, checkpoint, inspection, names].into_iter().flatten().min()
     }
 
     /// Whether this replica serves as leader.

@@ -7,6 +7,7 @@
 //! again, and tells all of them to drop what they cache.
 
 use super::machine::KIND_COMMAND;
+use super::names::NameFeed;
 use super::reap::Reaper;
 use super::{Holder, Machine, Waiter, status_of};
 use crate::context::Counters;
@@ -33,6 +34,7 @@ pub(super) struct Clients {
     /// The capacity that this namespace was last told, and when.
     capacity_told: Option<(u64, Moment)>,
     pub(super) reaper: Reaper,
+    pub(super) names: NameFeed,
 }
 
 /// Whether a command makes the tree larger. Everything else goes on while there is only the reserve:
@@ -190,6 +192,7 @@ impl Holder {
             return;
         }
         self.clients.look_at = now + CLIENT_SESSION_SILENCE_MAX / 8;
+        self.clients.names.tend(now);
         for session in self.silent_sessions(now) {
             tracing::info!(partition = %self.partition, %session, "a client fell silent");
             let expire = Command::ExpireSession(ExpireSession { session: session.0 });

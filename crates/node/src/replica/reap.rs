@@ -24,13 +24,18 @@
 //! and a rest after each batch as long as the batch took.
 
 use super::delete::{Deletion, Doomed, Routes};
+use super::names::News;
+use super::namespace::Clients;
 use super::{Holder, Machine, Waiter};
 use crate::context::Counters;
 use partition::replica::{Event, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use types::limits::{EVENTS_WAIT_MAX, REAP_BATCH, REAP_INTERVAL, REAP_INTERVAL_MAX, REAP_REST_MAX};
+use types::limits::{
+    EVENTS_WAIT_MAX, NAME_FEED_WAIT_MAX, REAP_BATCH, REAP_INTERVAL, REAP_INTERVAL_MAX,
+    REAP_REST_MAX,
+};
 use types::namespace::{
     Answer, AnswerBody, Command, ListOrphans, Orphan, OrphanPage, Outcome, OutcomeBody, Purge,
     QueryBody, Request as CommandRequest,
@@ -81,6 +86,8 @@ struct Round {
 struct Parked {
     responder: Responder,
     since: Moment,
+    /// The number of the last change of a name that it has heard of, when it wants to hear of them.
+    names_upto: Option<u64>,
 }
 
 /// A deletion has ended.
@@ -106,20 +113,78 @@ impl Holder {
         if !self.has_session(session) {
             return responder.reply(Reply::message(&Events { ended: true, ..Events::default() }));
         }
-        let (now, epoch) = (self.context.world.now(), self.epoch());
+        let epoch = self.epoch();
         self.enter_epoch(epoch);
         self.hear(session);
-        let reaper = &mut self.clients.reaper;
-        reaper.park(session, responder, now);
-        if reaper.take_answer(session, epoch, &poll) {
+        if self.clients.reaper.take_answer(session, epoch, &poll) {
             self.conclude_round();
         }
+        self.park(session, &poll, responder);
         self.clients.reaper.ask(epoch);
+    }
+
+    /// Keeps a request for events until there are some; those about names may be there already.
+    fn park(&mut self, session: SessionId, poll: &Poll, responder: Responder) {
+        let (now, epoch) = (self.context.world.now(), self.clients.epoch);
+        let mut names_upto = None;
+        if poll.follows_names {
+            let known = (poll.names_epoch == epoch.0).then_some(poll.names_upto);
+            let news = self.clients.names.follow(session, now, known);
+            let Some(upto) = news.upto_of_nothing() else {
+                return responder.reply(Reply::message(&news.told(epoch)));
+            };
+            names_upto = Some(upto);
+        }
+        self.clients.reaper.park(session, Parked { responder, since: now, names_upto });
+    }
+
+    /// Tells those who follow names what has changed.
+    fn tell_names(&mut self) {
+        let Clients { names, reaper, epoch, .. } = &mut self.clients;
+        if !names.take_dirty() {
+            return;
+        }
+        let concerned = reaper.parked.extract_if(.., |session, parked| {
+            let Some(upto) = parked.names_upto.as_mut() else { return false };
+            match names.since(*session, *upto).upto_of_nothing() {
+                Some(newest) => *upto = newest,
+                None => return true,
+            }
+            false
+        });
+        for (session, parked) in concerned {
+            let upto = parked.names_upto.expect("it was just looked at");
+            let news = names.since(session, upto);
+            parked.responder.reply(Reply::message(&news.told(*epoch)));
+        }
+    }
+
+    /// Answers those who have waited for long. Whoever follows names is told that nothing changed, as
+    /// long as this leader would be asked about names.
+    fn answer_late(&mut self, now: Moment) {
+        let wait_max = |parked: &Parked| match parked.names_upto {
+            Some(_) => NAME_FEED_WAIT_MAX,
+            None => EVENTS_WAIT_MAX,
+        };
+        let is_late = |parked: &Parked| now.since(parked.since) >= wait_max(parked);
+        if !self.clients.reaper.parked.values().any(is_late) {
+            return;
+        }
+        let (epoch, readable) = (self.clients.epoch, self.check_readable().is_ok());
+        let late = self.clients.reaper.parked.extract_if(.., |_, parked| is_late(parked));
+        for (_, parked) in late {
+            let events = match parked.names_upto.filter(|_| readable) {
+                Some(upto) => News::nothing(upto).told(epoch),
+                None => Events::default(),
+            };
+            parked.responder.reply(Reply::message(&events));
+        }
     }
 
     /// Looks after orphans and after clients that wait for events.
     pub(super) fn tend_orphans(&mut self, now: Moment) {
-        self.clients.reaper.answer_late(now);
+        self.tell_names();
+        self.answer_late(now);
         match self.clients.reaper.stage {
             Stage::Resting if now >= self.clients.reaper.look_at => self.begin_round(now),
             // A session that did not answer may have ended meanwhile.
@@ -272,11 +337,17 @@ impl Reaper {
         self.look_at = now + self.pause;
     }
 
-    fn park(&mut self, session: SessionId, responder: Responder, now: Moment) {
-        let before = self.parked.insert(session, Parked { responder, since: now });
+    fn park(&mut self, session: SessionId, parked: Parked) {
+        let before = self.parked.insert(session, parked);
         if let Some(before) = before {
             before.responder.reply(Reply::message(&Events::default()));
         }
+    }
+
+    /// When somebody who follows names has waited for long enough.
+    pub(super) fn wake(&self) -> Option<Moment> {
+        let following = self.parked.values().filter(|parked| parked.names_upto.is_some());
+        following.map(|parked| parked.since + NAME_FEED_WAIT_MAX).min()
     }
 
     /// Takes what a session says about the question; whether it was about the newest one.
@@ -294,7 +365,8 @@ impl Reaper {
     fn ask(&mut self, epoch: Epoch) {
         let Stage::Asking(round) = &self.stage else { return };
         let orphans: Vec<u64> = round.orphans.iter().map(|orphan| orphan.object).collect();
-        let events = Events { epoch: epoch.0, question: self.question, orphans, ended: false };
+        let events =
+            Events { epoch: epoch.0, question: self.question, orphans, ..Events::default() };
         let (answered, parked) = (&round.answered, std::mem::take(&mut self.parked));
         for (session, parked) in parked {
             if answered.contains(&session) {
@@ -302,15 +374,6 @@ impl Reaper {
             } else {
                 parked.responder.reply(Reply::message(&events));
             }
-        }
-    }
-
-    /// Answers those who have waited for long: nothing happened.
-    fn answer_late(&mut self, now: Moment) {
-        let late =
-            self.parked.extract_if(.., |_, parked| now.since(parked.since) >= EVENTS_WAIT_MAX);
-        for (_, parked) in late {
-            parked.responder.reply(Reply::message(&Events::default()));
         }
     }
 }
