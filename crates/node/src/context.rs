@@ -8,8 +8,8 @@ use crate::upkeep::Upkeep;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use types::limits::REPAIR_REST_MAX;
-use types::{BootId, NodeId, VolumeId};
+use types::limits::REPAIR_BUSY_LASTS;
+use types::{BootId, Moment, NodeId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
 
@@ -41,6 +41,8 @@ pub struct Counters {
     /// Taken from leaders: entries of logs, and pieces of snapshots.
     pub replicated_bytes: AtomicU64,
     pub snapshot_bytes: AtomicU64,
+    /// Entries of logs of clients that wait for this node to have them, and what namespaces are asked.
+    pub demands: AtomicU64,
     pub syncs: AtomicU64,
     pub checkpoints: AtomicU64,
     pub compactions: AtomicU64,
@@ -67,11 +69,12 @@ impl Counters {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Goes up whenever clients want something of this node's data, by its leaders or as a follower.
+    /// Goes up whenever clients want something of this node, by its leaders or as a follower that is
+    /// waited for. What is itself repaired here is nobody's wish.
     #[must_use]
     pub fn asked(&self) -> u64 {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        read(&self.writes) + read(&self.reads) + read(&self.replicated_bytes)
+        read(&self.writes) + read(&self.reads) + read(&self.demands)
     }
 
     /// Name, help and value of what goes up and down, as of the last heartbeat.
@@ -143,18 +146,29 @@ impl Context {
         self.pace.lock().expect("no holder panics").is_busy(now, asked)
     }
 
-    /// So many bytes of a repair come or go.
-    pub fn pace(&self, bytes: u64) {
+    /// So many bytes of a repair come or go. Returns when it may go on.
+    pub fn pace(&self, bytes: u64) -> Moment {
         let (now, asked) = (self.world.now(), self.counters.asked());
         let mut pace = self.pace.lock().expect("no holder panics");
-        pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second);
+        pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second)
     }
 
-    /// How long the next bytes of a repair have to wait.
+    /// How long the next bytes of a repair have to wait that come from another node.
     #[must_use]
     pub fn repair_rest(&self) -> Duration {
-        let rest = self.pace.lock().expect("no holder panics").wait(self.world.now());
-        rest.min(REPAIR_REST_MAX)
+        let (now, asked) = (self.world.now(), self.counters.asked());
+        self.pace.lock().expect("no holder panics").wait(now, asked)
+    }
+
+    /// Waits until then, or until clients want nothing any more.
+    pub async fn rest(&self, until: Moment) {
+        loop {
+            let rest = until.since(self.world.now());
+            if rest.is_zero() || !self.is_busy() {
+                return;
+            }
+            self.world.sleep(rest.min(REPAIR_BUSY_LASTS)).await;
+        }
     }
 
     /// Puts an event into the node's own loop.

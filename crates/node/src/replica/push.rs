@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, REPAIR_REST_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX,
-    SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
+    RECORD_PAYLOAD_BYTES_MAX, REPAIR_REST_MAX, SNAPSHOT_PIECE_DEADLINE,
+    SNAPSHOT_RECONNECT_INTERVAL, SNAPSHOT_RECORDS_MAX, SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
 use wire::replicate::{Snapshot, SnapshotReply};
@@ -48,7 +48,7 @@ impl Source {
     pub(super) async fn send(&self, piece: &mut Snapshot, payload: Bytes) -> Result<(), String> {
         let context = &self.context;
         let world = &context.world;
-        context.pace(payload.len() as u64);
+        let until = context.pace(payload.len() as u64);
         let begun = world.now();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
@@ -65,17 +65,20 @@ impl Source {
                 Ok(reply) => break reply,
                 Err(error) => {
                     let waited = world.now().since(begun);
-                    let stalled = waited >= SNAPSHOT_STALL_MAX;
-                    if stalled || !matches!(error, wire::Error::TimedOut { .. }) {
+                    if waited >= patience(&error) {
                         return Err(error.to_string());
                     }
-                    tracing::info!(partition = %self.partition, ?waited, "a piece is still being stored");
+                    tracing::info!(partition = %self.partition, ?waited, %error, "a piece is sent again");
+                    if !matches!(error, wire::Error::TimedOut { .. }) {
+                        world.sleep(SNAPSHOT_RECONNECT_INTERVAL).await;
+                    }
                 }
             }
         };
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        let theirs = Duration::from_micros(reply.rest_us).min(REPAIR_REST_MAX);
-        let rest = context.repair_rest().max(theirs);
+        let theirs = world.now() + Duration::from_micros(reply.rest_us).min(REPAIR_REST_MAX);
+        context.rest(until).await;
+        let rest = theirs.since(world.now());
         if !rest.is_zero() {
             world.sleep(rest).await;
         }
@@ -184,6 +187,16 @@ impl Source {
             payload.extend_from_slice(&record);
         }
         Ok(())
+    }
+}
+
+/// How long a piece is sent again and again after such an error. Whoever took it knows that.
+fn patience(error: &wire::Error) -> Duration {
+    match error {
+        wire::Error::TimedOut { .. } => SNAPSHOT_STALL_MAX,
+        // A session that broke is no reason to begin anew.
+        wire::Error::Closed { .. } | wire::Error::Unreachable { .. } => SNAPSHOT_PIECE_DEADLINE,
+        wire::Error::Refused { .. } | wire::Error::Malformed(_) => Duration::ZERO,
     }
 }
 
