@@ -69,7 +69,7 @@ impl Volume {
         let stale = self.inner.names.follow();
         let doubting = self.clone();
         self.client().world.spawn("names", async move {
-            while !doubting.inner.session.is_closed() {
+            while !doubting.inner.session.is_closed() && doubting.check_usable().is_ok() {
                 doubting.client().world.sleep(NAME_FEED_SILENCE_MAX / 8).await;
                 doubting.inner.names.doubt(doubting.client().world.now());
             }

@@ -118,7 +118,8 @@ impl Names {
         }
     }
 
-    /// Takes what an answer says about names; it was asked for at `asked`.
+    /// Takes what an answer says about names; it was asked for at `asked`. Whoever answers could be asked
+    /// about names when the question arrived; of later moments an answer proves nothing.
     pub(crate) fn learn(&self, events: &Events, asked: Moment) {
         if events.names_epoch == 0 {
             return;

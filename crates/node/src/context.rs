@@ -2,13 +2,13 @@
 
 use crate::addresses::Addresses;
 use crate::inbox::Inbox;
-use crate::pace::{CopyPaces, Pace};
+use crate::pace::{CopyPaces, Due, Pace};
 use crate::run::{NodeEvent, NodeLoop};
 use crate::upkeep::Upkeep;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use types::limits::{COPY_REST_MAX, REPAIR_REST_MAX};
+use types::limits::{COPY_REST_MAX, REPAIR_BUSY_LASTS};
 use types::{BootId, NodeId, ReplicaId, VolumeId};
 use wire::{Members, Peers};
 use world::World;
@@ -42,6 +42,8 @@ pub struct Counters {
     /// Taken from leaders: entries of logs, and pieces of snapshots.
     pub replicated_bytes: AtomicU64,
     pub snapshot_bytes: AtomicU64,
+    /// Entries of logs of clients that wait for this node to have them, and what namespaces are asked.
+    pub demands: AtomicU64,
     pub syncs: AtomicU64,
     pub checkpoints: AtomicU64,
     pub compactions: AtomicU64,
@@ -68,11 +70,12 @@ impl Counters {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Goes up whenever clients want something of this node's data, by its leaders or as a follower.
+    /// Goes up whenever clients want something of this node, by its leaders or as a follower that is
+    /// waited for. What is itself repaired here is nobody's wish.
     #[must_use]
     pub fn asked(&self) -> u64 {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        read(&self.writes) + read(&self.reads) + read(&self.replicated_bytes)
+        read(&self.writes) + read(&self.reads) + read(&self.demands)
     }
 
     /// Name, help and value of what goes up and down, as of the last heartbeat.
@@ -150,34 +153,35 @@ impl Context {
         self.copy_paces.lock().expect("no holder panics").has(copy)
     }
 
-    /// So many bytes of a repair come or go, of this copy.
-    pub fn pace(&self, copy: ReplicaId, bytes: u64) {
+    /// So many bytes of a repair come or go, of this copy. Returns when it may go on.
+    pub fn pace(&self, copy: ReplicaId, bytes: u64) -> Due {
         let (now, asked) = (self.world.now(), self.counters.asked());
-        self.copy_paces.lock().expect("no holder panics").take(now, copy, bytes);
+        let own = self.copy_paces.lock().expect("no holder panics").take(now, copy, bytes);
         let mut pace = self.pace.lock().expect("no holder panics");
-        pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second);
+        let repair = pace.take(now, asked, bytes, self.upkeep.repair_bytes_per_second);
+        Due { repair, own: own.min(now + COPY_REST_MAX) }
     }
 
-    /// How long the next bytes of a copy have to wait.
+    /// How long the next bytes of a copy have to wait that come from another node.
     #[must_use]
     pub fn repair_rest(&self, copy: ReplicaId) -> Duration {
-        let now = self.world.now();
-        let rest = self.pace.lock().expect("no holder panics").wait(now).min(REPAIR_REST_MAX);
+        let (now, asked) = (self.world.now(), self.counters.asked());
+        let rest = self.pace.lock().expect("no holder panics").wait(now, asked);
         let own = self.copy_paces.lock().expect("no holder panics").wait(now, copy);
         rest.max(own.min(COPY_REST_MAX))
     }
 
-    /// Waits until the next bytes of a copy may go, here and where it is made. Not for a limit that is lifted
-    /// meanwhile.
-    pub async fn rest(&self, copy: ReplicaId, theirs: Duration) {
-        let until = self.world.now() + self.repair_rest(copy).max(theirs.min(COPY_REST_MAX));
-        let paced = self.is_paced(copy);
+    /// Waits until then. Not for clients that want nothing any more, or for a limit that was lifted.
+    pub async fn rest(&self, copy: ReplicaId, due: Due) {
         loop {
-            let left = until.since(self.world.now());
-            if left.is_zero() || (paced && !self.is_paced(copy)) {
+            let now = self.world.now();
+            let repair = if self.is_busy() { due.repair.since(now) } else { Duration::ZERO };
+            let own = if self.is_paced(copy) { due.own.since(now) } else { Duration::ZERO };
+            let rest = repair.max(own);
+            if rest.is_zero() {
                 return;
             }
-            self.world.sleep(left.min(REPAIR_REST_MAX)).await;
+            self.world.sleep(rest.min(REPAIR_BUSY_LASTS)).await;
         }
     }
 

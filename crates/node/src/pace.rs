@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::limits::REPAIR_BUSY_LASTS;
+use types::limits::{REPAIR_BUSY_LASTS, REPAIR_REST_MAX};
 use types::{Moment, ReplicaId};
 use wire::control::CopyPace;
 
@@ -34,18 +34,40 @@ impl Pace {
     }
 
     /// A piece of so many bytes comes or goes now; `rate` is how many a second may go while clients
-    /// want something.
-    pub fn take(&mut self, now: Moment, asked: u64, bytes: u64, rate: u64) {
-        if self.is_busy(now, asked) {
+    /// want something. Returns when whoever it was may go on: each has a place of its own in the queue.
+    pub fn take(&mut self, now: Moment, asked: u64, bytes: u64, rate: u64) -> Moment {
+        if !self.is_busy(now, asked) {
+            // What was taken too much while they did is forgiven.
+            self.next = now;
+        } else if bytes > 0 {
             let nanos = bytes.saturating_mul(1_000_000_000) / rate.max(1);
-            self.next = self.next.max(now) + Duration::from_nanos(nanos);
+            let next = self.next.max(now) + Duration::from_nanos(nanos);
+            // However many there are, each gets on: nobody is left for the end of a queue that grows.
+            self.next = next.min(now + REPAIR_REST_MAX);
+            return self.next;
         }
+        now
     }
 
-    /// How long the next piece has to wait.
+    /// How long the next piece has to wait that comes from another node.
     #[must_use]
-    pub fn wait(&self, now: Moment) -> Duration {
-        self.next.since(now)
+    pub fn wait(&mut self, now: Moment, asked: u64) -> Duration {
+        if self.is_busy(now, asked) { self.next.since(now) } else { Duration::ZERO }
+    }
+}
+
+/// When a copy may go on, for all that is repaired here and for its operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub repair: Moment,
+    pub own: Moment,
+}
+
+impl Due {
+    /// Whether it need not wait.
+    #[must_use]
+    pub fn is_over(&self, now: Moment) -> bool {
+        self.repair.max(self.own) <= now
     }
 }
 
@@ -76,13 +98,16 @@ impl CopyPaces {
     }
 
     /// A piece of so many bytes of a copy comes or goes now.
-    pub fn take(&mut self, now: Moment, copy: ReplicaId, bytes: u64) {
-        let Some((operation, rate)) = self.copies.get(&copy) else { return };
+    ///
+    /// Returns when that copy may go on: each has a place of its own in the queue.
+    pub fn take(&mut self, now: Moment, copy: ReplicaId, bytes: u64) -> Moment {
+        let Some((operation, rate)) = self.copies.get(&copy) else { return now };
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(*rate);
         // A century is as good as for ever.
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).min(u64::MAX / 4);
         let next = self.next.entry(*operation).or_insert(now);
         *next = (*next).max(now) + Duration::from_nanos(nanos);
+        *next
     }
 
     /// How long the next piece of a copy has to wait.
@@ -109,48 +134,71 @@ mod tests {
     fn nobody_waits_while_nobody_asks() {
         let mut pace = Pace::default();
         for ms in 0..100 {
-            pace.take(at(ms), 0, MIB, RATE);
-            assert_eq!(pace.wait(at(ms)), Duration::ZERO);
+            assert_eq!(pace.take(at(ms), 0, MIB, RATE), at(ms));
+            assert_eq!(pace.wait(at(ms), 0), Duration::ZERO);
         }
     }
 
     #[test]
     fn who_asked_lately_slows_repair_down_for_a_while() {
         let mut pace = Pace::default();
-        pace.take(at(10), 1, MIB, RATE);
-        assert_eq!(pace.wait(at(10)), Duration::from_micros(62_500));
-        assert_eq!(pace.wait(at(73)), Duration::ZERO);
+        let rest = Duration::from_micros(62_500);
+        assert_eq!(pace.take(at(10), 1, MIB, RATE), at(10) + rest);
+        assert_eq!(pace.wait(at(10), 1), rest);
+        assert_eq!(pace.wait(at(73), 1), Duration::ZERO);
         let lasts = u64::try_from(REPAIR_BUSY_LASTS.as_millis()).unwrap();
-        pace.take(at(10 + lasts - 1), 1, MIB, RATE);
-        assert!(!pace.wait(at(10 + lasts - 1)).is_zero());
-        let mut quiet = Pace::default();
-        quiet.take(at(10), 1, MIB, RATE);
-        quiet.take(at(10 + lasts), 1, MIB, RATE);
-        assert_eq!(quiet.wait(at(10 + lasts)), Duration::ZERO);
+        assert!(pace.take(at(10 + lasts - 1), 1, MIB, RATE) > at(10 + lasts));
+        assert_eq!(pace.take(at(10 + lasts), 1, MIB, RATE), at(10 + lasts));
     }
 
     #[test]
-    fn all_together_keep_to_the_rate() {
+    fn all_together_keep_to_the_rate_one_after_another() {
         let mut pace = Pace::default();
-        let (mut now, mut bytes) = (0, 0);
+        // When each of three snapshots may send its next piece.
+        let mut next = [at(1); 3];
+        let mut bytes = 0;
         for asked in 1.. {
-            // Three snapshots at a time.
-            (0..3).for_each(|_| pace.take(at(now), asked, MIB, RATE));
-            bytes += 3 * MIB;
-            now += u64::try_from(pace.wait(at(now)).as_millis()).unwrap() + 1;
-            if now > 10_000 {
+            let first = next.iter_mut().min().unwrap();
+            if *first > at(10_000) {
                 break;
             }
+            *first = pace.take(*first, asked, MIB, RATE);
+            bytes += MIB;
         }
-        let rate = bytes * 1000 / now;
+        let rate = bytes / 10;
         assert!(rate.abs_diff(RATE) < RATE / 50, "{rate} of {RATE}");
+        next.sort();
+        assert!(next[2].since(next[0]) > Duration::from_millis(100), "not all at once: {next:?}");
+    }
+
+    /// What waited was held to the end of a queue that grew as long as clients wanted something, and
+    /// stayed slow for as long again when they wanted nothing any more.
+    #[test]
+    fn what_was_taken_too_much_is_bounded_and_forgiven() {
+        let mut pace = Pace::default();
+        for asked in 1..=1000 {
+            let _ = pace.take(at(1), asked, MIB, MIB);
+        }
+        assert_eq!(pace.take(at(1), 1001, MIB, MIB), at(1) + REPAIR_REST_MAX);
+        let quiet = at(1) + REPAIR_BUSY_LASTS;
+        assert_eq!(pace.wait(quiet, 1001), Duration::ZERO);
+        assert_eq!(pace.take(quiet, 1001, MIB, RATE), quiet);
+        let rest = Duration::from_micros(62_500);
+        assert_eq!(pace.take(quiet, 1002, MIB, RATE), quiet + rest);
+    }
+
+    /// A follower whose log grows faster than the rate waited with all others for what cost nothing.
+    #[test]
+    fn what_costs_nothing_waits_for_nobody() {
+        let mut pace = Pace::default();
+        pace.take(at(1), 1, 8 * MIB, RATE);
+        assert_eq!(pace.take(at(1), 2, 0, RATE), at(1));
     }
 
     #[test]
     fn a_rate_of_nothing_is_as_slow_as_it_can_be() {
         let mut pace = Pace::default();
-        pace.take(at(1), 1, u64::MAX, 0);
-        assert!(pace.wait(at(1)) > Duration::from_secs(1));
+        assert_eq!(pace.take(at(1), 1, u64::MAX, 0), at(1) + REPAIR_REST_MAX);
     }
 
     fn paces(rate: u64) -> Vec<CopyPace> {

@@ -106,6 +106,7 @@ pub enum NodeEvent {
     LogSent {
         replica: ReplicaId,
         to: ReplicaId,
+        stamp: u64,
         upto: Sequence,
     },
     /// What was received of a snapshot is on disk.
@@ -327,8 +328,8 @@ impl NodeLoop {
             NodeEvent::SnapshotSent { replica, to } => {
                 self.with(replica, |holder| holder.snapshot_sent(to));
             }
-            NodeEvent::LogSent { replica, to, upto } => {
-                self.with(replica, |holder| holder.handle(Event::LogSent { to, upto }));
+            NodeEvent::LogSent { replica, to, stamp, upto } => {
+                self.with(replica, |holder| holder.handle(Event::LogSent { to, stamp, upto }));
             }
             NodeEvent::Stored { replica, stored } => {
                 self.with(replica, |holder| holder.stored(stored));
@@ -419,11 +420,7 @@ impl NodeLoop {
     fn replicate(&mut self, partition: PartitionId, native: Native) {
         if self.by_partition.get(&partition) == Some(&native.to) {
             let Native { from, to, message } = native;
-            if let Message::Append(append) = &message {
-                let bytes: usize = append.entries.iter().map(|entry| entry.body.bytes()).sum();
-                Counters::add(&self.context.counters.replicated_bytes, bytes as u64);
-            }
-            return self.with(to, |holder| holder.handle(Event::Message { from, message }));
+            return self.with(to, |holder| holder.replicate(from, message));
         }
         self.answer_for_broken(partition, &native);
     }

@@ -271,8 +271,9 @@ pub const COPY_REST_MAX: Duration = Duration::from_secs(60);
 /// Less than this is no limit for the copies of an operation: they would be taken for stuck. Bytes a second.
 pub const COPY_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 
-/// Nothing of a repair waits for longer than this at a time.
-pub const REPAIR_REST_MAX: Duration = Duration::from_secs(2);
+/// Nothing of a repair waits for longer than this at a time, for its own node or because of another: so
+/// much is the least that it gets, however many there are.
+pub const REPAIR_REST_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes a leader reads from its log at a time for a replica that is being brought up, while clients
 /// want something.
@@ -284,7 +285,9 @@ pub const SNAPSHOT_STORE_TIME: Duration = Duration::from_secs(5);
 pub const SNAPSHOT_UNSTORED_BYTES_MIN: usize = RECORD_PAYLOAD_BYTES_MAX as usize;
 const _: () = assert!(SNAPSHOT_UNSTORED_BYTES_MIN <= SNAPSHOT_UNSTORED_BYTES_MAX);
 
-/// After this time without an answer a piece of a snapshot is sent again, to whoever still stores it.
+/// After this time without an answer a piece of a snapshot is sent again, to whoever still stores it. For
+/// as long, this often, it is sent again to whoever cannot be reached just now.
+pub const SNAPSHOT_RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 pub const SNAPSHOT_PIECE_DEADLINE: Duration = Duration::from_secs(30);
 const _: () = assert!(SNAPSHOT_STORE_TIME.as_secs() < SNAPSHOT_PIECE_DEADLINE.as_secs());
 
@@ -529,8 +532,9 @@ pub const MOVE_SILENCE_MAX: Duration = Duration::from_secs(10);
 pub const MOVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 pub const MOVE_RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 
-/// A copy that is not complete after this long, and a second for each so many of its bytes, is given up too:
-/// whoever copies it cannot reach whoever takes it, although both are heard of.
+/// A copy that is not complete after this long, and a second for each so many of its bytes, is given up too,
+/// unless it became longer within this time: whoever copies it cannot reach whoever takes it, although both
+/// are heard of.
 pub const MOVE_STALLED_MAX: Duration = Duration::from_secs(600);
 pub const MOVE_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 

@@ -39,6 +39,8 @@ pub struct ReplicaReport {
     pub reason: String,
     /// Bytes on its disk.
     pub bytes: u64,
+    /// When these were last told to be more than before, or were first told.
+    pub grew_at: Moment,
     /// It leads and serves nothing yet.
     pub preparing: bool,
     /// Of a namespace: bytes of user data in its volume.
@@ -189,8 +191,11 @@ impl NodeReport {
         self
     }
 
-    fn put_in(&mut self, id: ReplicaId, after: ReplicaReport, changed: &mut Vec<PartitionId>) {
+    fn put_in(&mut self, id: ReplicaId, mut after: ReplicaReport, changed: &mut Vec<PartitionId>) {
         let before = self.take_out(id);
+        if let Some(before) = before.as_ref().filter(|before| after.bytes <= before.bytes) {
+            after.grew_at = before.grew_at;
+        }
         let held = self.held.entry(after.disk).or_default();
         held.bytes = held.bytes.saturating_add(after.bytes);
         held.replicas += 1;
@@ -288,6 +293,7 @@ pub(super) fn replica_report(
         state: from.state(),
         reason: from.reason.clone(),
         bytes: from.bytes,
+        grew_at: told_at,
         preparing: from.preparing,
         used: from.used,
         told_at,

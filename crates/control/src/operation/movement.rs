@@ -217,10 +217,14 @@ fn attend_copy(scene: &Scene<'_>, course: &Course<'_>, copy: &Member) -> Finding
         return give_up(format!("{disk:?} of {node:?} takes no more"));
     }
     let copying = age(scene, course.item);
-    if copying >= MOVE_STALLED_MAX + time_for(course.item.bytes, &course.operation.limits) {
+    let word = report.replicas.get(&replica);
+    // However slowly it goes: copies make room for clients, and for each other.
+    let rests = word.is_none_or(|word| inputs.now.since(word.grew_at) >= MOVE_STALLED_MAX);
+    if rests && copying >= MOVE_STALLED_MAX + time_for(course.item.bytes, &course.operation.limits)
+    {
         return give_up(format!("it was not complete after {} s", copying.as_secs()));
     }
-    match report.replicas.get(&replica) {
+    match word {
         Some(word) if word.state == ReplicaState::Failed => {
             give_up(format!("the copy on {node:?} failed: {}", word.reason))
         }

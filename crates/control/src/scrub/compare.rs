@@ -26,6 +26,23 @@ fn value(chunk: &ChunkBytes) -> Option<(u64, u64)> {
     chunk.damages.is_empty().then_some((chunk.bytes, chunk.digest))
 }
 
+/// Whether a page is what was asked for: what comes after a place, in order, and something unless it is
+/// the end. Another would be taken for the end, or for ever be asked for again. No object has the number 0.
+pub(super) fn is_page_after(after: Place, page: &Chunks) -> bool {
+    let places = || page.chunks.iter().map(place);
+    (page.end || !page.chunks.is_empty())
+        && places().all(|place| place > after && place.0 > 0)
+        && places().is_sorted_by(|one, next| one < next)
+}
+
+/// The place before a chunk, so that a page after it begins with that chunk.
+pub(super) fn before((object, chunk): Place) -> Place {
+    match chunk.checked_sub(1) {
+        Some(chunk) => (object, chunk),
+        None => (object.saturating_sub(1), u64::MAX),
+    }
+}
+
 /// Looks at pages that begin at the same place, as far as the shortest goes.
 pub(super) fn pages(pages: &[Chunks]) -> Seen {
     let open = pages.iter().filter(|page| !page.end);
@@ -104,6 +121,24 @@ mod tests {
         assert_eq!(seen.damages, [(1, "chunk 0 of inode 3: offset 0: checksum".to_owned())]);
         assert!(!alike(&[one.clone(), other.clone()], (2, 0)));
         assert!(alike(&[one, other], (3, 0)), "of damage nothing is compared");
+    }
+
+    /// A node that sent nothing, and did not say that this was all, had everything else called verified.
+    #[test]
+    fn what_is_no_page_is_not_taken_for_the_end() {
+        let one = [chunk(1, 5), chunk(2, 6)];
+        assert!(
+            is_page_after((0, 0), &page(&one, false)) && is_page_after((0, 9), &page(&one, true))
+        );
+        assert!(is_page_after((2, 0), &page(&[], true)));
+        assert!(!is_page_after((2, 0), &page(&[], false)), "nothing, and more to come");
+        assert!(!is_page_after((1, 0), &page(&one, true)), "what came before");
+        assert!(!is_page_after((0, 0), &page(&[chunk(2, 6), chunk(1, 5)], true)), "no order");
+        assert!(!is_page_after((0, 0), &page(&[chunk(0, 5)], false)), "it would not get on");
+        assert_eq!(
+            (before((2, 3)), before((2, 0)), before((0, 0))),
+            ((2, 2), (1, u64::MAX), (0, u64::MAX))
+        );
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Reader {
     /// Compares one chunk, at a place of the log that all replicas are asked about.
     async fn chunk(&self, place: Place, mut at: u64) -> Result<(), Stop> {
         let (object, chunk) = place;
-        let before = if chunk == 0 { (object - 1, u64::MAX) } else { (object, chunk - 1) };
+        let before = compare::before(place);
         let ask = AskChunks { chunks_max: 1, ..page_from(before) };
         for attempt in 0..SCRUB_ATTEMPTS_MAX {
             let pages = self.chunks(before, ask, at).await?;
@@ -201,6 +201,12 @@ impl Reader {
         let (object, chunk) = after;
         let what = What::Chunks(AskChunks { object, chunk, ..ask });
         let pages: Vec<Chunks> = self.ask_all(what, at).await?;
+        for (page, Replica { id, node, .. }) in pages.iter().zip(&self.replicas) {
+            if !compare::is_page_after(after, page) {
+                let detail = format!("{id:?} on {node:?} answers with another page");
+                return Err(Stop::Unwell(Reason::Unreachable, detail));
+            }
+        }
         let bytes = |page: &Chunks| page.chunks.iter().map(|chunk| chunk.bytes).sum();
         self.rest(&pages.iter().map(bytes).collect::<Vec<u64>>()).await?;
         Ok(pages)

@@ -12,8 +12,7 @@ use partition::replica::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-use types::limits::{CATCH_UP_BUSY_BYTES_MAX, CATCH_UP_BYTES_MAX, REPLICATION_MESSAGE_BYTES_MAX};
+use types::limits::REPLICATION_MESSAGE_BYTES_MAX;
 use types::{Configuration, Epoch, ReplicaId, Sequence};
 use wire::{Class, Operation, Reply, Request};
 
@@ -112,7 +111,7 @@ impl Holder {
         for (entry, at) in entries.iter().zip(locations) {
             let bytes = entry.body.bytes();
             self.checkpointing.note_appended(bytes, self.context.world.now());
-            self.grown_bytes += bytes as u64;
+            self.growth.note_appended(bytes as u64);
             self.unapplied.push_back(Unapplied::of(entry, at));
         }
         Event::Appended { end: self.log.end() }
@@ -190,29 +189,8 @@ impl Holder {
         self.context.address(member.node)
     }
 
-    /// Feeds a follower from the log. One that is being brought up gets little at a time while clients
-    /// want something: then the engine learns that it was sent only after a rest.
-    fn feed_from_log(&mut self, to: ReplicaId, append: Append, upto: Sequence) -> Option<Event> {
-        let in_sync = self.configuration.as_ref().is_some_and(|c| c.in_sync.contains(&to));
-        if in_sync || !(self.context.is_busy() || self.context.is_paced(to)) {
-            let (upto, _) = self.send_log(to, append, upto, CATCH_UP_BYTES_MAX);
-            return Some(Event::LogSent { to, upto });
-        }
-        let (upto, bytes) = self.send_log(to, append, upto, CATCH_UP_BUSY_BYTES_MAX);
-        // What is new since the last time does not count, or it would never get to the end of a log
-        // that grows as fast.
-        let grown = std::mem::take(&mut self.grown_bytes);
-        self.context.pace(to, (bytes as u64).saturating_sub(grown));
-        let (context, replica) = (self.context.clone(), self.id);
-        self.context.world.spawn("catch-up", async move {
-            context.rest(to, Duration::ZERO).await;
-            context.post(NodeEvent::LogSent { replica, to, upto });
-        });
-        None
-    }
-
     /// Sends about so many bytes of the log; returns the last place that was sent, and how many they were.
-    fn send_log(
+    pub(super) fn send_log(
         &mut self,
         to: ReplicaId,
         append: Append,

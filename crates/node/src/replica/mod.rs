@@ -13,6 +13,7 @@ mod damages;
 mod data;
 mod delete;
 mod effects;
+mod feed;
 mod fetch;
 mod inspect;
 mod leftover;
@@ -106,8 +107,7 @@ pub struct Holder {
     scrub: scrub::Scrub,
     /// Whatever writes to the index beside the loop has a share of it.
     writing: Arc<()>,
-    /// What was appended to the log since a follower was last fed from it slowly.
-    grown_bytes: u64,
+    growth: feed::Growth,
     /// Who waits for a place of the log.
     inspections: Vec<inspect::Waiting>,
 }
@@ -181,6 +181,7 @@ impl Holder {
     pub fn configure(&mut self, configuration: Configuration) {
         let newer = self.configuration.as_ref().is_none_or(|c| c.epoch < configuration.epoch);
         if newer {
+            self.growth.keep_members(&configuration);
             self.configuration = Some(configuration.clone());
         }
         self.handle(Event::Configure(configuration));
@@ -290,7 +291,7 @@ impl Holder {
             proven: status.proven,
             state: state.into(),
             reason,
-            bytes: self.log.bytes(),
+            bytes: self.log.bytes() + self.snapshots.staged_bytes(),
             preparing: status.role == RoleName::Reconciling,
             used: self.machine.user_bytes(),
         }

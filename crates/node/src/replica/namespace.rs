@@ -10,6 +10,7 @@ use super::machine::KIND_COMMAND;
 use super::names::NameFeed;
 use super::reap::Reaper;
 use super::{Holder, Machine, Waiter, status_of};
+use crate::context::Counters;
 use bytes::Bytes;
 use partition::replica::EntryBody;
 use prost::Message;
@@ -85,6 +86,10 @@ impl Holder {
         }
         if !from_cluster {
             self.hear(SessionId(command.session));
+            // An idle client renews its session: it wants nothing.
+            if !matches!(command.command, Some(Command::RenewSession(_))) {
+                Counters::add(&self.context.counters.demands, 1);
+            }
         }
         self.submit_command(command, Waiter::Write(responder));
     }
@@ -103,6 +108,7 @@ impl Holder {
         if let Err(refusal) = self.check_readable() {
             return responder.refuse(status_of(refusal), refusal.to_string());
         }
+        Counters::add(&self.context.counters.demands, 1);
         match self.ask(&query) {
             Ok(answer) => responder.reply(Reply::message(&answer)),
             Err(reason) => {

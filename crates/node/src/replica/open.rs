@@ -222,7 +222,7 @@ impl Holder {
             damages: Default::default(),
             scrub: super::scrub::Scrub::new(context.world.now()),
             writing: Arc::default(),
-            grown_bytes: 0,
+            growth: Default::default(),
             inspections: Vec::new(),
             context,
         })

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::configuration::PartitionKind;
 use types::limits::{
-    RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECORDS_MAX, SNAPSHOT_STALL_MAX,
-    SNAPSHOT_TOMBSTONES_MAX,
+    COPY_REST_MAX, RECORD_PAYLOAD_BYTES_MAX, SNAPSHOT_PIECE_DEADLINE, SNAPSHOT_RECONNECT_INTERVAL,
+    SNAPSHOT_RECORDS_MAX, SNAPSHOT_STALL_MAX, SNAPSHOT_TOMBSTONES_MAX,
 };
 use types::{Epoch, ReplicaId};
 use wire::replicate::{Snapshot, SnapshotReply};
@@ -49,7 +49,7 @@ impl Source {
         let context = &self.context;
         let world = &context.world;
         let copy = ReplicaId(self.head.to);
-        context.pace(copy, payload.len() as u64);
+        let due = context.pace(copy, payload.len() as u64);
         let begun = world.now();
         let request = Request::new(Operation::Snapshot)
             .partition(self.partition)
@@ -66,16 +66,23 @@ impl Source {
                 Ok(reply) => break reply,
                 Err(error) => {
                     let waited = world.now().since(begun);
-                    let stalled = waited >= SNAPSHOT_STALL_MAX;
-                    if stalled || !matches!(error, wire::Error::TimedOut { .. }) {
+                    if waited >= patience(&error) {
                         return Err(error.to_string());
                     }
-                    tracing::info!(partition = %self.partition, ?waited, "a piece is still being stored");
+                    tracing::info!(partition = %self.partition, ?waited, %error, "a piece is sent again");
+                    if !matches!(error, wire::Error::TimedOut { .. }) {
+                        world.sleep(SNAPSHOT_RECONNECT_INTERVAL).await;
+                    }
                 }
             }
         };
         *piece = Snapshot { piece: piece.piece + 1, ..self.head.clone() };
-        context.rest(copy, Duration::from_micros(reply.rest_us)).await;
+        let theirs = world.now() + Duration::from_micros(reply.rest_us).min(COPY_REST_MAX);
+        context.rest(copy, due).await;
+        let rest = theirs.since(world.now());
+        if !rest.is_zero() {
+            world.sleep(rest).await;
+        }
         Ok(())
     }
 
@@ -181,6 +188,16 @@ impl Source {
             payload.extend_from_slice(&record);
         }
         Ok(())
+    }
+}
+
+/// How long a piece is sent again and again after such an error. Whoever took it knows that.
+fn patience(error: &wire::Error) -> Duration {
+    match error {
+        wire::Error::TimedOut { .. } => SNAPSHOT_STALL_MAX,
+        // A session that broke is no reason to begin anew.
+        wire::Error::Closed { .. } | wire::Error::Unreachable { .. } => SNAPSHOT_PIECE_DEADLINE,
+        wire::Error::Refused { .. } | wire::Error::Malformed(_) => Duration::ZERO,
     }
 }
 

@@ -159,24 +159,19 @@ impl Holder {
         }
     }
 
-    /// Answers those who have waited for long. Whoever follows names is told that nothing changed, as
-    /// long as this leader would be asked about names.
+    /// Answers those who have waited for long. Whoever follows names is told that nothing had changed
+    /// when it asked.
     fn answer_late(&mut self, now: Moment) {
         let wait_max = |parked: &Parked| match parked.names_upto {
             Some(_) => NAME_FEED_WAIT_MAX,
             None => EVENTS_WAIT_MAX,
         };
-        let is_late = |parked: &Parked| now.since(parked.since) >= wait_max(parked);
-        if !self.clients.reaper.parked.values().any(is_late) {
-            return;
-        }
-        let (epoch, readable) = (self.clients.epoch, self.check_readable().is_ok());
-        let late = self.clients.reaper.parked.extract_if(.., |_, parked| is_late(parked));
-        for (_, parked) in late {
-            let events = match parked.names_upto.filter(|_| readable) {
-                Some(upto) => News::nothing(upto).told(epoch),
-                None => Events::default(),
-            };
+        let epoch = self.clients.epoch;
+        let is_late =
+            |_: &SessionId, parked: &mut Parked| now.since(parked.since) >= wait_max(parked);
+        for (_, parked) in self.clients.reaper.parked.extract_if(.., is_late) {
+            let nothing = |upto| News::nothing(upto).told(epoch);
+            let events = parked.names_upto.map_or_else(Events::default, nothing);
             parked.responder.reply(Reply::message(&events));
         }
     }

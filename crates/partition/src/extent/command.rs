@@ -51,6 +51,8 @@ pub enum Invalid {
     Range,
     #[error("a write crosses the border of a chunk")]
     CrossesChunk,
+    #[error("no object has the number 0")]
+    Object,
     #[error("a write's length differs from its payload, or exceeds the limit")]
     Length,
     #[error("the payload does not match its checksums")]
@@ -111,6 +113,10 @@ impl Command {
         match self {
             Command::Write { key, checksums, payload } => {
                 let end = key.end().ok_or(Invalid::Range)?;
+                // Whoever lists what there is begins after it.
+                if key.object == 0 {
+                    return Err(Invalid::Object);
+                }
                 if key.length == 0 {
                     return Err(Invalid::Range);
                 }
@@ -165,4 +171,23 @@ pub enum Meaning {
     Write(DataKey),
     Trim(DataKey),
     Delete { object: u64 },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever lists chunks begins after object 0: a chunk of it was listed again and again, for ever.
+    #[test]
+    fn nothing_is_written_to_the_object_before_all_others() {
+        let write = |object| {
+            let payload = Bytes::from_static(b"payload");
+            let sums = types::checksum::block_checksums(&payload);
+            let checksums = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+            let key = DataKey { object, offset: 0, length: payload.len() as u64 };
+            Command::Write { key, checksums, payload }
+        };
+        assert_eq!(write(1).check(), Ok(()));
+        assert_eq!(write(0).check(), Err(Invalid::Object));
+    }
 }

@@ -42,9 +42,9 @@ pub enum Event {
     Room(Room),
     /// The disk has room again: a replica that stopped for want of space may go on.
     SpaceFreed,
-    /// A `SendLog` came to its end; the last entry that was really sent (or the one before its
-    /// first, when nothing was).
-    LogSent { to: ReplicaId, upto: Sequence },
+    /// A `SendLog` came to its end, however late: the stamp of its append, and the last entry that was
+    /// really sent (or the one before its first, when nothing was).
+    LogSent { to: ReplicaId, stamp: u64, upto: Sequence },
     /// A `SendSnapshot` came to its end, well or not.
     SnapshotSent { to: ReplicaId },
     /// A whole snapshot lies beside the log, ready to replace it.

@@ -62,7 +62,7 @@ impl Leading {
             let Some(progress) = self.followers.get_mut(&to) else { return };
             match progress.mode {
                 Mode::Streaming => {}
-                Mode::Log { upto, sent: true } if progress.matched >= upto => {
+                Mode::Log { upto, sent: true, .. } if progress.matched >= upto => {
                     progress.enter(Mode::Streaming, now);
                 }
                 _ => return,
@@ -101,7 +101,8 @@ impl Leading {
         let progress = self.followers.get_mut(&to).expect("the caller has looked");
         let asked = Sequence(header.previous.sequence.0 + CATCH_UP_ENTRIES_MAX);
         let upto = asked.min(self.window.first().previous()).min(core.log.appended);
-        progress.enter(Mode::Log { upto, sent: false }, now);
+        let from = header.previous.sequence.next();
+        progress.enter(Mode::Log { from, upto, sent: false }, now);
         progress.sent_at = now;
         let append = Append { life: progress.life, ..header };
         effects.push(Effect::SendLog { to, append, upto });
@@ -122,27 +123,29 @@ impl Leading {
         }
     }
 
-    /// The driver has sent entries from the log, up to `upto`.
+    /// The driver has sent entries from the log, up to `upto`. Some, or all, may be acknowledged
+    /// by now: it takes its time.
     pub(super) fn on_log_sent(
         &mut self,
         core: &Core,
         now: Moment,
-        to: ReplicaId,
-        upto: Sequence,
+        (to, stamp, upto): (ReplicaId, u64, Sequence),
         effects: &mut Vec<Effect>,
     ) {
         let Some(progress) = self.followers.get_mut(&to) else { return };
-        if !matches!(progress.mode, Mode::Log { sent: false, .. }) {
+        let Mode::Log { from, .. } = progress.mode else { return };
+        // Otherwise it was asked for by who led before, or for an earlier life of the follower.
+        if !progress.is_sent_log(stamp) {
             return;
         }
-        if upto < progress.next {
+        if upto < from {
             let next = progress.matched.next();
             progress.probe(next, now);
             return;
         }
-        progress.next = upto.next();
+        progress.next.advance(upto.next());
         // Answers to what was sent while the log was being read belong to this as well.
-        progress.mode = Mode::Log { upto, sent: true };
+        progress.mode = Mode::Log { from, upto, sent: true };
         progress.expected_from = now;
         self.feed(core, now, to, effects);
     }

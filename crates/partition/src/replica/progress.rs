@@ -31,8 +31,8 @@ pub(super) enum Mode {
     Probing,
     /// It gets every entry as it is ordered.
     Streaming,
-    /// The driver reads entries from the log for it, up to here; `sent` once it has.
-    Log { upto: Sequence, sent: bool },
+    /// The driver reads entries from the log for it, from here up to there; `sent` once it has.
+    Log { from: Sequence, upto: Sequence, sent: bool },
     /// The driver brings it a snapshot.
     Snapshot,
 }
@@ -123,6 +123,11 @@ impl Progress {
         self.expected_from = now;
     }
 
+    /// Whether the driver sends it what it was asked for with this stamp.
+    pub(super) fn is_sent_log(&self, stamp: u64) -> bool {
+        matches!(self.mode, Mode::Log { sent: false, .. }) && self.since == stamp
+    }
+
     /// Starts over: asks where the logs are equal, beginning before `next`.
     pub(super) fn probe(&mut self, next: Sequence, now: Moment) {
         self.next = next;
@@ -160,7 +165,8 @@ impl Progress {
         self.room = Room::Enough;
         self.moved_at = now;
         self.synced_at = now;
-        if known && !matches!(self.mode, Mode::Snapshot | Mode::Log { sent: false, .. }) {
+        // What the driver is still sending from the log is worth nothing to this life.
+        if known && self.mode != Mode::Snapshot {
             self.mode = Mode::Probing;
         }
     }

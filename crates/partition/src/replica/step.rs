@@ -285,7 +285,9 @@ impl Replica {
         let core = &self.core;
         let Role::Leading(leading) = &mut self.role else { return };
         match event {
-            Event::LogSent { to, upto } => leading.on_log_sent(core, now, to, upto, effects),
+            Event::LogSent { to, stamp, upto } => {
+                leading.on_log_sent(core, now, (to, stamp, upto), effects);
+            }
             Event::SnapshotSent { to } => leading.on_snapshot_sent(core, now, to, effects),
             Event::Unreachable { replica } => leading.on_unreachable(now, replica),
             _ => unreachable!("the caller passes these only"),

@@ -313,7 +313,7 @@ impl World {
                 piece = piece.after(part[part.len() - 1].position());
             }
         }
-        self.step(machine, Event::LogSent { to, upto: sent.sequence })
+        self.step(machine, Event::LogSent { to, stamp: append.stamp, upto: sent.sequence })
     }
 
     pub(super) fn snapshot_read(&mut self, machine: usize, to: ReplicaId, epoch: Epoch) -> Verdict {

@@ -141,6 +141,38 @@ fn a_copy_that_never_completes_is_given_up() {
     assert_eq!(bench.operation(id).items[&PartitionId(1)].attempts, 1);
 }
 
+/// With a low `repair_rate`, or many moves at a time, copies went more slowly than that: each was given
+/// up before its end and begun anew, for ever.
+#[test]
+fn a_copy_that_grows_is_not_given_up_however_slowly_it_goes() {
+    let mut bench = Bench::with_volume(&["", "", "", "", ""]);
+    let id = bench.start(DECOMMISSION, node(1));
+    for _ in 0..3 {
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        bench.beat(1);
+    }
+    let copy = bench.operation(id).items[&PartitionId(1)].copy.unwrap();
+    let grow = |bench: &mut Bench| {
+        bench.held.get_mut(&copy.node).unwrap().get_mut(&copy.replica).unwrap().bytes += 1;
+    };
+    let still = |bench: &mut Bench| {
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        bench.operation(id).items[&PartitionId(1)].copy.is_some()
+    };
+    for _ in 0..3 {
+        grow(&mut bench);
+        bench.beat(3);
+        bench.pass(types::limits::MOVE_STALLED_MAX / 2);
+        bench.beat(3);
+        assert!(still(&mut bench), "it became longer a moment ago");
+    }
+    bench.pass(types::limits::MOVE_STALLED_MAX / 2);
+    bench.beat(3);
+    assert!(!still(&mut bench), "nothing came for so long");
+}
+
 /// A machine that burnt down cannot be asked. Somebody says so, and the verdict says that somebody did.
 #[test]
 fn a_node_that_is_destroyed_is_believed_to_be_and_its_return_is_caught() {

@@ -207,11 +207,66 @@ fn what_is_no_longer_in_memory_is_sent_from_the_log_and_what_is_not_there_by_sna
     assert_eq!(append.previous, position(1, 1));
 
     step(&mut leader, LATER, Event::LogStart { start: Sequence(4) });
-    step(&mut leader, LATER, Event::LogSent { to: TWO, upto: Sequence(1) });
+    step(&mut leader, LATER, Event::LogSent { to: TWO, stamp: LATER.0, upto: Sequence(1) });
     let now = LATER + ms(1);
     let reject = Reject { epoch: Epoch(2), stamp: now.0, life: 1, hint: position(1, 1) };
     let effects = step(&mut leader, now, from(TWO, Message::Reject(reject)));
     assert_eq!(effects, [Effect::SendSnapshot { to: TWO, epoch: Epoch(2) }]);
+}
+
+/// A leader of epoch 2 whose log ends at 5, and what it has read from the log for `TWO`.
+fn feeding_from_log() -> (Replica, Vec<Effect>) {
+    let mut leader = Replica::recover(ONE, persisted(1, &[1, 1, 1, 1]), Moment(0));
+    take_up(&mut leader, LATER, with_catching_up(2, ONE, &[ONE], &[TWO]));
+    step(&mut leader, LATER, Event::Appended { end: Sequence(5) });
+    let effects = step(&mut leader, LATER, from(TWO, ack(2, LATER, 1, 0)));
+    (leader, effects)
+}
+
+/// Whoever was fed slowly had acknowledged what it got before the driver said that it was sent. That
+/// was taken for a failure, and each time it was asked anew where its log ends.
+#[test]
+fn a_follower_that_answers_before_the_driver_says_that_it_was_sent_gets_the_next_at_once() {
+    let (mut leader, _) = feeding_from_log();
+    let now = LATER + ms(16);
+    assert_eq!(step(&mut leader, now, from(TWO, ack(2, LATER, 3, 0))), [], "it rests");
+    let sent = Event::LogSent { to: TWO, stamp: LATER.0, upto: Sequence(3) };
+    let effects = step(&mut leader, now, sent);
+    let [Effect::SendLog { to: TWO, append, upto: Sequence(5) }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(append.previous, position(1, 3));
+}
+
+#[test]
+fn what_was_sent_in_an_earlier_epoch_is_not_taken_for_what_is_sent_now() {
+    let (mut leader, _) = feeding_from_log();
+    take_up(&mut leader, LATER, configuration(3, THREE, &[ONE, TWO, THREE]));
+    let now = LATER + ms(5000);
+    take_up(&mut leader, now, with_catching_up(4, ONE, &[ONE], &[TWO]));
+    step(&mut leader, now, Event::Appended { end: Sequence(6) });
+    let effects = step(&mut leader, now, from(TWO, ack(4, now, 1, 0)));
+    assert!(matches!(effects[..], [Effect::SendLog { to: TWO, .. }]), "{effects:?}");
+    let old = Event::LogSent { to: TWO, stamp: LATER.0, upto: Sequence(4) };
+    assert_eq!(step(&mut leader, now, old), []);
+    assert_eq!(step(&mut leader, now, from(TWO, ack(4, now, 4, 0))), [], "the present one goes on");
+    let present = Event::LogSent { to: TWO, stamp: now.0, upto: Sequence(4) };
+    assert!(matches!(step(&mut leader, now, present)[..], [Effect::SendLog { to: TWO, .. }]));
+}
+
+/// It was asked where its log begins only when all that its earlier life was sent had not been
+/// answered, and then from the very first entry on: where the log begins later, by a snapshot.
+#[test]
+fn a_follower_that_restarts_while_it_is_fed_from_the_log_is_asked_anew_where_it_is() {
+    let (mut leader, _) = feeding_from_log();
+    step(&mut leader, LATER, Event::LogStart { start: Sequence(3) });
+    let now = LATER + ms(16);
+    let restarted = Reject { epoch: Epoch(2), stamp: now.0, life: 2, hint: position(1, 2) };
+    let effects = step(&mut leader, now, from(TWO, Message::Reject(restarted)));
+    let (to, Message::Append(probe)) = sent(&effects) else { panic!("{effects:?}") };
+    assert_eq!((to, probe.previous, probe.life), (TWO, position(1, 2), 2));
+    let late = Event::LogSent { to: TWO, stamp: LATER.0, upto: Sequence(5) };
+    assert_eq!(step(&mut leader, now, late), []);
 }
 
 #[test]
@@ -220,7 +275,7 @@ fn whoever_has_everything_is_waited_for_before_its_promotion_is_asked_for() {
     take_up(&mut leader, LATER, with_catching_up(1, ONE, &[ONE], &[TWO]));
     step(&mut leader, LATER, Event::Appended { end: Sequence(1) });
     step(&mut leader, LATER, from(TWO, ack(1, LATER, 0, 0)));
-    step(&mut leader, LATER, Event::LogSent { to: TWO, upto: Sequence(1) });
+    step(&mut leader, LATER, Event::LogSent { to: TWO, stamp: LATER.0, upto: Sequence(1) });
     step(&mut leader, LATER, from(TWO, ack(1, LATER, 1, 0)));
     assert!(leader.status(LATER).followers[0].counts, "it is waited for at once");
     let effects = step(&mut leader, LATER, from(TWO, ack(1, LATER, 1, 0)));
