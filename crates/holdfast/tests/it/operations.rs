@@ -259,7 +259,7 @@ async fn copies_keep_to_the_bandwidth_of_their_operation() {
     let shown = cluster.json(&["operation", "show", &cluster.last("decommission").await]).await;
     assert_eq!((&shown["limits"]["bandwidth"], &shown["priority"]), (&(1 << 20).into(), &3.into()));
     assert_eq!(shown["limits"]["moves_per_disk"], 5);
-    assert!(done.out.contains("1.0 MiB a second of a node; priority 3"), "{done:?}");
+    assert!(done.out.contains("1 MiB a second of a node; priority 3"), "{done:?}");
     verify(&volume, 16).await;
     drop(volume);
     cluster.embedded.stop().await;
