@@ -8,6 +8,7 @@
 //!
 //! Taking a name back waits in the kernel for whoever changes the folder at that moment, and that may wait for
 //! the cluster. So batches do not wait for each other, up to a limit.
+#![expect(clippy::disallowed_methods, reason = "the kernel is real, and so is its clock")]
 
 use client::Stale;
 use fuser::{INodeNo, Notifier};
@@ -89,7 +90,6 @@ impl Drop for Forgetting {
 impl Forgetting {
     /// Has the kernel forget `names`, and what was `handed`. Holds on to the kernel's connection: to be
     /// stopped before unmounting.
-    #[expect(clippy::disallowed_methods, reason = "the kernel is real")]
     pub(super) fn start(
         names: mpsc::UnboundedReceiver<Stale>,
         handed: Handed,
@@ -143,7 +143,6 @@ impl Forgetter {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the kernel is real, and these calls block")]
     async fn forget(&self, batch: Vec<Item>) {
         if batch.is_empty() {
             return;
