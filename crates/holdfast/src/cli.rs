@@ -92,6 +92,9 @@ enum Command {
     /// Look at the disks, and take them out of service
     #[command(subcommand)]
     Disk(command::disk::Disk),
+    /// Take all nodes of a zone out of service
+    #[command(subcommand)]
+    Zone(command::zone::Zone),
     /// Look at the partitions that volumes are made of
     #[command(subcommand)]
     Partition(command::partition::Partition),
@@ -123,6 +126,7 @@ impl Cli {
             Command::Status(status) => status.run(),
             Command::Node(node) => node.run(),
             Command::Disk(disk) => disk.run(),
+            Command::Zone(zone) => zone.run(),
             Command::Partition(partition) => partition.run(),
             Command::Rebalance(rebalance) => rebalance.run(),
             Command::Operation(operation) => operation.run(),
