@@ -88,18 +88,8 @@ impl Bench {
                     _ => self.unwell.remove(&id),
                 };
             }
-            Event::Delete(which, grace) => {
-                if let Some(volume) = pick(self.state.volumes.keys().copied(), *which) {
-                    let (at, grace_ms) = (self.date(), u64::from(grace % 64) * 1000);
-                    self.state.apply(&Command::DeleteVolume { volume, at, grace_ms });
-                }
-            }
-            Event::Restore(which) => {
-                if let Some(volume) = pick(self.state.volumes.keys().copied(), *which) {
-                    let at = self.date();
-                    self.state.apply(&Command::UndeleteVolume { volume, at });
-                }
-            }
+            Event::Delete(which, grace) => self.delete(*which, *grace),
+            Event::Restore(which) => self.restore(*which),
             Event::Unread(which, unread) => {
                 let disk = types::DiskId(self.any_node(*which).0);
                 if *unread {
@@ -108,6 +98,20 @@ impl Bench {
                     self.unread.remove(&disk)
                 };
             }
+        }
+    }
+
+    fn delete(&mut self, which: u8, grace: u8) {
+        if let Some(volume) = pick(self.state.volumes.keys().copied(), which) {
+            let (at, grace_ms) = (self.date(), u64::from(grace % 64) * 1000);
+            self.state.apply(&Command::DeleteVolume { volume, at, grace_ms });
+        }
+    }
+
+    fn restore(&mut self, which: u8) {
+        if let Some(volume) = pick(self.state.volumes.keys().copied(), which) {
+            let at = self.date();
+            self.state.apply(&Command::UndeleteVolume { volume, at });
         }
     }
 

@@ -587,18 +587,3 @@ fn a_zone_is_emptied() {
     bench.work_until(id, OperationState::Succeeded);
     assert_eq!(bench.holders_on(NodeId(1)) + bench.holders_on(NodeId(2)), 0);
 }
-
-#[test]
-fn operations_survive_being_written_down() {
-    let mut bench = Bench::with_volume(&["", "", "", ""]);
-    let id = bench.start(DECOMMISSION, node(1));
-    for round in 0..60 {
-        bench.work(1);
-        bench.state = State::decode(&bench.state.encode()).unwrap();
-        if round % 3 == 0 {
-            // Another member leads: it knows of no answers.
-            bench.contents.clear();
-        }
-    }
-    assert_eq!(bench.operation(id).state, OperationState::Succeeded);
-}

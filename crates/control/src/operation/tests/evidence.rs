@@ -240,3 +240,18 @@ fn who_waits_with_a_complete_copy_keeps_nobody_from_moving() {
     }
     panic!("what is left is not said: {:#?}", bench.operation(id));
 }
+
+#[test]
+fn operations_survive_being_written_down() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let id = bench.start(DECOMMISSION, node(1));
+    for round in 0..60 {
+        bench.work(1);
+        bench.state = State::decode(&bench.state.encode()).unwrap();
+        if round % 3 == 0 {
+            // Another member leads: it knows of no answers.
+            bench.contents.clear();
+        }
+    }
+    assert_eq!(bench.operation(id).state, OperationState::Succeeded);
+}
