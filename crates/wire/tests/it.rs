@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look from outside")]
 
 mod it {
+    mod mixup;
     mod peer;
     mod session;
     mod strangers;

@@ -64,13 +64,19 @@ impl Fetch {
         let extent = damage.piece.extent;
         let mut have = self.own(extent, file).await;
         have = have.filter(|own| own.header.sequence == sequence);
+        let mut rounds = extent.payload_bytes.div_ceil(CHECKSUM_BLOCK_BYTES) + 1;
         let mut attempts = 0;
         loop {
             let Some(missing) = first_missing(have.as_ref(), &extent) else {
                 return have.ok_or(Unfetched::NotNow);
             };
             match self.ask(damage, missing, sequence).await {
-                Ok(record) => have = Some(merge(have, record)),
+                // Each brings a block that was missing, unless two replicas have two records of one sequence.
+                Ok(record) if rounds > 0 => {
+                    rounds -= 1;
+                    have = Some(merge(have, record));
+                }
+                Ok(_) => return Err(Unfetched::NotNow),
                 Err(Unfetched::Nowhere) => return Err(Unfetched::Nowhere),
                 Err(Unfetched::NotNow) => {
                     attempts += 1;
