@@ -47,6 +47,33 @@ impl Drop for Mount {
     }
 }
 
+/// A program in a folder.
+struct Inside {
+    process: Child,
+    folder: PathBuf,
+}
+
+impl Inside {
+    fn new(folder: PathBuf) -> Inside {
+        let process = Command::new("sh")
+            .args(["-c", "read line; exec env pwd -P"])
+            .current_dir(&folder)
+            .env_remove("PWD")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Inside { process, folder }
+    }
+
+    /// Asks the kernel where that is.
+    fn is_still_there(mut self) {
+        drop(self.process.stdin.take());
+        let said = self.process.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), self.folder.to_str().unwrap());
+    }
+}
+
 /// Waits for something; how long that took.
 fn until(what: &str, limit: Duration, is_so: impl Fn() -> bool) -> Duration {
     let begun = Instant::now();
@@ -91,6 +118,9 @@ async fn names_that_others_change_are_seen_soon_whoever_leads() {
         (0..20).map(|round| change_names(&one, &two, &format!("calm-{round}"))).collect();
     times.sort_unstable();
     assert!(times[10] < ATTRIBUTE_CACHE_TIME / 2, "nobody is told: {times:?}");
+    std::fs::create_dir(one.path("inside")).unwrap();
+    until("the folder is there", SOON, || two.path("inside").exists());
+    let inside = Inside::new(two.path("inside"));
     for host in 0..3 {
         let name = format!("before-{host}");
         std::fs::write(one.path(&name), "").unwrap();
@@ -102,4 +132,6 @@ async fn names_that_others_change_are_seen_soon_whoever_leads() {
         hosts.hosts[host].restart();
         hosts.wait_healthy().await;
     }
+    // New leaders made the kernel ask for all names again; none of them was another.
+    inside.is_still_there();
 }

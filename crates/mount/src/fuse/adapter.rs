@@ -24,7 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle as Runtime;
 use types::InodeId;
 use types::limits::{ATTRIBUTE_CACHE_TIME, RECORD_PAYLOAD_BYTES_MAX};
@@ -58,6 +58,8 @@ pub(super) struct Adapter {
     runtime: Runtime,
     gate: Gate,
     handed: Handed,
+    /// Whether the kernel can let the time of a name run out.
+    expires: bool,
 }
 
 /// Whether an extended attribute is the label of SELinux, which a FUSE mount cannot have: where
@@ -71,10 +73,31 @@ fn bytes(name: &OsStr) -> Bytes {
     Bytes::copy_from_slice(name.as_bytes())
 }
 
+/// A name on its way to the kernel.
+struct Naming {
+    volume: Volume,
+    /// None where the kernel could not be told that it has changed.
+    ticket: Option<client::Ticket>,
+}
+
+impl Naming {
+    fn cache_time(&self) -> Duration {
+        let time = self.ticket.as_ref().map(|ticket| self.volume.name_cache_time(ticket));
+        time.unwrap_or(ATTRIBUTE_CACHE_TIME)
+    }
+
+    /// The kernel has it.
+    fn settle(self) {
+        if let Some(ticket) = self.ticket {
+            self.volume.settle_name(ticket);
+        }
+    }
+}
+
 impl Adapter {
     pub(super) fn new(volume: Volume, runtime: Runtime, gate: Gate, handed: Handed) -> Adapter {
         let shared = Shared { volume, handles: Handles::default(), locks: Locks::default() };
-        Adapter { shared: Arc::new(shared), runtime, gate, handed }
+        Adapter { shared: Arc::new(shared), runtime, gate, handed, expires: false }
     }
 
     /// Runs a request's future: here and now as far as it gets, the rest as a task.
@@ -91,6 +114,12 @@ impl Adapter {
         self.shared.clone()
     }
 
+    fn naming(&self, folder: INodeNo, name: &Bytes) -> Naming {
+        let volume = self.shared.volume.clone();
+        let ticket = self.expires.then(|| volume.name_ticket(InodeId(folder.0), name));
+        Naming { volume, ticket }
+    }
+
     /// Hands a name to the kernel, once it is found or made.
     fn entry(
         &self,
@@ -98,16 +127,15 @@ impl Adapter {
         (folder, name): (INodeNo, &Bytes),
         work: impl Future<Output = Result<Attributes>> + Send + 'static,
     ) {
-        let volume = self.shared.volume.clone();
-        let ticket = volume.name_ticket(InodeId(folder.0), name);
+        let naming = self.naming(folder, name);
         self.run(async move {
             match work.await {
                 Ok(found) => {
-                    let time = volume.name_cache_time(&ticket);
+                    let time = naming.cache_time();
                     let attributes = convert::attributes(&found);
                     let generation = Generation(found.generation);
                     reply.entry_with_ttls(&ATTRIBUTE_CACHE_TIME, &time, &attributes, generation);
-                    volume.settle_name(ticket);
+                    naming.settle();
                 }
                 Err(error) => reply.error(errno(&error)),
             }
@@ -148,6 +176,7 @@ impl Filesystem for Adapter {
             // A kernel that cannot is told by what it does not send.
             let _ = config.add_capabilities(flag);
         }
+        self.expires = config.add_capabilities(InitFlags::FUSE_HAS_EXPIRE_ONLY).is_ok();
         let _ = config.set_max_write(RECORD_PAYLOAD_BYTES_MAX);
         let _ = config.set_max_readahead(RECORD_PAYLOAD_BYTES_MAX);
         let _ = config.set_max_background(64);
@@ -405,8 +434,7 @@ impl Filesystem for Adapter {
             ..Create::default()
         };
         let (shared, caller) = (self.shared(), convert::caller(request));
-        let (handed, ticket) =
-            (self.handed.clone(), shared.volume.name_ticket(InodeId(parent.0), &create.name));
+        let (handed, naming) = (self.handed.clone(), self.naming(parent, &create.name));
         self.run(async move {
             match shared.volume.create(create, caller).await {
                 // Somebody else was quicker. The kernel takes what is made here for new, and would
@@ -418,12 +446,12 @@ impl Filesystem for Adapter {
                     let (attributes, handle) = (convert::attributes(&made), FileHandle(handle));
                     let generation = Generation(made.generation);
                     // For name and attributes alike; the latter are taken back in time.
-                    let time = shared.volume.name_cache_time(&ticket);
+                    let time = naming.cache_time();
                     reply.created(&time, &attributes, generation, handle, flags);
                     if time > ATTRIBUTE_CACHE_TIME {
                         handed.note(attributes.ino);
                     }
-                    shared.volume.settle_name(ticket);
+                    naming.settle();
                 }
                 Err(error) => reply.error(errno(&error)),
             }

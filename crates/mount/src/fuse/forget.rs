@@ -6,6 +6,11 @@
 //! - Attributes that came together with a name which may be kept for long: after
 //!   [`ATTRIBUTE_CACHE_TIME`]. The kernel takes one time for both where a file is created.
 //!
+//! A name is taken back by letting its time run out (`FUSE_EXPIRE_ONLY`, Linux 6.2): the kernel asks for it again when
+//! somebody uses it. Where it had to drop the name instead, whoever is in a folder would be without a path, and
+//! what is mounted below would be gone, though nothing has changed; so older kernels keep names for a second, as if
+//! nobody told of changes.
+//!
 //! Taking a name back waits in the kernel for whoever changes the folder at that moment, and that may wait for
 //! the cluster. So batches do not wait for each other, up to a limit.
 #![expect(clippy::disallowed_methods, reason = "the kernel is real, and so is its clock")]
@@ -13,8 +18,8 @@
 use client::Stale;
 use fuser::{INodeNo, Notifier};
 use std::collections::VecDeque;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -41,17 +46,43 @@ enum Item {
     Attributes(INodeNo),
 }
 
-impl Item {
-    fn forget(&self, notifier: &Notifier) {
+/// The ways to tell the kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) notifier: Notifier,
+    /// The connection, for what the notifier cannot say.
+    pub(super) device: OwnedFd,
+}
+
+impl Kernel {
+    fn forget(&self, item: &Item) {
         // What the kernel does not have is as good as forgotten.
-        let _ = match self {
+        let _ = match item {
             Item::Name(name) => {
-                notifier.inval_entry(INodeNo(name.folder), OsStr::from_bytes(&name.name))
+                rustix::io::write(&self.device, &expire(name)).map(drop).map_err(io::Error::from)
             }
             // No offset: the pages stay.
-            Item::Attributes(inode) => notifier.inval_inode(*inode, -1, 0),
+            Item::Attributes(inode) => self.notifier.inval_inode(*inode, -1, 0),
         };
     }
+}
+
+/// The message that lets the time of a name run out: `fuse_out_header` and
+/// `fuse_notify_inval_entry_out` of `linux/fuse.h`, and the name with a zero after it.
+fn expire(name: &Stale) -> Vec<u8> {
+    const INVALIDATE_ENTRY: i32 = 3;
+    const EXPIRE_ONLY: u32 = 1;
+    let bytes = u32::try_from(32 + name.name.len() + 1).expect("names are short");
+    let mut message = Vec::with_capacity(bytes as usize);
+    message.extend_from_slice(&bytes.to_ne_bytes());
+    message.extend_from_slice(&INVALIDATE_ENTRY.to_ne_bytes());
+    message.extend_from_slice(&0_u64.to_ne_bytes());
+    message.extend_from_slice(&name.folder.to_ne_bytes());
+    message.extend_from_slice(&(bytes - 33).to_ne_bytes());
+    message.extend_from_slice(&EXPIRE_ONLY.to_ne_bytes());
+    message.extend_from_slice(&name.name);
+    message.push(0);
+    message
 }
 
 /// Inodes whose attributes went to the kernel with a name that it may keep for long, and when, oldest first.
@@ -93,13 +124,13 @@ impl Forgetting {
     pub(super) fn start(
         names: mpsc::UnboundedReceiver<Stale>,
         handed: Handed,
-        notifier: Notifier,
+        kernel: Kernel,
     ) -> Forgetting {
         let forgetter = Forgetter {
             names,
             handed,
             again: VecDeque::new(),
-            notifier,
+            kernel: Arc::new(kernel),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
         };
         Forgetting { task: tokio::spawn(forgetter.run()) }
@@ -116,7 +147,7 @@ struct Forgetter {
     handed: Handed,
     /// Names that are to be taken back once more, in the order of their times.
     again: VecDeque<(Instant, Stale)>,
-    notifier: Notifier,
+    kernel: Arc<Kernel>,
     batches: Arc<Semaphore>,
 }
 
@@ -148,10 +179,10 @@ impl Forgetter {
             return;
         }
         let permit = self.batches.clone().acquire_owned().await.expect("it is never closed");
-        let notifier = self.notifier.clone();
+        let kernel = self.kernel.clone();
         tokio::task::spawn_blocking(move || {
             for item in &batch {
-                item.forget(&notifier);
+                kernel.forget(item);
             }
             drop(permit);
         });

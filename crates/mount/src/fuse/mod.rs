@@ -33,10 +33,11 @@ pub enum Ended {
 
 use adapter::Adapter;
 use client::Volume;
-use forget::{Forgetting, Handed};
+use forget::{Forgetting, Handed, Kernel};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use gate::Gate;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,8 +100,14 @@ impl Mount {
         let handed = Handed::default();
         let adapter = Adapter::new(volume.clone(), runtime, gate.clone(), handed.clone());
         let kernel = |source| MountError::Kernel { path: path.clone(), source };
-        let session = fuser::spawn_mount(adapter, &path, &config(options)).map_err(kernel)?;
-        let forgetting = Forgetting::start(volume.follow_names(), handed, session.notifier());
+        let session = fuser::Session::new(adapter, &path, &config(options)).map_err(kernel)?;
+        let connection = session.as_fd().try_clone_to_owned().map_err(kernel)?;
+        let session = session.spawn().map_err(kernel)?;
+        let forgetting = Forgetting::start(
+            volume.follow_names(),
+            handed,
+            Kernel { notifier: session.notifier(), device: connection },
+        );
         let device = device_of(&mounts(), &path).map(str::to_owned);
         if let Some(device) = &device {
             read_ahead(device);
