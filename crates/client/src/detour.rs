@@ -7,7 +7,7 @@
 use crate::{Client, Routes};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use types::limits::{DETOUR_PROBE_INTERVAL, DETOUR_UNUSED_MAX};
+use types::limits::{DETOUR_PROBE_INTERVAL, DETOUR_UNUSED_MAX, DIRECT_ANSWER_MAX};
 use types::{Kind, Moment, NodeId, PartitionId};
 use wire::{Error, Operation, Reply, Request};
 
@@ -87,7 +87,8 @@ impl Client {
         if let Some(turn) = self.detours.turn(address, self.world.now()) {
             return self.ask_around(routes, address, request, turn).await;
         }
-        let result = self.peers.call(address, request.clone()).await;
+        let patience = request.deadline.min(DIRECT_ANSWER_MAX);
+        let result = self.peers.call(address, request.clone().deadline(patience)).await;
         match result {
             Err(error) if is_of_the_way(&error) => {
                 *uncertain |= error.kind() == Kind::Unknown;
