@@ -67,7 +67,7 @@ impl Inside {
     }
 
     /// Asks the kernel where that is.
-    fn is_still_there(mut self) {
+    fn end_still_there(mut self) {
         drop(self.process.stdin.take());
         let said = self.process.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), self.folder.to_str().unwrap());
@@ -133,5 +133,5 @@ async fn names_that_others_change_are_seen_soon_whoever_leads() {
         hosts.wait_healthy().await;
     }
     // New leaders made the kernel ask for all names again; none of them was another.
-    inside.is_still_there();
+    inside.end_still_there();
 }
