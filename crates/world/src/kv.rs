@@ -9,6 +9,7 @@
 //!
 //! What it leaves out: when to persist and what to do about damage (the node's business).
 
+mod contents;
 mod real;
 mod simulated;
 

@@ -81,6 +81,7 @@ impl fmt::Debug for Database {
 impl Open {
     fn new(folder: &Path, budget: Budget) -> Result<Open, Error> {
         let doing = "opening the database";
+        super::contents::check(folder)?;
         let database = fjall::Database::builder(folder)
             .cache_size(budget.cache_bytes)
             .max_journaling_size(budget.journal_bytes.max(JOURNAL_BYTES_MIN))
