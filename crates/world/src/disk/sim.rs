@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::iter::successors;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A torn write ends on a multiple of this.
@@ -320,9 +321,17 @@ impl State {
         self.files.retain(|number, _| named.contains(number));
     }
 
+    /// What is in the folder now is durable, and so is that folders are gone which were in it: what they held has no
+    /// path any more.
     fn sync_names(&mut self, folder: &str) {
         let in_folder = |name: &String| parent(name) == folder;
-        self.names_durable.retain(|name, _| !in_folder(name));
+        let folders = &self.folders;
+        let is_gone = |name: &String| {
+            let mut above = successors(Some(parent(name)), |at| (*at != ".").then(|| parent(at)));
+            let child = above.find(|at| *at != "." && parent(at) == folder);
+            child.is_some_and(|child| !folders.contains(child))
+        };
+        self.names_durable.retain(|name, _| !in_folder(name) && !is_gone(name));
         let current = self.names.iter().filter(|(name, _)| in_folder(name));
         self.names_durable.extend(current.map(|(name, number)| (name.clone(), *number)));
         self.forget_unnamed();

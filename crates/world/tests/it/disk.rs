@@ -93,6 +93,33 @@ fn power_loss_keeps_what_was_synced_and_some_seed_loses_what_was_not() {
     assert!((8..56).contains(&name_lost), "{name_lost} of 64");
 }
 
+/// A removed folder came back with power, although the folder that it was in had been synced.
+#[test]
+fn what_was_in_a_folder_is_gone_with_it() {
+    let mut came_back = 0;
+    for seed in 0..64 {
+        for synced in [true, false] {
+            let sim = SimDisk::new("d", seed, MIB);
+            let disk = Disk::simulated(sim.clone());
+            disk.create_folder("all/one/log").unwrap();
+            for path in ["all/one/log/segment", "all/one/state"] {
+                write(&disk, path, 0, b"x");
+            }
+            for folder in ["all/one/log", "all/one", "all"] {
+                disk.sync_folder(folder).unwrap();
+            }
+            disk.remove_tree("all/one").unwrap();
+            if synced {
+                disk.sync_folder("all").unwrap();
+            }
+            let left = Disk::simulated(sim.lose_power()).list("all").unwrap();
+            assert!(!synced || left.is_empty(), "seed {seed}: {left:?}");
+            came_back += usize::from(!left.is_empty());
+        }
+    }
+    assert!((8..64).contains(&came_back), "{came_back} of 64");
+}
+
 #[test]
 fn a_full_disk_says_so_and_keeps_what_fitted() {
     let sim = SimDisk::new("d", 1, 10);
