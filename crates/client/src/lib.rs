@@ -13,6 +13,7 @@ mod access;
 mod call;
 mod data;
 mod detour;
+mod ends;
 mod error;
 mod events;
 mod file;

@@ -34,7 +34,7 @@ impl Volume {
     /// `NotFound` and the like as [`Error::Refused`]; see [`Error`].
     pub async fn lookup(&self, parent: InodeId, name: Bytes) -> Result<Attributes, Error> {
         match self.query(QueryBody::Lookup(Lookup { parent: parent.0, name })).await? {
-            AnswerBody::Attributes(found) => Ok(self.overlay(found)),
+            AnswerBody::Attributes(found) => self.complete(found).await,
             _ => otherwise("a lookup"),
         }
     }
@@ -45,7 +45,7 @@ impl Volume {
     /// See [`Error`].
     pub async fn attributes(&self, inode: InodeId) -> Result<Attributes, Error> {
         match self.query(QueryBody::GetAttributes(GetAttributes { inode: inode.0 })).await? {
-            AnswerBody::Attributes(found) => Ok(self.overlay(found)),
+            AnswerBody::Attributes(found) => self.complete(found).await,
             _ => otherwise("a question for attributes"),
         }
     }
@@ -58,7 +58,9 @@ impl Volume {
         match self.query(QueryBody::ReadDirectory(read)).await? {
             AnswerBody::Directory(mut page) => {
                 for entry in &mut page.entries {
-                    entry.attributes = entry.attributes.map(|found| self.overlay(found));
+                    if let Some(found) = entry.attributes {
+                        entry.attributes = Some(self.complete(found).await?);
+                    }
                 }
                 Ok(page)
             }
@@ -153,7 +155,9 @@ impl Volume {
         create.first_chunk = self.place(spread).map_or(0, |partition| partition.0);
         match self.command(Command::Create(create), caller).await? {
             OutcomeBody::Created(created) => {
-                Ok((attributes(created.attributes, "creating")?, created.existed))
+                let found = attributes(created.attributes, "creating")?;
+                let found = if created.existed { self.complete(found).await? } else { found };
+                Ok((found, created.existed))
             }
             _ => otherwise("creating"),
         }
@@ -165,7 +169,9 @@ impl Volume {
     /// See [`Error`].
     pub async fn link(&self, link: Link, caller: Caller) -> Result<Attributes, Error> {
         match self.command(Command::Link(link), caller).await? {
-            OutcomeBody::Linked(linked) => attributes(linked.attributes, "linking"),
+            OutcomeBody::Linked(linked) => {
+                self.complete(attributes(linked.attributes, "linking")?).await
+            }
             _ => otherwise("linking"),
         }
     }
@@ -209,7 +215,7 @@ impl Volume {
     ) -> Result<Attributes, Error> {
         match self.command(Command::SetAttributes(change), caller).await? {
             OutcomeBody::Changed(changed) => {
-                Ok(self.overlay(attributes(changed.attributes, "changing attributes")?))
+                self.complete(attributes(changed.attributes, "changing attributes")?).await
             }
             _ => otherwise("changing attributes"),
         }

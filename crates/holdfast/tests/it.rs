@@ -10,6 +10,7 @@ mod it {
     mod cluster;
     mod damage;
     mod embedded;
+    mod ends;
     mod failover;
     mod failure;
     mod farm;

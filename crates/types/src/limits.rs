@@ -412,6 +412,13 @@ const _: () =
 /// A client that appends to a file gives others their turn after this long.
 pub const APPEND_HOLD_MAX: Duration = Duration::from_millis(50);
 
+/// A sync leaves telling the namespace to whoever gives the file's delegation back for at most so long after that was
+/// asked for. The cluster cannot have ended the session, and given the delegation to another, by then.
+pub const DEFERRAL_MAX: Duration = Duration::from_secs(1);
+
+const _: () = assert!(APPEND_HOLD_MAX.as_millis() * 4 <= DEFERRAL_MAX.as_millis());
+const _: () = assert!(DEFERRAL_MAX.as_millis() * 10 < CLIENT_SESSION_SILENCE_MAX.as_millis());
+
 /// A client's request for events is answered after this long, even when nothing happened.
 pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(2);
 

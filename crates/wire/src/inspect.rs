@@ -114,6 +114,9 @@ pub struct FileBytes {
     /// The data partitions that may hold some, ascending.
     #[prost(uint64, repeated, tag = "3")]
     pub partitions: Vec<u64>,
+    /// A client may have written what `allocated` does not have yet.
+    #[prost(bool, tag = "4")]
+    pub unsettled: bool,
 }
 
 /// Some chunks, in order of object and chunk.

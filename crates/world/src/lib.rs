@@ -13,6 +13,7 @@
 pub mod disk;
 pub mod kv;
 pub mod net;
+mod workers;
 
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng, TryRngCore};
@@ -25,6 +26,7 @@ use types::{Moment, Timestamp};
 
 pub use disk::{Disk, File};
 pub use net::{Listener, Net, Stream};
+use workers::Workers;
 
 /// Handle to the outside; cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ struct Inner {
     dice: Mutex<StdRng>,
     /// Where tasks run; `None` means "wherever the caller runs", as a simulation wants it.
     runtime: Option<tokio::runtime::Handle>,
+    /// Where work goes that blocks for a moment; as above.
+    workers: Option<Workers>,
     simulated: bool,
     net: Net,
     os_boot: u64,
@@ -86,6 +90,7 @@ impl World {
                 clock: WallClock::System,
                 dice: Mutex::new(StdRng::from_seed(seed)),
                 runtime: Some(tokio::runtime::Handle::current()),
+                workers: Some(Workers::new(tokio::runtime::Handle::current())),
                 simulated: false,
                 net,
                 os_boot: os_boot(),
@@ -103,6 +108,7 @@ impl World {
                 clock: WallClock::Simulated { at_origin: simulation.date },
                 dice: Mutex::new(StdRng::seed_from_u64(simulation.seed)),
                 runtime: None,
+                workers: None,
                 simulated: true,
                 net: simulation.net,
                 os_boot: simulation.os_boot,
@@ -213,6 +219,14 @@ impl World {
                 let world = self.clone();
                 drop(tokio::spawn(async move { world.blocking(work).await }));
             }
+        }
+    }
+
+    /// As [`World::detach_blocking`], for what takes a moment and is waited for: begins at once.
+    pub fn detach_brief(&self, work: impl FnOnce() + Send + 'static) {
+        match &self.inner.workers {
+            Some(workers) => workers.run(Box::new(work)),
+            None => self.detach_blocking(work),
         }
     }
 

@@ -2,19 +2,30 @@
 //!
 //! Whoever appends holds the file's delegation: only one client has it, so only one knows the end.
 //! It is kept for a moment, so that a run of appends costs one round trip and not one each, and
-//! given back after a bounded time, so that others get their turn.
+//! given back after a bounded time, so that others get their turn. Meanwhile a sync need not tell
+//! the namespace how long the file is (see [`super::sync`]).
 
 use super::File;
+use super::sync::Deferral;
 use crate::Error;
 use bytes::Bytes;
 use types::SessionId;
 use types::limits::APPEND_HOLD_MAX;
-use types::namespace::{Caller, Command, Delegate, FailureKind, OutcomeBody, Undelegate};
+use types::namespace::{
+    Attributes, Caller, Command, Delegate, Delegated, FailureKind, OutcomeBody, Undelegate,
+};
 
 /// The session under which this client holds the file's delegation, when it does.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     under: Option<SessionId>,
+}
+
+/// What to do while another client has the delegation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Wait,
+    Leave,
 }
 
 impl File {
@@ -24,48 +35,69 @@ impl File {
     /// As [`File::write`].
     pub async fn append(&self, bytes: Bytes) -> Result<u64, Error> {
         let mut hold = self.shared.append.lock().await;
-        // With its session a client loses its delegations.
-        if hold.under != Some(self.volume.session()) {
-            let released_later = hold.under.is_some();
-            self.acquire().await?;
-            hold.under = Some(self.volume.session());
-            self.shared.lock().holds_end = true;
-            if released_later {
-                return self.append_held(bytes, hold.under).await;
-            }
-            let file = self.clone();
-            self.volume.client().world.spawn("append", async move {
-                file.volume.client().world.sleep(APPEND_HOLD_MAX).await;
-                file.release().await;
-            });
-        }
-        self.append_held(bytes, hold.under).await
-    }
-
-    async fn append_held(&self, bytes: Bytes, under: Option<SessionId>) -> Result<u64, Error> {
+        self.hold(&mut hold, Taken::Wait).await?;
         let offset = {
             let mut state = self.shared.lock();
-            state.appended_under = under;
+            state.appended_under = hold.under;
             state.size
         };
         self.write(offset, bytes).await?;
         Ok(offset)
     }
 
-    async fn acquire(&self) -> Result<(), Error> {
+    /// Takes the delegation for a moment, unless somebody is using it.
+    pub(crate) async fn try_hold(&self) {
+        let Ok(mut hold) = self.shared.append.try_lock() else { return };
+        if let Err(error) = self.hold(&mut hold, Taken::Leave).await {
+            tracing::debug!(inode = %self.inode(), %error, "no delegation");
+        }
+    }
+
+    async fn hold(&self, hold: &mut Hold, taken: Taken) -> Result<(), Error> {
+        // With its session a client loses its delegations.
+        if hold.under == Some(self.volume.session()) {
+            return Ok(());
+        }
+        let asked = self.volume.client().world.now();
+        self.acquire(taken).await?;
+        let released_later = hold.under.is_some();
+        let under = self.volume.session();
+        hold.under = Some(under);
+        {
+            let mut state = self.shared.lock();
+            state.holds_end = true;
+            state.deferral = Some(Deferral { under, asked });
+            // The first sync makes the delegation durable: it is what others find when all has lost power.
+            state.namespace_unsynced = true;
+        }
+        if !released_later {
+            let file = self.clone();
+            self.volume.client().world.spawn("append", async move {
+                file.volume.client().world.sleep(APPEND_HOLD_MAX).await;
+                file.release().await;
+            });
+        }
+        Ok(())
+    }
+
+    async fn acquire(&self, taken: Taken) -> Result<(), Error> {
         // What this client has buffered itself must not be cut off by the size that it learns.
         self.write_back().await?;
+        let delegate = Command::Delegate(Delegate { inode: self.inode().0 });
         loop {
-            let delegate = Command::Delegate(Delegate { inode: self.inode().0 });
-            match self.volume.command(delegate, Caller::default()).await {
-                Ok(OutcomeBody::Delegated(delegated)) => {
-                    if let Some(attributes) = delegated.attributes {
-                        self.shared.lock().learn(&attributes);
+            match self.volume.command(delegate.clone(), Caller::default()).await {
+                Ok(OutcomeBody::Delegated(Delegated { attributes: Some(attributes) })) => {
+                    let settled = self.settle(attributes).await;
+                    if settled.is_err() {
+                        self.undelegate().await;
                     }
+                    self.shared.lock().learn(&settled?);
                     return Ok(());
                 }
                 Ok(_) => return Err(Error::Invalid("a delegation was answered otherwise".into())),
-                Err(Error::Refused(failure)) if failure.kind() == FailureKind::Busy => {
+                Err(Error::Refused(failure))
+                    if failure.kind() == FailureKind::Busy && taken == Taken::Wait =>
+                {
                     self.give_way(&failure).await;
                 }
                 Err(error) => return Err(error),
@@ -73,18 +105,41 @@ impl File {
         }
     }
 
+    /// Who had the delegation before may have ended in the midst of it: what he synced counts.
+    async fn settle(&self, attributes: Attributes) -> Result<Attributes, Error> {
+        if !attributes.unsettled {
+            return Ok(attributes);
+        }
+        let size = self.volume.data_end(&attributes).await?;
+        tracing::info!(inode = %self.inode(), told = attributes.size, size, "settling a file's length");
+        self.commit_settled(size).await
+    }
+
+    /// Gives the delegation back, once the namespace knows all that was left to be told.
     async fn release(&self) {
         let mut hold = self.shared.append.lock().await;
-        if let Err(error) = self.write_back().await {
-            // It is tried again later; the others may go on appending meanwhile.
+        self.shared.lock().deferral = None;
+        while let Err(error) = self.write_back().await {
             tracing::warn!(inode = %self.inode(), %error, "not written back yet");
+            let lost = hold.under != Some(self.volume.session());
+            if lost || !self.shared.lock().is_owed() || self.volume.check_usable().is_err() {
+                break;
+            }
+            self.volume.client().world.sleep(APPEND_HOLD_MAX).await;
         }
-        let undelegate = Command::Undelegate(Undelegate { inodes: vec![self.inode().0] });
-        if let Err(error) = self.volume.command(undelegate, Caller::default()).await {
-            tracing::warn!(inode = %self.inode(), %error, "a delegation was not given back");
+        // What others cannot know yet they find from the data, as long as this is not given back.
+        if !self.shared.lock().is_owed() {
+            self.undelegate().await;
         }
         hold.under = None;
         self.shared.lock().holds_end = false;
         self.forget_if_unused();
+    }
+
+    async fn undelegate(&self) {
+        let undelegate = Command::Undelegate(Undelegate { inodes: vec![self.inode().0] });
+        if let Err(error) = self.volume.command(undelegate, Caller::default()).await {
+            tracing::warn!(inode = %self.inode(), %error, "a delegation was not given back");
+        }
     }
 }

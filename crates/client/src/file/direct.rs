@@ -45,6 +45,7 @@ impl File {
         let now = self.volume.client().world.timestamp().0;
         {
             let mut state = self.shared.lock();
+            state.commit.sparse |= offset > state.size;
             state.size = state.size.max(end);
             state.commit.wanted = true;
             state.commit.size = state.commit.size.max(end);

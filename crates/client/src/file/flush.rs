@@ -6,14 +6,13 @@ use super::{File, PendingCommit, State};
 use crate::Error;
 use crate::data::Grown;
 use futures::stream::{FuturesUnordered, StreamExt};
-use std::collections::BTreeSet;
 use types::limits::CHUNK_BYTES;
 use types::namespace::{Attributes, CommitItem, FailureKind};
 use types::{PartitionId, SessionId};
 
 impl File {
     /// Brings one buffered segment to the cluster; an error is kept for the next flush.
-    pub(super) async fn land(&self, departed: Departed) {
+    pub(super) async fn land_one(&self, departed: Departed) {
         let bytes = departed.segment.bytes.len() as u64;
         match self.land_now(departed).await {
             Ok(()) => self.volume.inner.ledger.landed(bytes),
@@ -81,7 +80,7 @@ impl File {
             state.in_flight.depart(all)
         };
         let mut landing: FuturesUnordered<_> =
-            segments.into_iter().map(|segment| self.land(segment)).collect();
+            segments.into_iter().map(|segment| self.land_one(segment)).collect();
         while landing.next().await.is_some() {}
         self.wait_landed().await;
     }
@@ -108,6 +107,18 @@ impl File {
         let written = self.write_back().await;
         let told = self.shared.lock().errors.tell(&self.seen);
         told.map_or(written, Err)
+    }
+
+    /// Brings everything written so far to the cluster, and leaves telling the namespace for later.
+    ///
+    /// # Errors
+    /// As [`File::flush`].
+    pub(super) async fn land(&self) -> Result<(), Error> {
+        let errors = self.shared.lock().errors.count();
+        self.land_all().await;
+        let mut state = self.shared.lock();
+        let landed = state.errors.since(errors).map_or(Ok(()), Err);
+        state.errors.tell(&self.seen).map_or(landed, Err)
     }
 
     /// As [`File::flush`], for our own purposes: those who opened the file are told of what went
@@ -200,6 +211,25 @@ impl File {
         Ok(())
     }
 
+    /// Tells the namespace, of a file whose delegation this client has, how long its data is and what it takes.
+    pub(super) async fn commit_settled(&self, size: u64) -> Result<Attributes, Error> {
+        let item = CommitItem {
+            inode: self.inode().0,
+            size_at_least: Some(size),
+            allocated_delta: self.recount().await?,
+            settled: true,
+            ..CommitItem::default()
+        };
+        let commit = types::namespace::Commit { items: vec![item] };
+        let unanswered = || Error::Invalid("a commit without a result".into());
+        let settled = self.volume.commit(commit).await?.pop().ok_or_else(unanswered)?;
+        let mut state = self.shared.lock();
+        // What landed meanwhile may be counted twice; the next commit puts that right.
+        state.commit.recount |= state.commit.allocated_delta != 0;
+        drop(state);
+        settled
+    }
+
     /// Replaces what is believed to have been written by what is there.
     async fn count_anew(&self, pending: &mut PendingCommit) -> Result<(), Error> {
         let counted = self.recount().await;
@@ -233,38 +263,6 @@ impl File {
             clear_setid: pending.clear_setid,
             ..CommitItem::default()
         }
-    }
-
-    /// Makes everything written so far durable, with names and attributes.
-    ///
-    /// # Errors
-    /// As [`File::flush`]; nothing may be assumed durable then.
-    pub async fn sync(&self) -> Result<(), Error> {
-        self.flush().await?;
-        // Whoever finds nothing left to sync must not return before the one who took it is done.
-        let _one_at_a_time = self.shared.syncing.lock().await;
-        let (mut partitions, all, namespace) = {
-            let mut state = self.shared.lock();
-            let all = std::mem::take(&mut state.all_unsynced);
-            let namespace = std::mem::take(&mut state.namespace_unsynced);
-            (std::mem::take(&mut state.unsynced), all, namespace)
-        };
-        let placed = if all { self.placed_on().await } else { Ok(BTreeSet::new()) };
-        if let Ok(placed) = &placed {
-            partitions.extend(placed);
-        }
-        let data = partitions.iter().map(|partition| self.volume.flush_data(*partition));
-        let data = futures::future::try_join_all(data);
-        let names = async { if namespace { self.volume.flush_namespace().await } else { Ok(()) } };
-        let result = futures::future::try_join(data, names).await.map(drop);
-        let result = placed.map(drop).and(result);
-        if result.is_err() {
-            let mut state = self.shared.lock();
-            state.unsynced.extend(partitions);
-            state.all_unsynced |= all;
-            state.namespace_unsynced |= namespace;
-        }
-        result
     }
 
     /// Asks the cluster for the newest attributes.

@@ -252,6 +252,7 @@ impl File {
         let now = self.volume.client().world.timestamp().0;
         {
             let mut state = self.shared.lock();
+            state.commit.sparse |= size > state.size;
             state.size = state.size.max(size);
             state.commit.wanted = true;
             state.commit.size = state.commit.size.max(size);

@@ -23,6 +23,7 @@ mod flush;
 mod layout;
 mod read;
 mod space;
+mod sync;
 
 pub(crate) use space::Budget;
 
@@ -37,7 +38,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use types::limits::UNTOLD_BYTES_MAX;
 use types::namespace::Attributes;
-use types::{InodeId, PartitionId, SessionId};
+use types::{InodeId, Moment, PartitionId, SessionId};
 
 /// Who waits for room to buffer looks this often whether more can be sent on its way.
 const ROOM_RETRY: Duration = Duration::from_millis(20);
@@ -104,6 +105,10 @@ struct State {
     /// This client holds the end of the file: whoever opens the file meanwhile must find that here,
     /// or it would be given back behind his back.
     holds_end: bool,
+    /// While it does, and may leave telling the namespace for later.
+    deferral: Option<sync::Deferral>,
+    /// When somebody last asked for a sync.
+    synced: Option<Moment>,
     /// Errors of buffered writes.
     errors: Errors,
 }
@@ -123,6 +128,8 @@ struct PendingCommit {
     allocated_delta: i64,
     /// Bytes of this client's reservation that were written.
     reservation_used: u64,
+    /// What was written, or the length itself, leaves a gap behind the end.
+    sparse: bool,
     /// It is not certain what was written: count anew what the file holds.
     recount: bool,
 }
@@ -137,6 +144,7 @@ impl PendingCommit {
         self.mtime = self.mtime.max(older.mtime);
         self.allocated_delta += older.allocated_delta;
         self.reservation_used += older.reservation_used;
+        self.sparse |= older.sparse;
         self.recount |= older.recount;
     }
 }
@@ -178,6 +186,8 @@ impl State {
             namespace_unsynced: true,
             appended_under: None,
             holds_end: false,
+            deferral: None,
+            synced: None,
             errors: Errors::default(),
         }
     }
@@ -187,8 +197,8 @@ impl State {
         let told = std::mem::take(&mut self.commit);
         let on_its_way = !self.buffer.is_empty() || !self.in_flight.is_empty();
         if on_its_way && told.size > told.landed {
-            let PendingCommit { wanted, size, mtime, .. } = told;
-            self.commit = PendingCommit { wanted, size, mtime, ..PendingCommit::default() };
+            let PendingCommit { wanted, size, mtime, sparse, .. } = told;
+            self.commit = PendingCommit { wanted, size, mtime, sparse, ..PendingCommit::default() };
         }
         told
     }
@@ -391,6 +401,12 @@ impl File {
         self.shared.lock().commit.clear_setid = true;
     }
 
+    /// Whether another client may have written what the version of these attributes does not tell.
+    #[must_use]
+    pub fn is_held_elsewhere(&self, attributes: &Attributes) -> bool {
+        self.volume.may_be_longer(attributes)
+    }
+
     /// Whether the file had suid or sgid when its attributes were last seen here.
     #[must_use]
     pub fn may_be_setid(&self) -> bool {
@@ -419,6 +435,7 @@ impl File {
             let before = state.buffer.bytes();
             state.buffer.write(offset, bytes, room);
             let overwritten = before + length - state.buffer.bytes();
+            state.commit.sparse |= offset > state.size;
             state.size = state.size.max(end);
             let commit = &mut state.commit;
             commit.wanted = true;
@@ -457,7 +474,7 @@ impl File {
         for segment in segments {
             let file = self.clone();
             self.volume.client().world.spawn("write-back", async move {
-                file.land(segment).await;
+                file.land_one(segment).await;
                 if file.shared.lock().commit.reservation_used > UNTOLD_BYTES_MAX {
                     file.commit_behind().await;
                 }

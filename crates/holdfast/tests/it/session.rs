@@ -2,9 +2,10 @@
 
 use super::cluster::{create, eventually, open, reopen, start_with, unlink};
 use bytes::Bytes;
-use client::{Error, Volume};
+use client::Error;
 use holdfast::embedded::Embedded;
 use std::time::Duration;
+use types::SessionId;
 use types::configuration::PartitionKind;
 use types::namespace::{
     Command, ExpireSession, FailureKind, Lock, LockKind, LockMode, Request as CommandRequest,
@@ -14,9 +15,9 @@ use wire::{Class, Operation, Peers, Request};
 const SOON: Duration = Duration::from_secs(20);
 
 /// Ends a session as the namespace's leader does when a client falls silent.
-async fn expire(cluster: &Embedded, volume: &Volume) {
+pub(super) async fn expire(cluster: &Embedded, session: SessionId) {
     let peers = Peers::new(cluster.world.clone(), cluster.hub.clone(), cluster.metrics.clone());
-    let expire = ExpireSession { session: volume.session().0 };
+    let expire = ExpireSession { session: session.0 };
     let command = Some(Command::ExpireSession(expire));
     let command = CommandRequest { command, ..CommandRequest::default() };
     let state = cluster.member.state();
@@ -49,7 +50,7 @@ async fn buffered_data_survives_the_end_of_its_session() {
     let file = create(&volume, "f").await;
     file.write(0, Bytes::from_static(b"before")).await.unwrap();
     let first = volume.session();
-    expire(&cluster, &volume).await;
+    expire(&cluster, volume.session()).await;
     file.write(6, Bytes::from_static(b" and after")).await.unwrap();
     file.sync().await.unwrap();
     assert_ne!(volume.session(), first);
@@ -73,7 +74,7 @@ async fn lost_locks_are_told_once_to_each() {
         "{refused:?}"
     );
     let looks_only = reopen(&volume, "f").await;
-    expire(&cluster, &volume).await;
+    expire(&cluster, volume.session()).await;
     other.set_lock(file.inode(), lock(2, LockMode::Exclusive)).await.unwrap();
     eventually("a new session", SOON, || async { volume.sessions_lost() == 1 }).await;
     file.write(0, Bytes::from_static(b"x")).await.unwrap();
@@ -99,7 +100,7 @@ async fn files_open_across_sessions_are_still_held() {
     let file = create(&volume, "f").await;
     file.write(0, Bytes::from_static(b"still here")).await.unwrap();
     file.flush().await.unwrap();
-    expire(&cluster, &volume).await;
+    expire(&cluster, volume.session()).await;
     eventually("a new session", SOON, || async { volume.sessions_lost() == 1 }).await;
     unlink(&other, "f").await;
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -547,8 +547,7 @@ impl Filesystem for Adapter {
         let shared = self.shared();
         self.empty(reply, async move {
             let open = shared.file(handle)?;
-            shared.flush(&open).await?;
-            open.file.sync().await
+            shared.sync(&open).await
         });
     }
 

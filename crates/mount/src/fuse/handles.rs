@@ -66,7 +66,7 @@ impl Handles {
         let mut kernel = FopenFlags::empty();
         if append || direct {
             kernel |= FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
-        } else if self.is_unchanged(attributes) {
+        } else if self.is_unchanged(attributes) && !file.is_held_elsewhere(attributes) {
             kernel |= FopenFlags::FOPEN_KEEP_CACHE;
         }
         let number = self.number();

@@ -131,6 +131,14 @@ impl Shared {
         flushed
     }
 
+    /// As `flush`, and makes durable what was written.
+    pub(super) async fn sync(&self, open: &OpenFile) -> Result<()> {
+        let before = open.file.version();
+        let synced = open.file.sync().await;
+        self.note_version(open, before);
+        synced
+    }
+
     /// As `flush`, where nobody asks for errors: they are kept for who does.
     async fn write_back(&self, open: &OpenFile) -> Result<()> {
         let before = open.file.version();

@@ -131,7 +131,7 @@ impl Holder {
         let job = self.log.begin_sync();
         let (context, replica) = (self.context.clone(), self.id);
         Counters::add(&context.counters.syncs, 1);
-        self.context.world.detach_blocking(move || {
+        self.context.world.detach_brief(move || {
             let result = job.run();
             context.post(NodeEvent::Synced { replica, upto: job.upto, result });
         });

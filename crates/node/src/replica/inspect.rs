@@ -175,6 +175,7 @@ impl View {
         let file = |file: files::File| FileBytes {
             inode: file.inode,
             allocated: file.allocated,
+            unsettled: file.unsettled,
             partitions: file.partitions.into_iter().map(|partition| partition.0).collect(),
         };
         let files = page.files.into_iter().map(file).collect();

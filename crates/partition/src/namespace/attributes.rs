@@ -52,6 +52,8 @@ impl Step<'_> {
         }
         self.state.account(inode, allocated);
         inode.size = size;
+        // What lay behind the new end was taken from the data partitions before.
+        inode.unsettled = false;
         inode.mtime = self.time;
         Ok(())
     }
@@ -110,6 +112,9 @@ impl Step<'_> {
         self.use_reservation(item.reservation_used);
         if item.clear_setid {
             inode.clear_setid();
+        }
+        if item.settled && inode.delegate != 0 {
+            inode.unsettled = false;
         }
         inode.atime = item.atime.map_or(inode.atime, |atime| atime.max(inode.atime));
         if item.keep_times {

@@ -19,6 +19,8 @@ pub struct File {
     pub inode: u64,
     /// Bytes that data partitions hold for it, by the namespace's account.
     pub allocated: u64,
+    /// A client may have written what the account does not have yet.
+    pub unsettled: bool,
     /// Where its chunks may be.
     pub partitions: BTreeSet<PartitionId>,
 }
@@ -92,6 +94,11 @@ fn file(read: &dyn Read, inode: &Inode) -> Result<File, Fault> {
     }
     match fault {
         Some(fault) => Err(fault),
-        None => Ok(File { inode: inode.id, allocated: inode.allocated, partitions }),
+        None => Ok(File {
+            inode: inode.id,
+            allocated: inode.allocated,
+            unsettled: inode.unsettled || inode.delegate != 0,
+            partitions,
+        }),
     }
 }

@@ -19,7 +19,8 @@ pub(super) const MODE_MASK: u32 = 0o7777;
 const FLAG_ACL_ACCESS: u8 = 1;
 const FLAG_ACL_DEFAULT: u8 = 2;
 const FLAG_CHUNKS: u8 = 4;
-const FLAGS: u8 = FLAG_ACL_ACCESS | FLAG_ACL_DEFAULT | FLAG_CHUNKS;
+const FLAG_UNSETTLED: u8 = 8;
+const FLAGS: u8 = FLAG_ACL_ACCESS | FLAG_ACL_DEFAULT | FLAG_CHUNKS | FLAG_UNSETTLED;
 
 /// One file, folder, link or special file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(super) struct Inode {
     pub acl_default: bool,
     /// There may be chunks besides the first: saves looking for them when there are none.
     pub chunks: bool,
+    /// A session ended while it held the delegation: the data may go on behind `size`.
+    pub unsettled: bool,
     /// Target of a symbolic link.
     pub target: Bytes,
 }
@@ -78,6 +81,7 @@ impl Inode {
             acl_access: false,
             acl_default: false,
             chunks: false,
+            unsettled: false,
             target: Bytes::new(),
         }
     }
@@ -131,6 +135,7 @@ impl Inode {
             first_chunk: self.first_chunk,
             xattrs: self.xattrs,
             parent: self.parent,
+            unsettled: self.unsettled,
         }
     }
 
@@ -144,6 +149,9 @@ impl Inode {
         }
         if self.chunks {
             flags |= FLAG_CHUNKS;
+        }
+        if self.unsettled {
+            flags |= FLAG_UNSETTLED;
         }
         let mut writer = Writer::with_capacity(96 + self.target.len());
         writer.u8(self.kind as u8).u8(flags).u16(self.mode as u16);
@@ -171,6 +179,7 @@ impl Inode {
         inode.acl_access = flags & FLAG_ACL_ACCESS != 0;
         inode.acl_default = flags & FLAG_ACL_DEFAULT != 0;
         inode.chunks = flags & FLAG_CHUNKS != 0;
+        inode.unsettled = flags & FLAG_UNSETTLED != 0;
         inode.uid = reader.u32()?;
         inode.gid = reader.u32()?;
         inode.nlink = reader.u32()?;
@@ -215,7 +224,7 @@ mod tests {
         (inode.uid, inode.gid, inode.nlink, inode.rdev, inode.xattrs) = (1, 2, 3, 4, 5);
         (inode.size, inode.allocated, inode.version, inode.delegate) = (6, 7, 8, 9);
         (inode.atime, inode.mtime, inode.ctime, inode.btime) = (i64::MIN, 1, 2, i64::MAX);
-        (inode.acl_access, inode.chunks) = (true, true);
+        (inode.acl_access, inode.chunks, inode.unsettled) = (true, true, true);
         match kind {
             FileKind::Folder => (inode.parent, inode.acl_default) = (77, true),
             FileKind::Symlink => inode.target = Bytes::from_static(b"target"),

@@ -78,6 +78,9 @@ impl Step<'_> {
                 Some(Holding::Delegation) => {
                     if let Some(mut inode) = self.state.find_inode(inode)? {
                         inode.delegate = 0;
+                        // What it synced is there, and the namespace was not told yet how far that goes.
+                        inode.unsettled = true;
+                        inode.version += 1;
                         self.state.put_inode(&inode);
                     }
                 }

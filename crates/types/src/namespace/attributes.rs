@@ -67,6 +67,10 @@ pub struct Attributes {
     /// The folder that holds a folder; of the root, itself; zero for everything else.
     #[prost(uint64, tag = "19")]
     pub parent: u64,
+    /// Who held the delegation ended without saying how long the file had become: it may be longer than `size`, by the
+    /// bytes that lie there without a gap.
+    #[prost(bool, tag = "20")]
+    pub unsettled: bool,
 }
 
 /// Where one chunk lives.

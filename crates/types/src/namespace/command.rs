@@ -326,6 +326,9 @@ pub struct CommitItem {
     /// Only sizes and accounting: leave mtime and ctime as they are.
     #[prost(bool, tag = "10")]
     pub keep_times: bool,
+    /// The sender holds the delegation, and looked how long the data is: the file is settled again.
+    #[prost(bool, tag = "11")]
+    pub settled: bool,
 }
 
 /// Forgets the placement of chunks from `first` on; their data is gone from the data partitions already.

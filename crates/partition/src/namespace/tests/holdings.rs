@@ -147,6 +147,45 @@ fn the_end_of_a_session_releases_all_it_had() {
     volume.assert_sound();
 }
 
+/// How far the data goes that a client synced is not known when it ends while it has the delegation.
+#[test]
+fn a_file_stays_unsettled_until_somebody_who_has_the_delegation_says_how_long_it_is() {
+    let mut volume = Volume::new();
+    let two = volume.open_session(2);
+    let inode = volume.file(ROOT, "f");
+    let delegate = || Command::Delegate(Delegate { inode });
+    let commit = |settled| {
+        let item = CommitItem { inode, size_at_least: Some(9), settled, ..Default::default() };
+        Command::Commit(Commit { items: vec![item] })
+    };
+    volume.run_as(two, delegate()).unwrap();
+    let before = volume.attributes(inode);
+    volume.run_as(two, Command::CloseSession(CloseSession {})).unwrap();
+    let after = volume.attributes(inode);
+    assert!(after.unsettled && after.version > before.version, "what was cached may be old");
+    volume.run(commit(true)).unwrap();
+    assert!(volume.attributes(inode).unsettled, "somebody else may have had it meanwhile");
+    volume.run(delegate()).unwrap();
+    volume.run(commit(false)).unwrap();
+    assert!(volume.attributes(inode).unsettled, "a commit as any other");
+    volume.run(commit(true)).unwrap();
+    assert!(!volume.attributes(inode).unsettled);
+    volume.assert_sound();
+}
+
+#[test]
+fn a_truncated_file_is_as_long_as_was_said() {
+    let mut volume = Volume::new();
+    let two = volume.open_session(2);
+    let inode = volume.file(ROOT, "f");
+    volume.run_as(two, Command::Delegate(Delegate { inode })).unwrap();
+    volume.run_as(two, Command::CloseSession(CloseSession {})).unwrap();
+    let truncate = SetAttributes { inode, size: Some(5), ..Default::default() };
+    volume.run(Command::SetAttributes(truncate)).unwrap();
+    let settled = volume.attributes(inode);
+    assert_eq!((settled.size, settled.unsettled), (5, false));
+}
+
 #[test]
 fn a_purged_inode_takes_its_locks_and_delegation_along() {
     let mut volume = Volume::new();
