@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: hostile input for everything that is read from a network or a disk.
 
-use crate::run::{cargo, succeed};
+use crate::run::{program, succeed};
 use anyhow::Result;
 use clap::Args;
 
@@ -27,8 +27,7 @@ impl Fuzz {
     }
 
     pub(crate) fn run(&self) -> Result<()> {
-        let mut command = cargo();
-        command.args(["run", "--quiet", "-p", "holdfast-fuzz", "--"]);
+        let mut command = program("holdfast-fuzz")?;
         command.args(["--seconds", &self.seconds.to_string(), "--seed", &self.seed.to_string()]);
         if let Some(cases) = self.cases {
             command.args(["--cases", &cases.to_string()]);

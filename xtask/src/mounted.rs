@@ -24,18 +24,22 @@ pub(crate) struct Mounted {
 impl Mounted {
     /// Builds the binary and mounts a new volume in `folder`.
     pub(crate) fn start(folder: PathBuf, build: Build) -> Result<Mounted> {
-        let mut cargo = run::cargo();
-        cargo.args(["build", "--quiet", "-p", "holdfast"]);
-        let profile = match build {
-            Build::Debug => "debug",
-            Build::Release => {
-                cargo.arg("--release");
-                "release"
+        match build {
+            Build::Debug => {
+                let program = run::program("holdfast")?;
+                Mounted::run(folder, Path::new(program.get_program()))
             }
-        };
-        run::succeed(&mut cargo)?;
-        let binary = run::workspace().join("target").join(profile).join("holdfast");
-        Mounted::run(folder, &binary)
+            Build::Release => {
+                run::succeed(run::cargo().args([
+                    "build",
+                    "--quiet",
+                    "-p",
+                    "holdfast",
+                    "--release",
+                ]))?;
+                Mounted::run(folder, &run::workspace().join("target/release/holdfast"))
+            }
+        }
     }
 
     /// Mounts a new volume in `folder`, with a binary that is there already.

@@ -18,6 +18,15 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// A program of the workspace, built as the tests are: built alone its dependencies would have other features, and
+/// most of them would be compiled once more.
+pub(crate) fn program(name: &str) -> Result<Command> {
+    succeed(cargo().args(["build", "--quiet", "--workspace", "--bins", "--tests"]))?;
+    let mut command = Command::new(workspace().join("target/debug").join(name));
+    command.current_dir(workspace());
+    Ok(command)
+}
+
 /// Runs a program to its end; anything but success is an error that names it.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;

@@ -35,11 +35,9 @@ impl Test {
         })?;
         step("posix", || crate::posix::Posix::default().run())?;
         step("fuzz", || crate::fuzz::Fuzz::short().run())?;
-        // The program that ran as part of the tests is there already, and does both.
         let simulate = |kind: &str, seeds: u64| {
-            let mut sim = run::cargo();
-            sim.args(["run", "--quiet", "-p", "holdfast-sim", "--", kind]);
-            run::succeed(sim.args(["--seeds", &seeds.to_string()]))
+            let mut sim = run::program("holdfast-sim")?;
+            run::succeed(sim.args([kind, "--seeds", &seeds.to_string()]))
         };
         step("engine simulation", || simulate("engine", self.engine_seeds))?;
         step("cluster simulation", || simulate("cluster", self.cluster_seeds))
