@@ -156,6 +156,7 @@ impl Volume {
         self.inner.budget.forget_reserved();
         let locked = self.inner.locks.lose();
         self.note_lost(&locked);
+        self.recount_untold();
         session.lost.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             ended = %ended.id(), new = %live.id(), locks_lost_on = ?locked,

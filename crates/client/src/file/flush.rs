@@ -213,6 +213,7 @@ impl File {
 
     /// Tells the namespace, of a file whose delegation this client has, how long its data is and what it takes.
     pub(super) async fn commit_settled(&self, size: u64) -> Result<Attributes, Error> {
+        let _one_at_a_time = self.shared.flushing.lock().await;
         let item = CommitItem {
             inode: self.inode().0,
             size_at_least: Some(size),
@@ -225,7 +226,7 @@ impl File {
         let settled = self.volume.commit(commit).await?.pop().ok_or_else(unanswered)?;
         let mut state = self.shared.lock();
         // What landed meanwhile may be counted twice; the next commit puts that right.
-        state.commit.recount |= state.commit.allocated_delta != 0;
+        state.commit.recount |= state.commit.allocated_delta != 0 || !state.in_flight.is_empty();
         drop(state);
         settled
     }

@@ -365,6 +365,14 @@ impl Volume {
         }
     }
 
+    /// The session is gone, and others may have counted since what this client has not told yet.
+    pub(crate) fn recount_untold(&self) {
+        for file in self.files() {
+            let mut state = file.shared.lock();
+            state.commit.recount |= state.holds_end && state.commit.wanted;
+        }
+    }
+
     /// Tells everybody who has one of these files open that what they relied on is gone.
     pub(crate) fn note_lost(&self, inodes: &[InodeId]) {
         for inode in inodes {

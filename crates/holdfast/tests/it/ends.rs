@@ -3,11 +3,12 @@
 use super::cluster::{create, eventually, open, reopen, start_with};
 use super::session::expire;
 use bytes::Bytes;
-use client::Volume;
+use client::{Client, Options, Volume};
 use holdfast::embedded::Embedded;
 use std::sync::Arc;
 use std::time::Duration;
 use types::SessionId;
+use world::{Net, World};
 
 const ROOM: u64 = 1 << 30;
 const SOON: Duration = Duration::from_secs(20);
@@ -51,7 +52,10 @@ async fn write_and_die(cluster: &Arc<Embedded>, name: &'static str, gap: u64) ->
     let dead = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let session = runtime.block_on(async {
-            let volume = open(&cluster, "v").await;
+            let (world, metrics) = (World::real(Net::tcp()), cluster.metrics.clone());
+            let members = vec![cluster.member.address().to_string()];
+            let client = Client::new(world, cluster.hub.clone(), metrics, members);
+            let volume = client.open_volume("v", Options::default()).await.unwrap();
             let file = create(&volume, name).await;
             for _ in 0..8 {
                 file.append(Bytes::from_static(b"abcd")).await.unwrap();
