@@ -1,6 +1,7 @@
 //! What a verdict rests on, and what keeps an operation from one.
 
 use super::*;
+use std::collections::BTreeSet;
 
 /// A node that says nothing of a disk has not said that nothing is on it.
 #[test]
@@ -254,4 +255,31 @@ fn operations_survive_being_written_down() {
         }
     }
     assert_eq!(bench.operation(id).state, OperationState::Succeeded);
+}
+
+/// A node that was to leave and had nowhere to go was away for a moment: its replicas were never taken back,
+/// and its partitions were short of one because of the operation (found by seed 1047 of the cluster's simulation).
+#[test]
+fn who_has_nowhere_to_go_and_was_away_is_taken_back() {
+    let mut bench = Bench::with_volume(&["", "", ""]);
+    let id = bench.start(DECOMMISSION, node(1));
+    bench.work_until(id, OperationState::Incomplete);
+    bench.silent.insert(NodeId(1));
+    bench.beat(8);
+    bench.drop_silent();
+    bench.work(2);
+    let in_sync = |bench: &Bench| {
+        let all = bench.state.partitions.values().map(|p| p.configuration.in_sync.len());
+        all.min().unwrap()
+    };
+    assert_eq!(in_sync(&bench), 2);
+    bench.silent.clear();
+    bench.pass(bench.policy.readmit_after);
+    bench.work(20);
+    assert_eq!(in_sync(&bench), 3);
+    let reasons: BTreeSet<Reason> =
+        bench.operation(id).residue().map(|(_, _, left)| left.reason).collect();
+    assert_eq!(reasons, [Reason::NoTarget].into());
+    bench.join(4, "");
+    bench.work_until(id, OperationState::Succeeded);
 }
