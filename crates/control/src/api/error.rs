@@ -181,12 +181,21 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchOperation { operation } => {
                 ApiError::not_found("operation", &operation.to_string())
             }
+            Refusal::NoSuchTarget { target } => match target.split_once('/') {
+                Some((kind @ ("node" | "disk" | "volume" | "partition"), which)) => {
+                    ApiError::not_found(kind, which)
+                }
+                _ => error(StatusCode::NOT_FOUND, "not-found", message, "see: holdfast node list"),
+            },
             Refusal::AtWork { operation, .. } => {
                 let action = format!("look at it: holdfast operation show {operation}");
                 error(StatusCode::CONFLICT, "at-work", message, action)
             }
             Refusal::Locked { .. } => conflict("locked", message, "wait until it lets go"),
             Refusal::Breaks { reason } => ApiError::invalid(reason),
+            Refusal::Contradicts { reason } => {
+                conflict("contradicts", reason, "look at how it is; nothing was done")
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ fn check_start(state: &State, kind: OperationKind, target: &Target) -> Result<()
     if !(rules.takes)(target) {
         return Err(Refusal::breaks(format!("a {kind} is not done to {target}")));
     }
-    kind::check_target(state, target).map_err(Refusal::breaks)?;
+    kind::check_target(state, target)?;
     if let Some(other) = state.operations.at_work_on(kind, target) {
         return Err(Refusal::AtWork { operation: other.id, what: format!("{kind} {target}") });
     }
@@ -378,7 +378,8 @@ fn check_move(operation: &Operation, next: OperationState) -> Result<(), Refusal
     if before.may_become(next) {
         return Ok(());
     }
-    Err(Refusal::breaks(format!("operation {} is {before} and cannot be {next}", operation.id)))
+    let reason = format!("operation {} is {before} and cannot be {next}", operation.id);
+    Err(Refusal::contradicts(reason))
 }
 
 /// The one place where an operation changes its state.
@@ -504,7 +505,7 @@ fn give_order(
         }
         Order::Resume if operation.state != OperationState::Paused => {
             let now = operation.state;
-            return Err(Refusal::breaks(format!("operation {id} is {now}, not paused")));
+            return Err(Refusal::contradicts(format!("operation {id} is {now}, not paused")));
         }
         Order::Resume => {
             become_state(state, id, OperationState::Running, &why, at)?;
@@ -523,7 +524,8 @@ fn attest(state: &mut State, id: OperationId, by: &str, at: Timestamp) -> Result
     }
     if operation.state.has_ended() {
         let now = operation.state;
-        return Err(Refusal::breaks(format!("operation {id} is {now}; there is nothing to say")));
+        let reason = format!("operation {id} is {now}; there is nothing to say");
+        return Err(Refusal::contradicts(reason));
     }
     operation.attested = Some(by.to_owned());
     let words = format!("{} is destroyed, as far as nobody can see it: by {by}", operation.target);
@@ -539,7 +541,8 @@ fn retry(state: &mut State, id: OperationId, why: &str, at: Timestamp) -> Result
     let failed = operation.state == OperationState::Failed;
     if operation.state.has_ended() && !failed || operation.state == OperationState::Paused {
         let now = operation.state;
-        return Err(Refusal::breaks(format!("operation {id} is {now}; there is nothing to retry")));
+        let reason = format!("operation {id} is {now}; there is nothing to retry");
+        return Err(Refusal::contradicts(reason));
     }
     for item in operation.items.values_mut() {
         item.retry_at = None;
@@ -562,10 +565,10 @@ fn recommission(
 ) -> Result<Outcome, Refusal> {
     check_by(by)?;
     if !state.nodes.contains_key(&node) {
-        return Err(Refusal::breaks(format!("there is no node {node}")));
+        return Err(Refusal::NoSuchTarget { target: Target::Node(node).to_string() });
     }
     let duty = state.operations.nodes.get(&node).copied();
-    let duty = duty.ok_or_else(|| Refusal::breaks(format!("node {node} is in service")))?;
+    let duty = duty.ok_or_else(|| Refusal::contradicts(format!("node {node} is in service")))?;
     let id = duty.operation;
     let ended = state.operations.all.get(&id).is_none_or(|o| o.state.has_ended());
     if !ended {

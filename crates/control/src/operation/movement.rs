@@ -147,14 +147,27 @@ pub(super) fn hand_over(
     let others = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
     let others = others.filter(|m| configuration.leader != Some(m.replica) && !area.holds(m));
     let in_service = |m: &&Member| scene.inputs.state.operations.duty(m.node, m.disk).is_none();
-    let able = others.filter(in_service).filter(|member| can_lead(scene, partition, member));
+    let others = others.filter(in_service);
+    let able = others.clone().filter(|member| can_lead(scene, partition, member));
     let count = |node: NodeId| scene.leads.get(&node).copied().unwrap_or(0);
     let Some(next) = able.min_by_key(|m| (count(m.node), m.replica)).copied() else {
+        if { others }.any(|member| is_about_to_follow(scene, partition, member)) {
+            return Finding::Underway;
+        }
         let detail = "no replica elsewhere is in sync, well, has room and is in service";
         return Finding::left(Reason::UnderReplicated, detail);
     };
     *scene.leads.entry(next.node).or_default() += 1;
     Finding::Step(Step::Appoint { replica: next.replica })
+}
+
+/// Whether a replica that is well has not said yet that it follows in the present epoch. One that does not come to
+/// it is not in sync for long: its leader sees to that.
+fn is_about_to_follow(scene: &Scene<'_>, partition: &Partition, member: &Member) -> bool {
+    scene.inputs.replica(member).is_some_and(|report| {
+        let follows = report.epoch == partition.configuration.epoch && report.proven;
+        report.state == ReplicaState::Ok && !follows
+    })
 }
 
 fn can_lead(scene: &Scene<'_>, partition: &Partition, member: &Member) -> bool {

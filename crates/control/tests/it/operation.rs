@@ -143,9 +143,15 @@ async fn orders_are_given_through_the_api_and_refused_with_a_reason() {
     assert_eq!(status, 200, "{plan}");
     assert_eq!(plan["lines"].as_array().unwrap().len() as u64, plan["partitions"]);
     assert_eq!(stage.ask("GET", "/v1/operations", None).await.1["items"], json!([]));
-    for wrong in ["node/9", "node/x", "cluster", "volume/1"] {
+    for wrong in ["node/x", "cluster", "volume/1"] {
         let (status, answer) = stage.ask("POST", "/v1/operations", Some(body(wrong))).await;
         assert_eq!((status, &answer["code"]), (400, &json!("invalid")), "{wrong}");
+    }
+    for absent in ["node/9", "disk/99", "zone/nowhere"] {
+        for path in ["/v1/operations?dry_run=true", "/v1/operations"] {
+            let (status, answer) = stage.ask("POST", path, Some(body(absent))).await;
+            assert_eq!((status, &answer["code"]), (404, &json!("not-found")), "{absent}");
+        }
     }
     assert_eq!(stage.ask("POST", "/v1/operations", Some(body("node/1"))).await.0, 201);
     let (status, answer) = stage.ask("POST", "/v1/operations", Some(body("node/1"))).await;
@@ -158,9 +164,11 @@ async fn orders_are_given_through_the_api_and_refused_with_a_reason() {
     let later = stage.until("paused", |operation| operation["state"] == "paused").await;
     assert_eq!(done(&paused), done(&later), "a paused one stands still");
     assert_eq!(stage.ask("POST", "/v1/operations/1/resume", by.clone()).await.0, 200);
+    let (status, answer) = stage.ask("POST", "/v1/operations/1/resume", by.clone()).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("contradicts")), "it goes on already");
     stage.until("at work again", |operation| done(operation) > done(&paused)).await;
     assert_eq!(stage.ask("POST", "/v1/operations/1/cancel", by.clone()).await.0, 200);
-    assert_eq!(stage.ask("POST", "/v1/operations/1/cancel", by.clone()).await.0, 400);
+    assert_eq!(stage.ask("POST", "/v1/operations/1/cancel", by.clone()).await.0, 409);
     assert_eq!(stage.ask("POST", "/v1/operations/1/dance", by.clone()).await.0, 404);
     assert_eq!(stage.ask("POST", "/v1/operations/7/pause", by).await.0, 404);
     becomes(&stage.cluster, "main", "healthy").await;

@@ -266,8 +266,13 @@ fn who_has_nowhere_to_go_and_was_away_is_taken_back() {
     bench.work_until(id, OperationState::Incomplete);
     bench.silent.insert(NodeId(1));
     bench.beat(8);
-    bench.drop_silent();
-    bench.work(2);
+    for _ in 0..3 {
+        bench.work(2);
+        bench.drop_silent();
+    }
+    bench.pass(bench.policy.replace_after);
+    bench.work(8);
+    assert!(bench.state.partitions.values().all(|p| p.spare.len() == 1), "nobody waits for it");
     let in_sync = |bench: &Bench| {
         let all = bench.state.partitions.values().map(|p| p.configuration.in_sync.len());
         all.min().unwrap()
@@ -281,5 +286,31 @@ fn who_has_nowhere_to_go_and_was_away_is_taken_back() {
         bench.operation(id).residue().map(|(_, _, left)| left.reason).collect();
     assert_eq!(reasons, [Reason::NoTarget].into());
     bench.join(4, "");
+    bench.work_until(id, OperationState::Succeeded);
+}
+
+/// Followers that had just been told of a new epoch had not answered in it yet, and for a moment it was said that
+/// nobody could take over the lead.
+#[test]
+fn who_is_just_being_told_of_an_epoch_is_not_missed() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let leader = |bench: &Bench| {
+        let configuration = &bench.state.partitions[&PartitionId(1)].configuration;
+        configuration.leader_member().unwrap().node
+    };
+    let id = bench.start(DECOMMISSION, Target::Node(leader(&bench)));
+    for _ in 0..20 {
+        bench.work(1);
+        // The leader has promoted somebody, and is the first to say so.
+        let led_from = leader(&bench);
+        bench.silent = (1..=4).map(NodeId).filter(|node| *node != led_from).collect();
+        bench.beat(2);
+        bench.silent.clear();
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        let items = bench.operation(id).items.values();
+        let all: Vec<&str> = items.flat_map(|i| &i.history).map(|e| e.what.as_str()).collect();
+        assert!(!all.iter().any(|what| what.contains("UNDER_REPLICATED")), "{all:#?}");
+    }
     bench.work_until(id, OperationState::Succeeded);
 }
