@@ -1,6 +1,7 @@
 //! What a verdict rests on, and what keeps an operation from one.
 
 use super::*;
+use crate::operation::preview::{self, Wanted};
 use std::collections::BTreeSet;
 
 /// A node that says nothing of a disk has not said that nothing is on it.
@@ -313,4 +314,33 @@ fn who_is_just_being_told_of_an_epoch_is_not_missed() {
         assert!(!all.iter().any(|what| what.contains("UNDER_REPLICATED")), "{all:#?}");
     }
     bench.work_until(id, OperationState::Succeeded);
+}
+
+/// A decommission was refused for want of a copy, while all that kept it from one was a scrub.
+#[test]
+fn what_passes_by_itself_is_no_reason_to_refuse() {
+    let mut bench = Bench::with_volume(&["", "", "", "", ""]);
+    let wanted = |bench: &Bench, node| {
+        let (kind, target) = (DECOMMISSION, Target::Node(node));
+        let (force, limits, replicas) = (false, Limits::default(), None);
+        let wanted = Wanted { kind, target: &target, force, limits, replicas };
+        preview::preview(&bench.inputs(), &wanted).unwrap()
+    };
+    bench.start(OperationKind::Scrub, Target::Partition(PartitionId(1)));
+    while bench.state.operations.locks.is_empty() {
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        bench.beat(1);
+    }
+    let members = bench.state.partitions[&PartitionId(1)].configuration.members.clone();
+    bench.start(DECOMMISSION, Target::Node(members[1].node));
+    let plan = wanted(&bench, members[2].node);
+    assert_eq!((plan.residue[0].reason.as_str(), plan.refused.as_str()), ("LOCKED", ""));
+    let is_member = |node: &NodeId| members.iter().any(|member| member.node == *node);
+    bench.silent = bench.state.nodes.keys().copied().filter(|node| !is_member(node)).collect();
+    bench.beat(20);
+    bench.order(OperationId(1), Order::Cancel);
+    let plan = wanted(&bench, members[2].node);
+    assert_ne!((plan.residue[0].reason.as_str(), plan.refused.as_str()), ("LOCKED", ""));
+    assert!(plan.refused.contains("fewer replicas than the minimum"), "{plan:?}");
 }
