@@ -264,7 +264,9 @@ fn progress(operation: &Operation, live: Live<'_>) -> ProgressView {
         eta_s: eta,
         estimate: match rate {
             _ if operation.state.has_ended() => "it has ended".to_owned(),
-            _ if waits_for_others => "nobody can tell: all that is left waits for something".to_owned(),
+            _ if waits_for_others => {
+                "nobody can tell: all that is left waits for something".to_owned()
+            }
             Some((_, span)) if waits > 0 => {
                 let span = span.as_secs();
                 format!("from the bytes of the last {span} s, without the {waits} that wait")
