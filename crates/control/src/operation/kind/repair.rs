@@ -22,7 +22,9 @@ pub(super) static KIND: Kind = Kind {
     remaining,
     step,
     on_record,
-    bound: |_, _, _| Err(Refusal::contradicts("a repair cannot be stopped: redundancy comes first")),
+    bound: |_, _, _| {
+        Err(Refusal::contradicts("a repair cannot be stopped: redundancy comes first"))
+    },
     ..NOTHING_ELSE
 };
 
