@@ -242,6 +242,18 @@ pub(super) async fn recommission(
     Ok(Json(shown(&core, id)?))
 }
 
+pub(super) async fn recommission_disk(
+    State(core): State<Arc<Core>>,
+    Path(which): Path<String>,
+    request: Result<Json<By>, JsonRejection>,
+) -> Answer<Json<Item<OperationView>>> {
+    let disk: DiskId = which.parse().map_err(|_| ApiError::not_found("disk", &which))?;
+    let by = body(request)?.by;
+    let at = core.world.timestamp();
+    let id = propose(&core, Act::RecommissionDisk { disk, by, at }).await?;
+    Ok(Json(shown(&core, id)?))
+}
+
 async fn propose(core: &Core, act: Act) -> Answer<OperationId> {
     let id = match core.propose(Command::Operation(act)).await? {
         Outcome::Operation(id) => id,

@@ -42,6 +42,7 @@ pub mod places;
 pub mod plan;
 pub mod preview;
 pub mod reading;
+mod recommission;
 pub mod record;
 pub mod scene;
 pub mod sense;

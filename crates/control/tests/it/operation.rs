@@ -39,9 +39,18 @@ impl Stage {
         Stage { cluster, nodes, stop, promoting }
     }
 
+    /// Asks whoever leads; while nobody does, nothing happens, and it is asked again.
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let leader = self.cluster.leader().await;
-        json(self.cluster.admin(leader), method, path, body).await
+        let begun = Instant::now();
+        loop {
+            let leader = self.cluster.leader().await;
+            let answer = json(self.cluster.admin(leader), method, path, body.clone()).await;
+            let is_over = begun.elapsed() > Duration::from_secs(20);
+            if answer.1["code"] != "no-leader" || is_over {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Looks at operation 1 until it is as wanted.

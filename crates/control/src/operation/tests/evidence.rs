@@ -344,3 +344,37 @@ fn what_passes_by_itself_is_no_reason_to_refuse() {
     assert_ne!((plan.residue[0].reason.as_str(), plan.refused.as_str()), ("LOCKED", ""));
     assert!(plan.refused.contains("fewer replicas than the minimum"), "{plan:?}");
 }
+
+#[test]
+fn a_disk_that_left_is_taken_back_and_gets_replicas_again() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let back = |bench: &mut Bench, disk| {
+        let (disk, by, at) = (DiskId(disk), "test".to_owned(), bench.date());
+        bench.state.apply(&Command::Operation(Act::RecommissionDisk { disk, by, at }))
+    };
+    let refused = |outcome| match outcome {
+        Outcome::Refused(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(refused(back(&mut bench, 77)), Refusal::NoSuchTarget { .. }));
+    assert!(matches!(refused(back(&mut bench, 1)), Refusal::Contradicts { .. }), "in service");
+    let id = bench.start(DECOMMISSION, Target::Disk(DiskId(1)));
+    bench.work_until(id, OperationState::Succeeded);
+    bench.create("new", 3, 3);
+    bench.work(4);
+    assert_eq!(bench.holders_on(NodeId(1)), 0);
+    assert_eq!(back(&mut bench, 1), Outcome::Operation(id));
+    bench.create("newer", 3, 3);
+    bench.work(4);
+    assert!(bench.holders_on(NodeId(1)) > 0);
+    // In the midst of it: cancelled, and in order.
+    let id = bench.start(DECOMMISSION, Target::Disk(DiskId(1)));
+    bench.work(2);
+    back(&mut bench, 1);
+    assert_eq!(bench.operation(id).state, OperationState::Cancelled);
+    bench.work(20);
+    assert!(bench.plan().is_empty(), "{}", bench.plan());
+    bench.start(DECOMMISSION, node(1));
+    let why = refused(back(&mut bench, 1)).to_string();
+    assert!(why.contains("recommission node 1"), "{why}");
+}
