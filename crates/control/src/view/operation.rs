@@ -264,6 +264,7 @@ fn progress(operation: &Operation, live: Live<'_>) -> ProgressView {
         eta_s: eta,
         estimate: match rate {
             _ if operation.state.has_ended() => "it has ended".to_owned(),
+            _ if operation.state == OperationState::Paused => "it is paused".to_owned(),
             _ if waits_for_others => {
                 "nobody can tell: all that is left waits for something".to_owned()
             }

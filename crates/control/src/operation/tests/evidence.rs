@@ -378,3 +378,27 @@ fn a_disk_that_left_is_taken_back_and_gets_replicas_again() {
     let why = refused(back(&mut bench, 1)).to_string();
     assert!(why.contains("recommission node 1"), "{why}");
 }
+
+/// What was copied was forgotten while it was paused, and the bytes that were done went back.
+#[test]
+fn what_was_copied_still_counts_while_it_is_paused() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let fill = |bench: &mut Bench, bytes| {
+        [1, 2].into_iter().for_each(|id| bench.fill(PartitionId(id), Some(bytes)));
+        bench.beat(1);
+    };
+    fill(&mut bench, 100);
+    let id = bench.start(DECOMMISSION, node(1));
+    for _ in 0..3 {
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        bench.beat(1);
+    }
+    fill(&mut bench, 30);
+    let round = |bench: &Bench| bench.plan().rounds[&id].clone();
+    let before = round(&bench);
+    assert_eq!((before.in_flight, before.underway), (60, 2));
+    bench.order(id, Order::Pause);
+    let paused = round(&bench);
+    assert_eq!((paused.in_flight, paused.underway), (60, 2));
+}
