@@ -111,6 +111,15 @@ impl ApiError {
         error(StatusCode::CONFLICT, "would-break-minimum", reason, action)
     }
 
+    pub(crate) fn in_sight(disk: types::DiskId) -> ApiError {
+        let message = format!(
+            "disk {disk} of it is in use, by the word of its node just now: it is not destroyed"
+        );
+        let action =
+            "decommission it without saying that it is destroyed: what is on it can be looked at";
+        error(StatusCode::CONFLICT, "in-sight", message, action)
+    }
+
     pub(crate) fn in_use(clients: &[String]) -> ApiError {
         let message = format!("clients have it open: {}", clients.join(", "));
         let action = "unmount there first (see: holdfast client list), or force it: they are told, \

@@ -223,9 +223,7 @@ fn check_out_of_sight(core: &Core, disks: impl Fn(&Record) -> Vec<DiskId>) -> An
         disks(state).into_iter().find(|disk| !inputs.is_out_of_sight(*disk))
     });
     match seen {
-        Some(disk) => Err(ApiError::invalid(format!(
-            "disk {disk} of it is in use, by the word of its node just now: it is not destroyed"
-        ))),
+        Some(disk) => Err(ApiError::in_sight(disk)),
         None => Ok(()),
     }
 }

@@ -301,7 +301,7 @@ async fn a_volume_gets_another_replica_and_a_destroyed_node_is_believed_to_be() 
 
     let words = ["node", "decommission", "3", "--destroyed", "--yes", "--watch"];
     let refused = cluster.ask(&words).await;
-    assert!(refused.code != 0 && refused.err.contains("is in use"), "{refused:?}");
+    assert!(refused.code == 4 && refused.err.contains("is in use"), "{refused:?}");
     assert!(cluster.json(&["operation", "list"]).await.as_array().unwrap().is_empty());
     let at = cluster.embedded.nodes.iter().position(|node| node.id().0 == 3).unwrap();
     cluster.embedded.nodes.remove(at).stop().await;
