@@ -147,18 +147,32 @@ pub(super) fn hand_over(
     let others = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
     let others = others.filter(|m| configuration.leader != Some(m.replica) && !area.holds(m));
     let in_service = |m: &&Member| scene.inputs.state.operations.duty(m.node, m.disk).is_none();
-    let others = others.filter(in_service);
-    let able = others.clone().filter(|member| can_lead(scene, partition, member));
+    let (others, excused): (Vec<&Member>, Vec<&Member>) = others.partition(in_service);
+    let able = others.iter().filter(|member| can_lead(scene, partition, member));
     let count = |node: NodeId| scene.leads.get(&node).copied().unwrap_or(0);
     let Some(next) = able.min_by_key(|m| (count(m.node), m.replica)).copied() else {
-        if { others }.any(|member| is_about_to_follow(scene, partition, member)) {
-            return Finding::Underway;
-        }
-        let detail = "no replica elsewhere is in sync, well, has room and is in service";
-        return Finding::left(Reason::UnderReplicated, detail);
+        return nobody_leads(scene, partition, &others, &excused);
     };
     *scene.leads.entry(next.node).or_default() += 1;
     Finding::Step(Step::Appoint { replica: next.replica })
+}
+
+/// Why none of the replicas elsewhere can lead: of those that are in service, and of those that are not.
+fn nobody_leads(
+    scene: &Scene<'_>,
+    partition: &Partition,
+    others: &[&Member],
+    excused: &[&Member],
+) -> Finding {
+    if others.iter().any(|member| is_about_to_follow(scene, partition, member)) {
+        return Finding::Underway;
+    }
+    if others.is_empty() && !excused.is_empty() {
+        let detail = "every replica of it that is in sync elsewhere is leaving or drained itself";
+        return Finding::left(Reason::NoTarget, detail);
+    }
+    let detail = "no replica elsewhere is in sync, well, has room and is in service";
+    Finding::left(Reason::UnderReplicated, detail)
 }
 
 /// Whether a replica that is well has not said yet that it follows in the present epoch. One that does not come to

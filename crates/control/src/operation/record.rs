@@ -11,14 +11,15 @@ use types::{
     BootId, DiskId, Member, NodeId, OperationId, PartitionId, ReplicaId, Timestamp, VolumeId,
 };
 
-/// How much at a time.
+/// How much at a time. What is not said is as usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     pub moves_per_disk: u32,
     pub moves_per_node: u32,
     pub moves: u32,
     /// Bytes a second of one node; `None` for what is usual.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
 }
 

@@ -146,7 +146,10 @@ async fn a_decommission_goes_on_where_it_was_when_the_leading_member_dies_twice(
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_given_through_the_api_and_refused_with_a_reason() {
     let stage = Stage::set(4).await;
-    let body = |target: &str| json!({ "kind": "decommission", "target": target, "by": "test" });
+    let body = |target: &str| {
+        let limits = json!({ "moves": 100 });
+        json!({ "kind": "decommission", "target": target, "by": "test", "limits": limits })
+    };
     let (status, plan) =
         stage.ask("POST", "/v1/operations?dry_run=true", Some(body("node/1"))).await;
     assert_eq!(status, 200, "{plan}");

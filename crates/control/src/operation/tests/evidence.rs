@@ -402,3 +402,25 @@ fn what_was_copied_still_counts_while_it_is_paused() {
     let paused = round(&bench);
     assert_eq!((paused.in_flight, paused.underway), (60, 2));
 }
+
+/// It was said that too few replicas would be left in sync, and to add some, while all of them were there.
+#[test]
+fn when_all_others_are_excused_there_is_no_target() {
+    let mut bench = Bench::with_volume(&["", "", ""]);
+    let leader = |bench: &Bench| {
+        let configuration = &bench.state.partitions[&PartitionId(1)].configuration;
+        configuration.leader_member().unwrap().node
+    };
+    for _ in 0..2 {
+        let id = bench.start(OperationKind::Drain, Target::Node(leader(&bench)));
+        bench.work_until(id, OperationState::Succeeded);
+    }
+    let last = leader(&bench);
+    let id = bench.start(OperationKind::Drain, Target::Node(last));
+    bench.work_until(id, OperationState::Incomplete);
+    assert_eq!(bench.reason(id, 1), Some(Reason::NoTarget));
+    let (by, at) = ("test".to_owned(), bench.date());
+    let node = bench.state.nodes.keys().copied().find(|node| *node != last).unwrap();
+    bench.state.apply(&Command::Operation(Act::Recommission { node, by, at }));
+    bench.work_until(id, OperationState::Succeeded);
+}
