@@ -181,10 +181,6 @@ pub const SERVER_SESSIONS_MAX: usize = 4096;
 /// A connection attempt is given up after this long.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// A peer that has sent a part of a frame and then nothing for this long is given up: whatever it answers to others
-/// would never come, as long as the connection stands.
-pub const FRAME_STALL_MAX: Duration = Duration::from_secs(10);
-
 /// A connection whose other end acknowledges nothing for this long is given up, so that whoever
 /// waits for an answer of a machine that lost its power is told. An idle one is probed this often.
 pub const PEER_SILENCE_MAX: Duration = Duration::from_millis(2500);

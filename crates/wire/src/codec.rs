@@ -10,9 +10,12 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use types::checksum::crc32c;
-use types::limits::FRAME_STALL_MAX;
+
+/// A peer that has sent a part of a frame and then nothing for this long is given up.
+const FRAME_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// Frames up to this long are gathered into one write.
 const GATHER_BYTES: usize = 16 << 10;
@@ -136,7 +139,6 @@ mod tests {
     use super::*;
     use crate::frame::Kind;
     use crate::server::Request;
-    use std::time::Duration;
     use tokio::time::Instant;
 
     fn bytes() -> Vec<u8> {
