@@ -58,11 +58,15 @@ impl Embedded {
         let registry = Registry::new(&metrics);
         let member = start_member(config, &world, &hub, &metrics, &registry).await?;
         let members = vec![member.address().to_string()];
-        let starts = (1..=config.nodes).map(|number| {
-            let folder = config.data.join(format!("node-{number}"));
-            start_node(folder, &world, &hub, &metrics, &members)
-        });
-        let nodes = futures::future::try_join_all(starts).await?;
+        let folder = |number: &u64| config.data.join(format!("node-{number}"));
+        let start = |number| start_node(folder(&number), &world, &hub, &metrics, &members);
+        // Who is new gets its number when it joins: it is to be that of its folder.
+        let (known, new): (Vec<u64>, Vec<u64>) =
+            (1..=config.nodes).partition(|number| folder(number).exists());
+        let mut nodes = futures::future::try_join_all(known.into_iter().map(start)).await?;
+        for number in new {
+            nodes.push(start(number).await?);
+        }
         nodes.iter().for_each(|node| registry.add_node(node));
         Ok(Embedded { world, member, nodes, hub, metrics, registry })
     }

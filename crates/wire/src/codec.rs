@@ -1,11 +1,21 @@
 //! Frames on a byte stream.
+//!
+//! Between frames a peer may be silent for as long as it likes. Within one it may not: all others wait for the end
+//! of it.
 
 use crate::error::Ended;
 use crate::frame::{Frame, HEADER_BYTES, Header};
 use bytes::{Bytes, BytesMut};
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use types::checksum::crc32c;
+
+/// A peer that has sent a part of a frame and then nothing for this long is given up.
+const FRAME_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// Frames up to this long are gathered into one write.
 const GATHER_BYTES: usize = 16 << 10;
@@ -34,10 +44,12 @@ impl Frame {
 /// When the connection breaks, or what comes is not a frame. The session must end then.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>, Ended> {
     let mut bytes = [0; HEADER_BYTES];
-    let mut have = 0;
+    let mut have = stream.read(&mut bytes).await?;
+    if have == 0 {
+        return Ok(None);
+    }
     while have < HEADER_BYTES {
-        match stream.read(&mut bytes[have..]).await? {
-            0 if have == 0 => return Ok(None),
+        match more(stream.read(&mut bytes[have..])).await? {
             0 => return Err(Ended::ByPeer),
             read => have += read,
         }
@@ -49,14 +61,31 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>
     Ok(Some(Frame { header, body, payload }))
 }
 
-async fn read_part(stream: &mut (impl AsyncRead + Unpin), length: u32) -> io::Result<Bytes> {
+/// Waits for more of a frame that has begun.
+async fn more(read: impl Future<Output = io::Result<usize>>) -> Result<usize, Ended> {
+    let mut read = pin!(read);
+    // What is here already needs no clock.
+    let here = poll_fn(|context| match read.as_mut().poll(context) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match here.await {
+        Some(read) => Ok(read?),
+        None => match tokio::time::timeout(FRAME_STALL_MAX, read).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(Ended::Stalled),
+        },
+    }
+}
+
+async fn read_part(stream: &mut (impl AsyncRead + Unpin), length: u32) -> Result<Bytes, Ended> {
     let mut rest = length as usize;
     // Grown as bytes arrive, so that a length alone cannot make us allocate.
     let mut bytes = BytesMut::with_capacity(rest.min(GATHER_BYTES * 4));
     while rest > 0 {
-        let read = (&mut *stream).take(rest as u64).read_buf(&mut bytes).await?;
+        let read = more((&mut *stream).take(rest as u64).read_buf(&mut bytes)).await?;
         if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         rest -= read;
     }
@@ -103,4 +132,49 @@ async fn write_two(
         IoSlice::advance_slices(&mut rest, written);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Kind;
+    use crate::server::Request;
+
+    fn bytes() -> Vec<u8> {
+        let request = Request::new(crate::Operation::Ping).payload(vec![7; 9000].into());
+        let frame = request.into_frame(1, Kind::Request);
+        [&frame.header.encode()[..], &frame.body, &frame.payload].concat()
+    }
+
+    /// Half an answer, and then silence, while the connection stands: whoever else waited for an answer on it, or
+    /// asked something on it later, waited for his whole time, for ever.
+    #[tokio::test(start_paused = true)]
+    async fn half_a_frame_and_then_silence_is_the_end() {
+        let bytes = bytes();
+        for cut in [1, HEADER_BYTES, HEADER_BYTES + 100, bytes.len() - 1] {
+            let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
+            theirs.write_all(&bytes[..cut]).await.unwrap();
+            let mut end = pin!(read(&mut ours));
+            let early = tokio::time::timeout(FRAME_STALL_MAX / 2, end.as_mut()).await;
+            assert!(early.is_err(), "after {cut} bytes: {early:?}");
+            let end = tokio::time::timeout(FRAME_STALL_MAX, end).await;
+            assert!(matches!(end, Ok(Err(Ended::Stalled))), "after {cut} bytes: {end:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_or_says_nothing_at_all_is_not_given_up() {
+        let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let silence = tokio::time::timeout(Duration::from_secs(3600), read(&mut ours));
+        assert!(silence.await.is_err(), "nothing has begun");
+        let bytes = bytes();
+        let says = async {
+            for part in bytes.chunks(1000) {
+                tokio::time::sleep(FRAME_STALL_MAX * 9 / 10).await;
+                theirs.write_all(part).await.unwrap();
+            }
+        };
+        let (frame, ()) = tokio::join!(read(&mut ours), says);
+        assert_eq!(frame.unwrap().unwrap().payload.len(), 9000);
+    }
 }

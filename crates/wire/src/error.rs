@@ -66,6 +66,8 @@ pub enum Ended {
     ByPeer,
     #[error("the connection broke: {0}")]
     Broken(#[from] std::io::Error),
+    #[error("the peer sent a part of a frame, and then nothing")]
+    Stalled,
     #[error("the peer sent a malformed frame: {0}")]
     Malformed(#[from] Malformed),
     #[error("the peer answered request {0}, which nobody asked, or asked differently")]

@@ -111,6 +111,15 @@ impl ApiError {
         error(StatusCode::CONFLICT, "would-break-minimum", reason, action)
     }
 
+    pub(crate) fn in_sight(disk: types::DiskId) -> ApiError {
+        let message = format!(
+            "disk {disk} of it is in use, by the word of its node just now: it is not destroyed"
+        );
+        let action =
+            "decommission it without saying that it is destroyed: what is on it can be looked at";
+        error(StatusCode::CONFLICT, "in-sight", message, action)
+    }
+
     pub(crate) fn in_use(clients: &[String]) -> ApiError {
         let message = format!("clients have it open: {}", clients.join(", "));
         let action = "unmount there first (see: holdfast client list), or force it: they are told, \
@@ -181,12 +190,21 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchOperation { operation } => {
                 ApiError::not_found("operation", &operation.to_string())
             }
+            Refusal::NoSuchTarget { target } => match target.split_once('/') {
+                Some((kind @ ("node" | "disk" | "volume" | "partition"), which)) => {
+                    ApiError::not_found(kind, which)
+                }
+                _ => error(StatusCode::NOT_FOUND, "not-found", message, "see: holdfast node list"),
+            },
             Refusal::AtWork { operation, .. } => {
                 let action = format!("look at it: holdfast operation show {operation}");
                 error(StatusCode::CONFLICT, "at-work", message, action)
             }
             Refusal::Locked { .. } => conflict("locked", message, "wait until it lets go"),
             Refusal::Breaks { reason } => ApiError::invalid(reason),
+            Refusal::Contradicts { reason } => {
+                conflict("contradicts", reason, "look at how it is; nothing was done")
+            }
         }
     }
 }

@@ -15,7 +15,7 @@
 //! | `POST /v1/operations[?dry_run=true]` | starts one, or prints what it would do |
 //! | `POST /v1/operations/{id}/{pause,resume,cancel,retry}` | gives it an order |
 //! | `GET /v1/nodes/{id}/sessions` | what happened on the sessions of a node, by its own word |
-//! | `POST /v1/nodes/{id}/recommission` | takes a node back into service |
+//! | `POST /v1/nodes/{id}/recommission`, `/v1/disks/{id}/recommission` | takes a node, or a disk, back into service |
 //! | `GET /v1/volumes[?deleted=true]`, `/v1/volumes/{name or id}` | volumes |
 //! | `POST /v1/volumes` | creates one |
 //! | `POST /v1/volumes/{name or id}/expand` | raises its capacity |
@@ -75,6 +75,7 @@ impl Admin {
             .route("/v1/partitions/{id}", get(view::partition))
             .route("/v1/nodes/{id}/sessions", get(sessions::sessions))
             .route("/v1/nodes/{id}/recommission", post(operation::recommission))
+            .route("/v1/disks/{id}/recommission", post(operation::recommission_disk))
             .route("/v1/partitions/{id}/locks", get(operation::locks))
             .route("/v1/operations", get(operation::list).post(operation::start))
             .route("/v1/operations/{id}", get(operation::show))
@@ -106,7 +107,10 @@ impl Admin {
         {
             return ApiError::unauthorized().into_response();
         }
-        if self.core.leading().is_some() || !request.uri().path().starts_with("/v1/") {
+        // A stream has no end that could be waited for; every member has the same events.
+        let is_stream = event::wants_stream(request.headers());
+        let is_here = is_stream || self.core.leading().is_some();
+        if is_here || !request.uri().path().starts_with("/v1/") {
             return self.answer_here(request).await;
         }
         match relay::relay(&self.core, request).await {

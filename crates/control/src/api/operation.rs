@@ -223,9 +223,7 @@ fn check_out_of_sight(core: &Core, disks: impl Fn(&Record) -> Vec<DiskId>) -> An
         disks(state).into_iter().find(|disk| !inputs.is_out_of_sight(*disk))
     });
     match seen {
-        Some(disk) => Err(ApiError::invalid(format!(
-            "disk {disk} of it is in use, by the word of its node just now: it is not destroyed"
-        ))),
+        Some(disk) => Err(ApiError::in_sight(disk)),
         None => Ok(()),
     }
 }
@@ -239,6 +237,18 @@ pub(super) async fn recommission(
     let by = body(request)?.by;
     let at = core.world.timestamp();
     let id = propose(&core, Act::Recommission { node, by, at }).await?;
+    Ok(Json(shown(&core, id)?))
+}
+
+pub(super) async fn recommission_disk(
+    State(core): State<Arc<Core>>,
+    Path(which): Path<String>,
+    request: Result<Json<By>, JsonRejection>,
+) -> Answer<Json<Item<OperationView>>> {
+    let disk: DiskId = which.parse().map_err(|_| ApiError::not_found("disk", &which))?;
+    let by = body(request)?.by;
+    let at = core.world.timestamp();
+    let id = propose(&core, Act::RecommissionDisk { disk, by, at }).await?;
     Ok(Json(shown(&core, id)?))
 }
 

@@ -1,8 +1,8 @@
 //! One function per act. A refusal leaves the state as it was.
 
 use super::command::{Act, Note, Order};
-use super::kind;
 use super::record::{Duty, Evidence, Lock, Operation, Residue, member_of};
+use super::{kind, recommission};
 use crate::state::{Event, Outcome, Refusal, State, Step, configure_partition};
 use types::limits::{OPERATION_BY_BYTES_MAX, OPERATIONS_ENDED_MAX, PARTITION_LOCK_LEASE};
 use types::operation::{LockKind, OperationKind, OperationState, Target};
@@ -21,7 +21,8 @@ pub(crate) fn apply(state: &mut State, act: &Act) -> Result<Outcome, Refusal> {
         }
         Act::Verdict { operation, evidence, at } => verdict(state, *operation, evidence, *at),
         Act::Order { operation, order, by, at } => give_order(state, *operation, *order, by, *at),
-        Act::Recommission { node, by, at } => recommission(state, *node, by, *at),
+        Act::Recommission { node, by, at } => recommission::node(state, *node, by, *at),
+        Act::RecommissionDisk { disk, by, at } => recommission::disk(state, *disk, by, *at),
     }
 }
 
@@ -85,7 +86,7 @@ pub(crate) fn volume_restored(state: &mut State, volume: VolumeId, at: Timestamp
 }
 
 /// Who asks is written down and shown: a line of words.
-fn check_by(by: &str) -> Result<(), Refusal> {
+pub(super) fn check_by(by: &str) -> Result<(), Refusal> {
     if by.len() > OPERATION_BY_BYTES_MAX || by.chars().any(char::is_control) {
         return Err(Refusal::breaks("who asks is up to 256 bytes without control characters"));
     }
@@ -97,7 +98,7 @@ fn check_start(state: &State, kind: OperationKind, target: &Target) -> Result<()
     if !(rules.takes)(target) {
         return Err(Refusal::breaks(format!("a {kind} is not done to {target}")));
     }
-    kind::check_target(state, target).map_err(Refusal::breaks)?;
+    kind::check_target(state, target)?;
     if let Some(other) = state.operations.at_work_on(kind, target) {
         return Err(Refusal::AtWork { operation: other.id, what: format!("{kind} {target}") });
     }
@@ -378,11 +379,12 @@ fn check_move(operation: &Operation, next: OperationState) -> Result<(), Refusal
     if before.may_become(next) {
         return Ok(());
     }
-    Err(Refusal::breaks(format!("operation {} is {before} and cannot be {next}", operation.id)))
+    let reason = format!("operation {} is {before} and cannot be {next}", operation.id);
+    Err(Refusal::contradicts(reason))
 }
 
 /// The one place where an operation changes its state.
-fn become_state(
+pub(super) fn become_state(
     state: &mut State,
     id: OperationId,
     next: OperationState,
@@ -504,7 +506,7 @@ fn give_order(
         }
         Order::Resume if operation.state != OperationState::Paused => {
             let now = operation.state;
-            return Err(Refusal::breaks(format!("operation {id} is {now}, not paused")));
+            return Err(Refusal::contradicts(format!("operation {id} is {now}, not paused")));
         }
         Order::Resume => {
             become_state(state, id, OperationState::Running, &why, at)?;
@@ -523,7 +525,8 @@ fn attest(state: &mut State, id: OperationId, by: &str, at: Timestamp) -> Result
     }
     if operation.state.has_ended() {
         let now = operation.state;
-        return Err(Refusal::breaks(format!("operation {id} is {now}; there is nothing to say")));
+        let reason = format!("operation {id} is {now}; there is nothing to say");
+        return Err(Refusal::contradicts(reason));
     }
     operation.attested = Some(by.to_owned());
     let words = format!("{} is destroyed, as far as nobody can see it: by {by}", operation.target);
@@ -539,7 +542,8 @@ fn retry(state: &mut State, id: OperationId, why: &str, at: Timestamp) -> Result
     let failed = operation.state == OperationState::Failed;
     if operation.state.has_ended() && !failed || operation.state == OperationState::Paused {
         let now = operation.state;
-        return Err(Refusal::breaks(format!("operation {id} is {now}; there is nothing to retry")));
+        let reason = format!("operation {id} is {now}; there is nothing to retry");
+        return Err(Refusal::contradicts(reason));
     }
     for item in operation.items.values_mut() {
         item.retry_at = None;
@@ -552,29 +556,4 @@ fn retry(state: &mut State, id: OperationId, why: &str, at: Timestamp) -> Result
         excuse(state, &operation, at);
     }
     Ok(())
-}
-
-fn recommission(
-    state: &mut State,
-    node: NodeId,
-    by: &str,
-    at: Timestamp,
-) -> Result<Outcome, Refusal> {
-    check_by(by)?;
-    if !state.nodes.contains_key(&node) {
-        return Err(Refusal::breaks(format!("there is no node {node}")));
-    }
-    let duty = state.operations.nodes.get(&node).copied();
-    let duty = duty.ok_or_else(|| Refusal::breaks(format!("node {node} is in service")))?;
-    let id = duty.operation;
-    let ended = state.operations.all.get(&id).is_none_or(|o| o.state.has_ended());
-    if !ended {
-        let why = format!("node {node} recommissioned by {by}");
-        become_state(state, id, OperationState::Cancelled, &why, at)?;
-    }
-    // One of a zone comes back; the others of the zone stay where they are, unless that was cancelled.
-    state.operations.nodes.remove(&node);
-    let words = format!("by {by}");
-    state.events.push(Event::of("node", format!("node/{node}"), "recommissioned", words, at));
-    Ok(Outcome::Operation(id))
 }

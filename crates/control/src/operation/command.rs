@@ -5,7 +5,7 @@ use crate::state::Step;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use types::operation::{LockKind, OperationKind, OperationState, Target};
-use types::{Epoch, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
+use types::{DiskId, Epoch, NodeId, OperationId, PartitionId, ReplicaId, Timestamp};
 
 /// What a person asks of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +107,12 @@ pub enum Act {
         by: String,
         at: Timestamp,
     },
+    /// The same for a disk that was taken out of service by itself.
+    RecommissionDisk {
+        disk: DiskId,
+        by: String,
+        at: Timestamp,
+    },
 }
 
 impl fmt::Display for Act {
@@ -135,6 +141,9 @@ impl fmt::Display for Act {
                 write!(f, "~ {operation:?}: {order:?} by {by}")
             }
             Act::Recommission { node, by, .. } => write!(f, "~ {node:?}: recommissioned by {by}"),
+            Act::RecommissionDisk { disk, by, .. } => {
+                write!(f, "~ {disk:?}: recommissioned by {by}")
+            }
         }
     }
 }

@@ -42,7 +42,9 @@ pub mod places;
 pub mod plan;
 pub mod preview;
 pub mod reading;
+mod recommission;
 pub mod record;
+pub mod round;
 pub mod scene;
 pub mod sense;
 
@@ -56,7 +58,7 @@ mod tests;
 
 pub use command::{Act, Note, Order};
 pub use meter::Meter;
-pub use plan::Round;
 pub use reading::{Outcome as Read, Reading, Readings};
 pub use record::{Duty, DutyKind, Holder, Item, Limits, Operation, Operations, Residue};
+pub use round::Round;
 pub use sense::Sense;

@@ -147,14 +147,41 @@ pub(super) fn hand_over(
     let others = configuration.in_sync.iter().filter_map(|id| configuration.member(*id));
     let others = others.filter(|m| configuration.leader != Some(m.replica) && !area.holds(m));
     let in_service = |m: &&Member| scene.inputs.state.operations.duty(m.node, m.disk).is_none();
-    let able = others.filter(in_service).filter(|member| can_lead(scene, partition, member));
+    let (others, excused): (Vec<&Member>, Vec<&Member>) = others.partition(in_service);
+    let able = others.iter().filter(|member| can_lead(scene, partition, member));
     let count = |node: NodeId| scene.leads.get(&node).copied().unwrap_or(0);
     let Some(next) = able.min_by_key(|m| (count(m.node), m.replica)).copied() else {
-        let detail = "no replica elsewhere is in sync, well, has room and is in service";
-        return Finding::left(Reason::UnderReplicated, detail);
+        return nobody_leads(scene, partition, &others, &excused);
     };
     *scene.leads.entry(next.node).or_default() += 1;
     Finding::Step(Step::Appoint { replica: next.replica })
+}
+
+/// Why none of the replicas elsewhere can lead: of those that are in service, and of those that are not.
+fn nobody_leads(
+    scene: &Scene<'_>,
+    partition: &Partition,
+    others: &[&Member],
+    excused: &[&Member],
+) -> Finding {
+    if others.iter().any(|member| is_about_to_follow(scene, partition, member)) {
+        return Finding::Underway;
+    }
+    if others.is_empty() && !excused.is_empty() {
+        let detail = "every replica of it that is in sync elsewhere is leaving or drained itself";
+        return Finding::left(Reason::NoTarget, detail);
+    }
+    let detail = "no replica elsewhere is in sync, well, has room and is in service";
+    Finding::left(Reason::UnderReplicated, detail)
+}
+
+/// Whether a replica that is well has not said yet that it follows in the present epoch. One that does not come to
+/// it is not in sync for long: its leader sees to that.
+fn is_about_to_follow(scene: &Scene<'_>, partition: &Partition, member: &Member) -> bool {
+    scene.inputs.replica(member).is_some_and(|report| {
+        let follows = report.epoch == partition.configuration.epoch && report.proven;
+        report.state == ReplicaState::Ok && !follows
+    })
 }
 
 fn can_lead(scene: &Scene<'_>, partition: &Partition, member: &Member) -> bool {

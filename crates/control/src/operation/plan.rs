@@ -10,12 +10,14 @@
 //! | verifying | asks the nodes what is on their disks; then the verdict; back to running when there is work |
 //! | incomplete | looks at what is left; runs when something can be done, verifies when nothing is left |
 //! | succeeded | looks whether something came back, as long as the target is out of service; verifies if so |
-//! | paused, failed, cancelled | nothing |
+//! | paused | nothing; shows how far the copies are that were begun |
+//! | failed, cancelled | nothing |
 
 use super::apply::later;
 use super::command::{Act, Note};
 use super::kind::{self, Area, Job};
 use super::record::{Evidence, Item, Operation, Residue, Witness};
+use super::round::{Round, copied, standing};
 use super::scene::{Finding, Scene};
 use super::sense::{Contents, Listing};
 use crate::plan::elect::Leadership;
@@ -33,24 +35,6 @@ use types::{DiskId, NodeId, PartitionId, Timestamp};
 /// A node that did not answer is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What one round saw of one operation; shown, and forgotten with the next one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Round {
-    pub at: Timestamp,
-    /// Partitions left to do.
-    pub remaining: usize,
-    /// Of them, being moved; waiting for their turn.
-    pub underway: usize,
-    pub queued: usize,
-    /// Bytes of copies that are not complete.
-    pub in_flight: u64,
-    /// Nodes that have to list their disks now.
-    pub ask: Vec<NodeId>,
-    pub verification: u32,
-    /// Partitions that are to be read now.
-    pub read: Vec<PartitionId>,
-}
-
 /// Plans for every operation.
 pub(crate) fn plan(
     inputs: &Inputs<'_>,
@@ -61,6 +45,9 @@ pub(crate) fn plan(
     let looked_at = |o: &&Operation| {
         o.state.is_at_work() || (o.state == OperationState::Succeeded && is_excusing(inputs, o))
     };
+    for paused in operations.all.values().filter(|o| o.state == OperationState::Paused) {
+        plan.rounds.insert(paused.id, standing(inputs, paused));
+    }
     let mut all: Vec<&Operation> = operations.all.values().filter(looked_at).collect();
     if all.is_empty() {
         return;
@@ -216,7 +203,7 @@ impl<'o> Consider<'o> {
             self.notes.push((partition, Note::Freed));
         }
         self.take(scene, partition, finding);
-        let copied = self.copied(scene.inputs, partition);
+        let copied = copied(scene.inputs, self.operation, partition);
         self.round.in_flight = self.round.in_flight.saturating_add(copied);
     }
 
@@ -299,17 +286,6 @@ impl<'o> Consider<'o> {
             step,
             at: scene.inputs.date,
         }));
-    }
-
-    /// Bytes of the copy that is being made.
-    fn copied(&self, inputs: &Inputs<'_>, partition: PartitionId) -> u64 {
-        let Some(item) = self.item(partition).filter(|item| !item.done) else { return 0 };
-        let reading = inputs.sense.readings.get(self.operation.id, partition, item.attempts);
-        if let Some(reading) = reading {
-            return reading.bytes.min(item.bytes);
-        }
-        let report = item.copy.as_ref().and_then(|copy| inputs.replica(copy));
-        report.map_or(0, |report| report.bytes.min(item.bytes))
     }
 
     fn residue(

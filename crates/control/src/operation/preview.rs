@@ -11,7 +11,7 @@ use crate::view::PlanView;
 use crate::view::operation::residue;
 use std::collections::{BTreeMap, BTreeSet};
 use types::PartitionId;
-use types::operation::{OperationKind, Target};
+use types::operation::{Lasting, OperationKind, Target};
 
 /// Lines of a printed plan.
 const LINES_MAX: usize = 2_000;
@@ -116,7 +116,7 @@ fn look(scene: &mut Scene<'_>, operation: &Operation) -> Preview {
     for (partition, job) in (rules.remaining)(scene, operation) {
         let finding = (rules.step)(scene, operation, partition, &job);
         preview.bytes = preview.bytes.saturating_add(job.bytes);
-        if matches!(finding, Finding::Left { .. })
+        if stays_left(&finding)
             && scene
                 .inputs
                 .state
@@ -130,6 +130,11 @@ fn look(scene: &mut Scene<'_>, operation: &Operation) -> Preview {
     }
     preview.spread = scene.places.spread();
     preview
+}
+
+/// Whether it is left over until somebody acts. What passes by itself is waited for: nothing is let go meanwhile.
+fn stays_left(finding: &Finding) -> bool {
+    matches!(finding, Finding::Left { reason, .. } if reason.lasting() == Lasting::Permanent)
 }
 
 /// Whether fewer than the minimum would be in sync without those that are leaving.

@@ -11,14 +11,15 @@ use types::{
     BootId, DiskId, Member, NodeId, OperationId, PartitionId, ReplicaId, Timestamp, VolumeId,
 };
 
-/// How much at a time.
+/// How much at a time. What is not said is as usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     pub moves_per_disk: u32,
     pub moves_per_node: u32,
     pub moves: u32,
     /// Bytes a second of one node; `None` for what is usual.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
 }
 
@@ -295,6 +296,14 @@ pub struct Lock {
     pub expires: Timestamp,
 }
 
+impl Lock {
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        let Lock { kind, operation, since, expires } = *self;
+        Holder { operation, kind, since, expires }
+    }
+}
+
 /// What a node or disk is excused from; the later ones mean more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -343,10 +352,7 @@ impl Operations {
         let mut in_the_way = locks.filter(|lock| {
             lock.operation != operation && lock.expires > now && lock.kind.excludes(kind)
         });
-        in_the_way.next().map(|lock| {
-            let Lock { kind, operation, since, expires } = *lock;
-            Holder { operation, kind, since, expires }
-        })
+        in_the_way.next().map(Lock::holder)
     }
 
     /// The same without what became of each partition: enough to see what one more operation would do.

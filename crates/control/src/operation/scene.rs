@@ -195,9 +195,7 @@ pub(super) fn locked(
 ) -> Option<Finding> {
     let locks = &inputs.state.operations;
     let holder = locks.lock_against(partition, kind, operation.id, inputs.date)?;
-    let detail = format!(
-        "operation {} holds a {} lock since {}, until {} unless it renews it",
-        holder.operation, holder.kind, holder.since, holder.expires
-    );
+    let Holder { operation, kind, since, .. } = holder;
+    let detail = format!("operation {operation} holds a {kind} lock since {since}");
     Some(Finding::Left { reason: Reason::Locked, detail, holder: Some(holder) })
 }

@@ -1,9 +1,9 @@
 //! Brings a partition back to as many replicas as its volume asks for.
 //!
 //! In this order, one step at a time: give up on a member that is lost; let go of one too many (the copy of
-//! an operation that was cancelled); give up for good on spares
-//! that nobody needs or that are of no use; take a spare back; make a new replica. A spare that may
-//! come back is kept until its replacement is in sync: it may be the copy that comes back first.
+//! an operation that was cancelled); give up for good on spares that nobody needs or that are of no use; take a
+//! spare back; make a new replica, or take back one that is to leave where there is no place for another. A
+//! spare that may come back is kept until its replacement is in sync: it may be the copy that comes back first.
 
 use super::place::Load;
 use super::{Inputs, Plan};
@@ -168,17 +168,27 @@ fn readmit(inputs: &Inputs<'_>, partition: &Partition, wanted: usize) -> Option<
     if partition.configuration.members.len() >= wanted {
         return None;
     }
-    let back = |spare: &&Spare| {
-        let well = inputs.replica(&spare.member).is_some_and(|report| report.is_usable());
-        let free = partition.configuration.member_on(spare.member.node).is_none();
-        let stays = !inputs.state.operations.is_leaving(&spare.member)
-            && !inputs.state.conditions.is_full(spare.member.disk);
-        well && free && stays && time_out(inputs, spare) >= inputs.policy.readmit_after
-    };
-    partition.spare.values().find(back).map(|s| Step::Readmit { replica: s.member.replica })
+    let stays = |spare: &&Spare| !inputs.state.operations.is_leaving(&spare.member);
+    let mut back = partition.spare.values().filter(|spare| can_come_back(inputs, partition, spare));
+    back.find(stays).map(|s| Step::Readmit { replica: s.member.replica })
 }
 
-/// Makes a new replica when too few are left that may come back.
+/// Takes back a spare that is to leave, when there is nowhere else for a replica: whoever has it leave waits
+/// for a place, and until then it is one more copy.
+fn readmit_leaving(inputs: &Inputs<'_>, partition: &Partition) -> Option<Step> {
+    let mut back = partition.spare.values().filter(|spare| can_come_back(inputs, partition, spare));
+    back.next().map(|s| Step::Readmit { replica: s.member.replica })
+}
+
+/// Whether a spare is well again, and has been for long enough.
+fn can_come_back(inputs: &Inputs<'_>, partition: &Partition, spare: &Spare) -> bool {
+    let well = inputs.replica(&spare.member).is_some_and(|report| report.is_usable());
+    let free = partition.configuration.member_on(spare.member.node).is_none();
+    let has_room = !inputs.state.conditions.is_full(spare.member.disk);
+    well && free && has_room && time_out(inputs, spare) >= inputs.policy.readmit_after
+}
+
+/// Makes a new replica when too few are left that may come back, or makes do with one that is to leave.
 fn add(
     inputs: &Inputs<'_>,
     partition: &Partition,
@@ -199,6 +209,9 @@ fn add(
     // A node holds one replica of a partition, be it one that is to be deleted.
     let taken: Vec<_> = partition.holders().map(|member| member.node).collect();
     let Some((node, disk)) = load.choose(inputs, &taken) else {
+        if let Some(step) = readmit_leaving(inputs, partition) {
+            return Some(step);
+        }
         let id = partition.configuration.partition;
         plan.residue.push(format!("{id:?} lacks a replica: no other node has room for it"));
         return None;

@@ -44,6 +44,7 @@ pub(crate) fn read(core: &Arc<Core>, plan: &Plan) {
             readings.retain(|operation, partition| {
                 let operation =
                     plan.rounds.get(&operation).and(state.operations.all.get(&operation));
+                let operation = operation.filter(|operation| operation.state.is_at_work());
                 let item = operation.and_then(|operation| operation.items.get(&partition));
                 item.is_some_and(|item| !item.done)
             });

@@ -184,6 +184,8 @@ pub enum Refusal {
     Conflict { current: Box<Configuration> },
     #[error("there is no operation {operation}")]
     NoSuchOperation { operation: OperationId },
+    #[error("there is no {target}")]
+    NoSuchTarget { target: String },
     #[error("operation {operation} is at work on that already: {what}")]
     AtWork { operation: OperationId, what: String },
     #[error("partition {partition} is locked by operation {by}")]
@@ -191,6 +193,9 @@ pub enum Refusal {
     /// The change, or what it asks for, would break a promise.
     #[error("{reason}")]
     Breaks { reason: String },
+    /// It could be asked for, and what is there is not such that it can be done.
+    #[error("{reason}")]
+    Contradicts { reason: String },
     #[error("volume {volume} is not being deleted: it is {state}")]
     NotDeleting { volume: VolumeId, state: String },
     #[error("the grace of volume {volume} lasts until {until}")]
@@ -202,5 +207,9 @@ pub enum Refusal {
 impl Refusal {
     pub(crate) fn breaks(reason: impl Into<String>) -> Refusal {
         Refusal::Breaks { reason: reason.into() }
+    }
+
+    pub(crate) fn contradicts(reason: impl Into<String>) -> Refusal {
+        Refusal::Contradicts { reason: reason.into() }
     }
 }

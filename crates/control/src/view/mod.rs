@@ -22,7 +22,7 @@ mod tests;
 pub use client::{ClientView, ClientsView};
 pub use condition::ConditionView;
 pub use node::{DiskStatus, DiskView, NodeStatus, NodeView};
-pub use operation::{LockView, OperationView, PlanView, ResidueView};
+pub use operation::{ItemView, LockView, OperationView, PlanView, ResidueView};
 pub use partition::{PartitionStatus, PartitionView, ReplicaView};
 pub use session::SessionView;
 pub use token::{CreatedToken, TokenView};

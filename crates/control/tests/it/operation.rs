@@ -39,9 +39,18 @@ impl Stage {
         Stage { cluster, nodes, stop, promoting }
     }
 
+    /// Asks whoever leads; while nobody does, nothing happens, and it is asked again.
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let leader = self.cluster.leader().await;
-        json(self.cluster.admin(leader), method, path, body).await
+        let begun = Instant::now();
+        loop {
+            let leader = self.cluster.leader().await;
+            let answer = json(self.cluster.admin(leader), method, path, body.clone()).await;
+            let is_over = begun.elapsed() > Duration::from_secs(20);
+            if answer.1["code"] != "no-leader" || is_over {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Looks at operation 1 until it is as wanted.
@@ -137,15 +146,24 @@ async fn a_decommission_goes_on_where_it_was_when_the_leading_member_dies_twice(
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_given_through_the_api_and_refused_with_a_reason() {
     let stage = Stage::set(4).await;
-    let body = |target: &str| json!({ "kind": "decommission", "target": target, "by": "test" });
+    let body = |target: &str| {
+        let limits = json!({ "moves": 100 });
+        json!({ "kind": "decommission", "target": target, "by": "test", "limits": limits })
+    };
     let (status, plan) =
         stage.ask("POST", "/v1/operations?dry_run=true", Some(body("node/1"))).await;
     assert_eq!(status, 200, "{plan}");
     assert_eq!(plan["lines"].as_array().unwrap().len() as u64, plan["partitions"]);
     assert_eq!(stage.ask("GET", "/v1/operations", None).await.1["items"], json!([]));
-    for wrong in ["node/9", "node/x", "cluster", "volume/1"] {
+    for wrong in ["node/x", "cluster", "volume/1"] {
         let (status, answer) = stage.ask("POST", "/v1/operations", Some(body(wrong))).await;
         assert_eq!((status, &answer["code"]), (400, &json!("invalid")), "{wrong}");
+    }
+    for absent in ["node/9", "disk/99", "zone/nowhere"] {
+        for path in ["/v1/operations?dry_run=true", "/v1/operations"] {
+            let (status, answer) = stage.ask("POST", path, Some(body(absent))).await;
+            assert_eq!((status, &answer["code"]), (404, &json!("not-found")), "{absent}");
+        }
     }
     assert_eq!(stage.ask("POST", "/v1/operations", Some(body("node/1"))).await.0, 201);
     let (status, answer) = stage.ask("POST", "/v1/operations", Some(body("node/1"))).await;
@@ -158,9 +176,11 @@ async fn orders_are_given_through_the_api_and_refused_with_a_reason() {
     let later = stage.until("paused", |operation| operation["state"] == "paused").await;
     assert_eq!(done(&paused), done(&later), "a paused one stands still");
     assert_eq!(stage.ask("POST", "/v1/operations/1/resume", by.clone()).await.0, 200);
+    let (status, answer) = stage.ask("POST", "/v1/operations/1/resume", by.clone()).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("contradicts")), "it goes on already");
     stage.until("at work again", |operation| done(operation) > done(&paused)).await;
     assert_eq!(stage.ask("POST", "/v1/operations/1/cancel", by.clone()).await.0, 200);
-    assert_eq!(stage.ask("POST", "/v1/operations/1/cancel", by.clone()).await.0, 400);
+    assert_eq!(stage.ask("POST", "/v1/operations/1/cancel", by.clone()).await.0, 409);
     assert_eq!(stage.ask("POST", "/v1/operations/1/dance", by.clone()).await.0, 404);
     assert_eq!(stage.ask("POST", "/v1/operations/7/pause", by).await.0, 404);
     becomes(&stage.cluster, "main", "healthy").await;

@@ -150,3 +150,53 @@ async fn who_left_is_no_obstacle_and_a_grace_that_is_over_ends_in_a_purge() {
         .collect();
     assert_eq!(told, ["creating", "deleting", "purging", "deleted"]);
 }
+
+/// Whoever accepts a stream is told what happens as it happens, by every member, and goes on where he was.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_streamed_by_every_member() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let cluster = Cluster::start(3).await;
+    let _nodes: Vec<Node> = three_nodes(&cluster).await;
+    let mut streams = Vec::new();
+    for member in 1..=3 {
+        let mut stream = tokio::net::TcpStream::connect(cluster.admin(member)).await.unwrap();
+        let asked =
+            "GET /v1/events?since=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    create(&cluster, "main").await;
+    let mut last = 0;
+    for mut stream in streams {
+        let (mut told, mut bytes) = (String::new(), [0; 4096]);
+        while !told.contains(r#""subject":"volume/1""#) {
+            let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut bytes));
+            let read = read.await.expect("nothing is told").unwrap();
+            assert_ne!(read, 0, "it ends: {told}");
+            told.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        }
+        assert!(told.starts_with("HTTP/1.1 200") && told.contains("text/event-stream"), "{told}");
+        assert!(told.contains("event: volume\n"), "{told}");
+        let ids = told.lines().filter_map(|line| line.strip_prefix("id: ")?.parse::<u64>().ok());
+        let ids: Vec<u64> = ids.collect();
+        assert!(
+            ids.iter().zip(1..).all(|(id, place)| *id == place),
+            "in order, from the first: {ids:?}"
+        );
+        last = *ids.last().unwrap();
+    }
+    let mut stream = tokio::net::TcpStream::connect(cluster.admin(2)).await.unwrap();
+    let asked = format!(
+        "GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nLast-Event-ID: {}\r\n\r\n",
+        last - 1
+    );
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let (mut told, mut bytes) = (String::new(), [0; 4096]);
+    while !told.contains("id: ") {
+        let read = stream.read(&mut bytes).await.unwrap();
+        told.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+    }
+    assert!(
+        told.contains(&format!("id: {last}\n")) && !told.contains(&format!("id: {}\n", last - 1))
+    );
+}

@@ -1,14 +1,15 @@
 //! `holdfast disk`
 
 use super::conditions;
-use super::operation::{Begin, Destroyed, Force};
+use super::operation::{self, Begin, Destroyed, Force, who};
 use crate::admin::segment;
 use crate::cli::Remote;
 use crate::exit::Result;
 use crate::output::{self, Format, age, or_dash};
 use crate::size;
 use clap::{Args, Subcommand};
-use control::view::{DiskView, Item, List as ListOf};
+use control::api::operation::By;
+use control::view::{DiskView, Item, List as ListOf, OperationView};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Disk {
@@ -18,6 +19,8 @@ pub(crate) enum Disk {
     Show(Show),
     /// Move everything away from a disk, for good, and prove that nothing is left
     Decommission(Decommission),
+    /// Take a disk back into service
+    Recommission(Recommission),
     /// Read every partition that has a copy on a disk again, verify it, and compare its copies
     Scrub(Scrub),
 }
@@ -45,6 +48,23 @@ pub(crate) struct Show {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Recommission {
+    /// Id of the disk
+    disk: u64,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Recommission {
+    fn run(self) -> Result {
+        let path = format!("/v1/disks/{}/recommission", self.disk);
+        let Item { item, .. } =
+            self.remote.client()?.post::<Item<OperationView>>(&path, &By { by: who() })?;
+        operation::show(self.remote.output, &item)
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Decommission {
     /// Id of the disk
     disk: u64,
@@ -61,6 +81,7 @@ impl Disk {
         match self {
             Disk::List(command) => command.run(),
             Disk::Show(command) => command.run(),
+            Disk::Recommission(command) => command.run(),
             Disk::Scrub(command) => command.begin.scrub(&format!("disk/{}", command.disk)),
             Disk::Decommission(command) => {
                 let target = format!("disk/{}", command.disk);
@@ -74,11 +95,13 @@ impl List {
     fn run(self) -> Result {
         let list: ListOf<DiskView> = self.remote.client()?.get("/v1/disks")?;
         output::mention_age(&list.view);
-        let columns = ["id", "status", "age", "node", "label", "capacity", "free", "replicas"];
+        let columns =
+            ["id", "status", "duty", "age", "node", "label", "capacity", "free", "replicas"];
         output::list(self.remote.output, &list.items, &columns, |disk| {
             vec![
                 disk.id.to_string(),
                 disk.status.to_string(),
+                disk.duty.clone(),
                 age(disk.age_ms),
                 disk.node.to_string(),
                 disk.label.clone(),

@@ -9,7 +9,7 @@ use crate::size;
 use clap::{Args, Subcommand};
 use control::api::operation::{By, Start as StartRequest};
 use control::operation::Limits;
-use control::view::{Item, List as ListOf, OperationView, PlanView, ResidueView};
+use control::view::{Item, ItemView, List as ListOf, OperationView, PlanView, ResidueView};
 use types::operation::OperationKind;
 
 #[derive(Debug, Subcommand)]
@@ -17,7 +17,7 @@ pub(crate) enum Operation {
     /// List the operations
     List(List),
     /// Show one operation, what is left and why
-    Show(Which),
+    Show(Show),
     /// Follow one operation until its verdict, and exit by it
     #[command(after_help = watch::EXIT_CODES)]
     Watch(Watch),
@@ -59,11 +59,20 @@ pub(crate) struct Watch {
     remote: Remote,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    which: Which,
+    /// Show what happened to each of its partitions, too
+    #[arg(long)]
+    partitions: bool,
+}
+
 impl Operation {
     pub(crate) fn run(self) -> Result {
         match self {
             Operation::List(command) => command.run(),
-            Operation::Show(which) => which.show(),
+            Operation::Show(command) => command.run(),
             Operation::Watch(command) => {
                 let client = command.remote.client()?;
                 watch::watch(&client, &command.operation, command.until_done, command.remote.output)
@@ -108,18 +117,36 @@ impl Which {
         format!("/v1/operations/{}", segment(&self.operation))
     }
 
-    fn show(self) -> Result {
-        let Item { view, item } = self.remote.client()?.get(&self.path())?;
-        output::mention_age(&view);
-        show(self.remote.output, &item)
-    }
-
     fn order(self, order: &str) -> Result {
         let path = format!("{}/{order}", self.path());
         let Item { item, .. } =
             self.remote.client()?.post::<Item<OperationView>>(&path, &By { by: who() })?;
         show(self.remote.output, &item)
     }
+}
+
+impl Show {
+    fn run(self) -> Result {
+        let remote = &self.which.remote;
+        let Item { view, item } =
+            remote.client()?.get::<Item<OperationView>>(&self.which.path())?;
+        output::mention_age(&view);
+        show(remote.output, &item)?;
+        if remote.output == Format::Json || !self.partitions {
+            return Ok(());
+        }
+        output::data("\nits partitions")?;
+        item.partitions.iter().try_for_each(partition)
+    }
+}
+
+fn partition(item: &ItemView) -> Result {
+    let copy = item
+        .copy
+        .map_or_else(String::new, |(node, disk)| format!(", copy on disk {disk} of node {node}"));
+    let (id, done) = (item.partition, if item.done { "done" } else { "not done" });
+    output::data(&format!("  partition {id}: {done}, {}{copy}", size::show(item.bytes)))?;
+    item.history.iter().try_for_each(|e| output::data(&format!("    {}  {}", e.at, e.what)))
 }
 
 /// Who is at the keyboard, for the record.
@@ -133,7 +160,10 @@ pub(crate) fn who() -> String {
 pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
     let progress = &operation.progress;
     let rate = progress.bytes_per_second.map(|rate| format!("{}/s", size::show(rate)));
-    let left = progress.eta_s.map(|seconds| format!("{seconds} s, {}", progress.estimate));
+    let left = match progress.eta_s {
+        Some(seconds) => format!("{seconds} s, {}", progress.estimate),
+        None => format!("- ({})", progress.estimate),
+    };
     let mut rows = vec![
         ("id", operation.id.to_string()),
         ("kind", operation.kind.clone()),
@@ -148,8 +178,9 @@ pub(crate) fn show(format: Format, operation: &OperationView) -> Result {
         ("waiting their turn", or_dash(progress.queued)),
         ("bytes", bytes(operation)),
         ("rate", or_dash(rate)),
-        ("time left", or_dash(left)),
+        ("time left", left),
         ("pace", pace(operation)),
+        ("force", if operation.force { "yes" } else { "no" }.to_owned()),
         (
             "replicas",
             or_dash(operation.replicas.map(|r| format!("{} instead of {}", r.to, r.from))),
@@ -207,7 +238,8 @@ pub(crate) fn residue(title: &str, left: &[ResidueView]) -> Result {
         return Ok(());
     }
     output::data(&format!("\n{title}"))?;
-    let columns = ["partition", "reason", "since", "checked", "retry", "detail", "what to do"];
+    let columns =
+        ["partition", "reason", "since", "checked", "given up", "retry", "detail", "what to do"];
     output::list(Format::Table, left, &columns, residue_row)
 }
 
@@ -217,10 +249,20 @@ pub(crate) fn residue_row(left: &ResidueView) -> Vec<String> {
         left.reason.clone(),
         left.since.clone(),
         left.last_checked.clone(),
+        left.attempts.to_string(),
         left.next_retry.clone().unwrap_or_else(|| "each round".to_owned()),
-        left.detail.clone(),
+        detail(left),
         left.action.clone(),
     ]
+}
+
+/// Why, and for whom it waits: a lock that is still needed is renewed before it ends.
+fn detail(left: &ResidueView) -> String {
+    let holder = left.holder.as_ref();
+    holder.map_or_else(
+        || left.detail.clone(),
+        |lock| format!("{} ({}), until {} or longer", left.detail, lock.what, lock.expires),
+    )
 }
 
 /// How to start an operation.
@@ -384,7 +426,11 @@ impl Begin {
     pub(crate) fn follow(&self, client: &Client, operation: &OperationView) -> Result {
         match self.watch {
             true => watch::watch(client, &operation.id.to_string(), false, self.remote.output),
-            false => show(self.remote.output, operation),
+            false => {
+                show(self.remote.output, operation)?;
+                output::talk(&format!("follow it with: holdfast operation watch {}", operation.id));
+                Ok(())
+            }
         }
     }
 }

@@ -52,3 +52,16 @@ async fn what_was_synced_is_there_after_a_restart() {
     assert_eq!(file.seek_data(content.len() as u64).await.unwrap(), Some(70 << 20));
     cluster.stop().await;
 }
+
+/// They were numbered as they happened to join: node 3 was in the folder of the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_nodes_are_numbered_as_their_folders_are() {
+    let data = tempfile::tempdir().unwrap();
+    for nodes in [5, 7] {
+        let config = Config { data: data.path().into(), nodes, admin_listen: "127.0.0.1:0".into() };
+        let cluster = Embedded::start(&config).await.unwrap();
+        let numbers: Vec<u64> = cluster.nodes.iter().map(|node| node.id().0).collect();
+        assert_eq!(numbers, (1..=nodes).collect::<Vec<_>>());
+        cluster.stop().await;
+    }
+}

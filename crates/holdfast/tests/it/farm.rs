@@ -126,8 +126,13 @@ impl Farm {
         }
     }
 
-    /// Creates the volume `v`; who asks again because an answer was lost finds it there.
+    /// Creates the volume `v` once every node is there, so that each gets its share; who asks again because an
+    /// answer was lost finds it there.
     pub(super) fn create_volume(&self, words: &[&str]) {
+        self.until("every node is there", Duration::from_secs(60), || {
+            let nodes = self.list(&["node", "list"]);
+            nodes.iter().filter(|node| node["status"] == "online").count() == self.nodes.len()
+        });
         let words = [&["volume", "create", "v", "--kind", "file", "--no-wait"], words].concat();
         self.until("a volume", Duration::from_secs(60), || {
             let run = self.ask(&words);

@@ -236,7 +236,22 @@ async fn a_drained_node_leads_nothing_until_it_is_taken_back() {
     assert_eq!(back.code, 0, "{back:?}");
     assert_eq!(cluster.json(&["node", "show", "1"]).await["duty"], "in-service");
     let again = cluster.ask(&["node", "recommission", "1"]).await;
-    assert_ne!(again.code, 0, "it is in service already");
+    assert_eq!(again.code, 4, "it is in service already: {again:?}");
+    let done = cluster.ask(&["disk", "decommission", "2", "--yes", "--watch"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(cluster.json(&["disk", "show", "2"]).await["duty"], "left");
+    let id = cluster.last("decommission").await;
+    let shown = cluster.ask(&["operation", "show", &id, "--partitions"]).await;
+    assert!(shown.out.contains("its partitions") && shown.out.contains("copy r"), "{shown:?}");
+    let late = cluster.ask(&["operation", "pause", &id]).await;
+    assert_eq!(late.code, 4, "it has ended: {late:?}");
+    let back = cluster.ask(&["disk", "recommission", "2"]).await;
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(cluster.json(&["disk", "show", "2"]).await["duty"], "in-service");
+    for words in [&["disk", "recommission", "99"][..], &["node", "drain", "99", "--yes"]] {
+        let absent = cluster.ask(words).await;
+        assert_eq!(absent.code, 3, "{absent:?}");
+    }
     drop(volume);
     cluster.embedded.stop().await;
 }
@@ -286,7 +301,7 @@ async fn a_volume_gets_another_replica_and_a_destroyed_node_is_believed_to_be() 
 
     let words = ["node", "decommission", "3", "--destroyed", "--yes", "--watch"];
     let refused = cluster.ask(&words).await;
-    assert!(refused.code != 0 && refused.err.contains("is in use"), "{refused:?}");
+    assert!(refused.code == 4 && refused.err.contains("is in use"), "{refused:?}");
     assert!(cluster.json(&["operation", "list"]).await.as_array().unwrap().is_empty());
     let at = cluster.embedded.nodes.iter().position(|node| node.id().0 == 3).unwrap();
     cluster.embedded.nodes.remove(at).stop().await;

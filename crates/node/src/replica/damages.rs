@@ -8,7 +8,7 @@
 use super::read::{Damage, read_piece};
 use super::{Holder, Machine};
 use crate::run::NodeEvent;
-use partition::extent::Extent;
+use partition::extent::{DataKey, Extent, Piece};
 use partition::log::Location;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -55,6 +55,16 @@ impl Damages {
         });
     }
 
+    /// Of a place that was noted only this is in use any more.
+    fn shrink(&mut self, whole: &Extent, left: impl Iterator<Item = Damage>) {
+        let before = self.places.len();
+        self.mended(whole);
+        if self.places.len() < before {
+            let key = |damage: &Damage| (damage.piece.extent.at, damage.piece.extent.skip);
+            self.places.extend(left.map(|damage| (key(&damage), damage)));
+        }
+    }
+
     /// What to look at again now.
     fn due(&mut self, now: Moment) -> Vec<Damage> {
         let Some((at, wait)) = self.retry.filter(|(at, _)| *at <= now) else { return Vec::new() };
@@ -91,9 +101,34 @@ impl Damages {
 }
 
 impl Holder {
+    /// What of damaged places is in use. What was overwritten, deleted or moved meanwhile is read by nobody
+    /// any more, and its room may have been given back.
+    pub(super) fn in_use(&mut self, damages: Vec<Damage>) -> Vec<Damage> {
+        let Machine::Data(index) = &mut self.machine else { return damages };
+        let mut used = Vec::with_capacity(damages.len());
+        for damage in damages {
+            let Piece { offset, extent } = damage.piece;
+            let key = DataKey { object: damage.object, offset, length: extent.length.into() };
+            let mut pieces = Vec::new();
+            if index.find(&key, &mut pieces).is_err() {
+                // Whoever reads it next says so.
+                used.push(damage);
+                continue;
+            }
+            pieces.retain(|piece| piece.extent.at == extent.at);
+            let left = pieces.iter().map(|piece| Damage { piece: *piece, ..damage.clone() });
+            if pieces != [damage.piece] {
+                self.damages.shrink(&extent, left.clone());
+            }
+            used.extend(left);
+        }
+        used
+    }
+
     /// Looks again at what is damaged, when it is time.
     pub(super) fn tend_damages(&mut self, now: Moment) {
         let due = self.damages.due(now);
+        let due = self.in_use(due);
         if due.is_empty() || !matches!(self.machine, Machine::Data(_)) {
             return;
         }
@@ -127,8 +162,11 @@ impl Holder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Waiter;
+    use super::super::bench::Bench;
     use super::*;
-    use partition::extent::Piece;
+    use partition::extent::Command;
+    use types::configuration::PartitionKind;
 
     fn at(offset: u32) -> Location {
         Location { segment: 7, offset }
@@ -157,6 +195,47 @@ mod tests {
         assert_eq!(damages.describe().unwrap(), "segment 7 offset 128: cut off");
         damages.mended(&damage(128, "").piece.extent);
         assert_eq!(damages.describe(), None);
+    }
+
+    /// What was overwritten or deleted stayed damaged for ever, and once its room was given back the whole
+    /// replica was given up for a record that could not be identified.
+    #[tokio::test]
+    async fn what_is_overwritten_or_deleted_is_not_damaged_any_more() {
+        let bench = Bench::new();
+        let mut holder = bench.create(PartitionKind::Data);
+        holder.configure(Bench::configuration(PartitionKind::Data));
+        let submit = |holder: &mut Holder, command: Command| {
+            holder.submit(command.into_entry(), Waiter::Nobody);
+            holder.submit_turn();
+        };
+        let write = |object, offset, length: usize| {
+            let payload = bytes::Bytes::from(vec![7; length]);
+            let key = DataKey { object, offset, length: length as u64 };
+            let sums = types::checksum::block_checksums(&payload);
+            let checksums = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+            Command::Write { key, checksums, payload }
+        };
+        let whole = |holder: &mut Holder, object| {
+            let Machine::Data(index) = &mut holder.machine else { unreachable!("it is data") };
+            let mut pieces = Vec::new();
+            index.find(&DataKey { object, offset: 0, length: 9000 }, &mut pieces).unwrap();
+            Damage { object, piece: pieces[0], reason: "rot".to_owned() }
+        };
+        for object in [1, 2] {
+            submit(&mut holder, write(object, 0, 9000));
+        }
+        let both = [whole(&mut holder, 1), whole(&mut holder, 2)];
+        both.iter().for_each(|damage| assert!(holder.damages.note(damage, second(0))));
+        assert_eq!(holder.in_use(both.to_vec()).len(), 2);
+        submit(&mut holder, write(1, 0, 4096));
+        submit(&mut holder, Command::Delete { object: 2 });
+        let left = holder.in_use(both.to_vec());
+        let places: Vec<_> = left.iter().map(|d| (d.object, d.piece.offset)).collect();
+        assert_eq!(places, [(1, 4096)], "the rest of the first");
+        assert_eq!(holder.damages.places.len(), 1, "and nothing else is damaged");
+        submit(&mut holder, Command::Delete { object: 1 });
+        holder.mend_all(both.to_vec());
+        assert_eq!((holder.damages.describe(), holder.failed.is_some()), (None, false));
     }
 
     #[test]

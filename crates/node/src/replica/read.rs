@@ -159,6 +159,7 @@ impl Holder {
 
     /// Mends what was found while nobody waited for the bytes.
     pub fn mend_all(&mut self, damages: Vec<Damage>) {
+        let damages = self.in_use(damages);
         self.note_damages(&damages);
         let Some(damages) = self.identify(damages) else { return };
         let fetch = self.fetch();

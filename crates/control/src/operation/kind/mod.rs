@@ -110,8 +110,8 @@ pub fn places(state: &State, target: &Target) -> (Vec<NodeId>, Vec<DiskId>) {
 /// Says what is wrong with a target.
 ///
 /// # Errors
-/// A sentence for people.
-pub fn check_target(state: &State, target: &Target) -> Result<(), String> {
+/// When it is not there.
+pub fn check_target(state: &State, target: &Target) -> Result<(), Refusal> {
     let there = match target {
         Target::Node(node) => state.nodes.contains_key(node),
         Target::Disk(disk) => state.disks.contains_key(disk),
@@ -120,7 +120,7 @@ pub fn check_target(state: &State, target: &Target) -> Result<(), String> {
         Target::Cluster => true,
         Target::Partition(partition) => state.partitions.contains_key(partition),
     };
-    if there { Ok(()) } else { Err(format!("there is no {target}")) }
+    if there { Ok(()) } else { Err(Refusal::NoSuchTarget { target: target.to_string() }) }
 }
 
 /// Nodes that have to say what is on their disks before an operation can have succeeded.

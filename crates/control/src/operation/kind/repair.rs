@@ -6,13 +6,14 @@
 //! begins none.
 
 use super::{Job, Kind, NOTHING_ELSE};
+use crate::detect::ReplicaReport;
 use crate::operation::command::Act;
 use crate::operation::record::{Limits, Operation};
 use crate::operation::scene::{Finding, Scene};
 use crate::state::{Command, Partition, Refusal, State, Step};
 use std::collections::BTreeMap;
 use types::operation::{LockKind, OperationKind, Reason, Target};
-use types::{PartitionId, Timestamp};
+use types::{Member, PartitionId, Timestamp};
 
 pub(super) static KIND: Kind = Kind {
     takes: |target| matches!(target, Target::Cluster),
@@ -21,7 +22,9 @@ pub(super) static KIND: Kind = Kind {
     remaining,
     step,
     on_record,
-    bound: |_, _, _| Err(Refusal::breaks("a repair cannot be stopped: redundancy comes first")),
+    bound: |_, _, _| {
+        Err(Refusal::contradicts("a repair cannot be stopped: redundancy comes first"))
+    },
     ..NOTHING_ELSE
 };
 
@@ -65,10 +68,12 @@ fn step(scene: &mut Scene<'_>, _: &Operation, id: PartitionId, _: &Job) -> Findi
             Finding::left(Reason::Unreachable, detail)
         });
     }
-    let may_come_back = partition.spare.values().find(|spare| {
-        scene.inputs.replica(&spare.member).is_some_and(crate::detect::ReplicaReport::is_usable)
-    });
-    if may_come_back.is_some() {
+    let mut spares = partition.spare.values().map(|spare| &spare.member);
+    let may_come_back = |spare: &Member| {
+        scene.inputs.replica(spare).is_some_and(ReplicaReport::is_usable)
+            && !scene.inputs.state.conditions.is_full(spare.disk)
+    };
+    if spares.any(may_come_back) {
         return Finding::Underway;
     }
     if scene.places.choose(scene.inputs, partition, 0, |_, _| true).is_some() {

@@ -1,6 +1,8 @@
 //! What a verdict rests on, and what keeps an operation from one.
 
 use super::*;
+use crate::operation::preview::{self, Wanted};
+use std::collections::BTreeSet;
 
 /// A node that says nothing of a disk has not said that nothing is on it.
 #[test]
@@ -254,4 +256,171 @@ fn operations_survive_being_written_down() {
         }
     }
     assert_eq!(bench.operation(id).state, OperationState::Succeeded);
+}
+
+/// A node that was to leave and had nowhere to go was away for a moment: its replicas were never taken back,
+/// and its partitions were short of one because of the operation (found by seed 1047 of the cluster's simulation).
+#[test]
+fn who_has_nowhere_to_go_and_was_away_is_taken_back() {
+    let mut bench = Bench::with_volume(&["", "", ""]);
+    let id = bench.start(DECOMMISSION, node(1));
+    bench.work_until(id, OperationState::Incomplete);
+    bench.silent.insert(NodeId(1));
+    bench.beat(8);
+    for _ in 0..3 {
+        bench.work(2);
+        bench.drop_silent();
+    }
+    bench.pass(bench.policy.replace_after);
+    bench.work(8);
+    assert!(bench.state.partitions.values().all(|p| p.spare.len() == 1), "nobody waits for it");
+    let in_sync = |bench: &Bench| {
+        let all = bench.state.partitions.values().map(|p| p.configuration.in_sync.len());
+        all.min().unwrap()
+    };
+    assert_eq!(in_sync(&bench), 2);
+    bench.silent.clear();
+    bench.pass(bench.policy.readmit_after);
+    bench.work(20);
+    assert_eq!(in_sync(&bench), 3);
+    let reasons: BTreeSet<Reason> =
+        bench.operation(id).residue().map(|(_, _, left)| left.reason).collect();
+    assert_eq!(reasons, [Reason::NoTarget].into());
+    bench.join(4, "");
+    bench.work_until(id, OperationState::Succeeded);
+}
+
+/// Followers that had just been told of a new epoch had not answered in it yet, and for a moment it was said that
+/// nobody could take over the lead.
+#[test]
+fn who_is_just_being_told_of_an_epoch_is_not_missed() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let leader = |bench: &Bench| {
+        let configuration = &bench.state.partitions[&PartitionId(1)].configuration;
+        configuration.leader_member().unwrap().node
+    };
+    let id = bench.start(DECOMMISSION, Target::Node(leader(&bench)));
+    for _ in 0..20 {
+        bench.work(1);
+        // The leader has promoted somebody, and is the first to say so.
+        let led_from = leader(&bench);
+        bench.silent = (1..=4).map(NodeId).filter(|node| *node != led_from).collect();
+        bench.beat(2);
+        bench.silent.clear();
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        let items = bench.operation(id).items.values();
+        let all: Vec<&str> = items.flat_map(|i| &i.history).map(|e| e.what.as_str()).collect();
+        assert!(!all.iter().any(|what| what.contains("UNDER_REPLICATED")), "{all:#?}");
+    }
+    bench.work_until(id, OperationState::Succeeded);
+}
+
+/// A decommission was refused for want of a copy, while all that kept it from one was a scrub.
+#[test]
+fn what_passes_by_itself_is_no_reason_to_refuse() {
+    let mut bench = Bench::with_volume(&["", "", "", "", ""]);
+    let wanted = |bench: &Bench, node| {
+        let (kind, target) = (DECOMMISSION, Target::Node(node));
+        let (force, limits, replicas) = (false, Limits::default(), None);
+        let wanted = Wanted { kind, target: &target, force, limits, replicas };
+        preview::preview(&bench.inputs(), &wanted).unwrap()
+    };
+    bench.start(OperationKind::Scrub, Target::Partition(PartitionId(1)));
+    while bench.state.operations.locks.is_empty() {
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        bench.beat(1);
+    }
+    let members = bench.state.partitions[&PartitionId(1)].configuration.members.clone();
+    bench.start(DECOMMISSION, Target::Node(members[1].node));
+    let plan = wanted(&bench, members[2].node);
+    assert_eq!((plan.residue[0].reason.as_str(), plan.refused.as_str()), ("LOCKED", ""));
+    let is_member = |node: &NodeId| members.iter().any(|member| member.node == *node);
+    bench.silent = bench.state.nodes.keys().copied().filter(|node| !is_member(node)).collect();
+    bench.beat(20);
+    bench.order(OperationId(1), Order::Cancel);
+    let plan = wanted(&bench, members[2].node);
+    assert_ne!((plan.residue[0].reason.as_str(), plan.refused.as_str()), ("LOCKED", ""));
+    assert!(plan.refused.contains("fewer replicas than the minimum"), "{plan:?}");
+}
+
+#[test]
+fn a_disk_that_left_is_taken_back_and_gets_replicas_again() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let back = |bench: &mut Bench, disk| {
+        let (disk, by, at) = (DiskId(disk), "test".to_owned(), bench.date());
+        bench.state.apply(&Command::Operation(Act::RecommissionDisk { disk, by, at }))
+    };
+    let refused = |outcome| match outcome {
+        Outcome::Refused(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(refused(back(&mut bench, 77)), Refusal::NoSuchTarget { .. }));
+    assert!(matches!(refused(back(&mut bench, 1)), Refusal::Contradicts { .. }), "in service");
+    let id = bench.start(DECOMMISSION, Target::Disk(DiskId(1)));
+    bench.work_until(id, OperationState::Succeeded);
+    bench.create("new", 3, 3);
+    bench.work(4);
+    assert_eq!(bench.holders_on(NodeId(1)), 0);
+    assert_eq!(back(&mut bench, 1), Outcome::Operation(id));
+    bench.create("newer", 3, 3);
+    bench.work(4);
+    assert!(bench.holders_on(NodeId(1)) > 0);
+    // In the midst of it: cancelled, and in order.
+    let id = bench.start(DECOMMISSION, Target::Disk(DiskId(1)));
+    bench.work(2);
+    back(&mut bench, 1);
+    assert_eq!(bench.operation(id).state, OperationState::Cancelled);
+    bench.work(20);
+    assert!(bench.plan().is_empty(), "{}", bench.plan());
+    bench.start(DECOMMISSION, node(1));
+    let why = refused(back(&mut bench, 1)).to_string();
+    assert!(why.contains("recommission node 1"), "{why}");
+}
+
+/// What was copied was forgotten while it was paused, and the bytes that were done went back.
+#[test]
+fn what_was_copied_still_counts_while_it_is_paused() {
+    let mut bench = Bench::with_volume(&["", "", "", ""]);
+    let fill = |bench: &mut Bench, bytes| {
+        [1, 2].into_iter().for_each(|id| bench.fill(PartitionId(id), Some(bytes)));
+        bench.beat(1);
+    };
+    fill(&mut bench, 100);
+    let id = bench.start(DECOMMISSION, node(1));
+    for _ in 0..3 {
+        let plan = bench.plan();
+        bench.carry_out(&plan);
+        bench.beat(1);
+    }
+    fill(&mut bench, 30);
+    let round = |bench: &Bench| bench.plan().rounds[&id].clone();
+    let before = round(&bench);
+    assert_eq!((before.in_flight, before.underway), (60, 2));
+    bench.order(id, Order::Pause);
+    let paused = round(&bench);
+    assert_eq!((paused.in_flight, paused.underway), (60, 2));
+}
+
+/// It was said that too few replicas would be left in sync, and to add some, while all of them were there.
+#[test]
+fn when_all_others_are_excused_there_is_no_target() {
+    let mut bench = Bench::with_volume(&["", "", ""]);
+    let leader = |bench: &Bench| {
+        let configuration = &bench.state.partitions[&PartitionId(1)].configuration;
+        configuration.leader_member().unwrap().node
+    };
+    for _ in 0..2 {
+        let id = bench.start(OperationKind::Drain, Target::Node(leader(&bench)));
+        bench.work_until(id, OperationState::Succeeded);
+    }
+    let last = leader(&bench);
+    let id = bench.start(OperationKind::Drain, Target::Node(last));
+    bench.work_until(id, OperationState::Incomplete);
+    assert_eq!(bench.reason(id, 1), Some(Reason::NoTarget));
+    let (by, at) = ("test".to_owned(), bench.date());
+    let node = bench.state.nodes.keys().copied().find(|node| *node != last).unwrap();
+    bench.state.apply(&Command::Operation(Act::Recommission { node, by, at }));
+    bench.work_until(id, OperationState::Succeeded);
 }
