@@ -198,6 +198,7 @@ impl Volume {
     /// What could not be written back; the session ends in any case.
     pub async fn close(&self) -> Result<(), Error> {
         let flushed = self.flush_all().await;
+        self.give_back_ends().await;
         self.inner.session.closed.store(true, Ordering::Release);
         let close = Command::CloseSession(CloseSession {});
         let closed = self.command(close, Caller::default()).await;

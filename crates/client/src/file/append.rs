@@ -7,10 +7,10 @@
 
 use super::File;
 use super::sync::Deferral;
-use crate::Error;
+use crate::{Error, Volume};
 use bytes::Bytes;
 use types::SessionId;
-use types::limits::APPEND_HOLD_MAX;
+use types::limits::{APPEND_HOLD_MAX, ITEMS_PER_COMMAND_MAX};
 use types::namespace::{
     Attributes, Caller, Command, Delegate, Delegated, FailureKind, OutcomeBody, Undelegate,
 };
@@ -26,6 +26,25 @@ pub(crate) struct Hold {
 pub(super) enum Taken {
     Wait,
     Leave,
+}
+
+impl Volume {
+    /// Gives back every delegation of which the namespace was told all: with their session the others leave their
+    /// files unsettled.
+    pub(crate) async fn give_back_ends(&self) {
+        let held = self.files().into_iter().filter(|file| {
+            let mut state = file.shared.lock();
+            state.deferral = None;
+            state.holds_end && !state.is_owed()
+        });
+        let inodes: Vec<u64> = held.map(|file| file.inode().0).collect();
+        for inodes in inodes.chunks(ITEMS_PER_COMMAND_MAX) {
+            let undelegate = Command::Undelegate(Undelegate { inodes: inodes.to_vec() });
+            if let Err(error) = self.command(undelegate, Caller::default()).await {
+                tracing::debug!(%error, "delegations were not given back");
+            }
+        }
+    }
 }
 
 impl File {

@@ -113,3 +113,18 @@ async fn a_gap_is_told_at_once_and_a_look_settles_a_file() {
     assert_eq!(content(&volume, "f").await, expected[..]);
     Arc::try_unwrap(cluster).ok().unwrap().stop().await;
 }
+
+/// Who closes in order has told all, and leaves nothing for others to find out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_closes_in_order_leaves_no_file_unsettled() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "v", ROOM).await;
+    let (writer, reader) = (open(&cluster, "v").await, open(&cluster, "v").await);
+    let file = create(&writer, "f").await;
+    file.append(Bytes::from_static(b"abcd")).await.unwrap();
+    file.sync().await.unwrap();
+    writer.close().await.unwrap();
+    let seen = reader.attributes(file.inode()).await.unwrap();
+    assert_eq!((seen.size, seen.unsettled, seen.delegate), (4, false, 0));
+    cluster.stop().await;
+}
