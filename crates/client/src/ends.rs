@@ -5,9 +5,13 @@
 //! *unsettled* until somebody who has the delegation tells the namespace.
 
 use crate::{Error, Volume};
-use types::limits::CHUNK_BYTES;
+use futures::StreamExt;
+use types::limits::{CHUNK_BYTES, LENGTH_PATIENCE};
 use types::namespace::{Attributes, FileKind};
 use types::{InodeId, PartitionId};
+
+/// Files of one folder whose data is asked at a time.
+const LOOKS_MAX: usize = 32;
 
 impl Volume {
     /// Puts right what the namespace says of a file's length, and adds what is buffered here.
@@ -19,6 +23,35 @@ impl Volume {
             }
         }
         Ok(self.overlay(attributes))
+    }
+
+    /// As [`Volume::complete`], for who looks at names: a file whose data does not answer has a name nevertheless, and
+    /// shows the length that the namespace knows.
+    pub(crate) async fn complete_soon(&self, attributes: Attributes) -> Attributes {
+        if !self.may_be_longer(&attributes) {
+            return self.overlay(attributes);
+        }
+        let complete = self.complete(attributes);
+        let patience = self.client().world.sleep(LENGTH_PATIENCE);
+        tokio::pin!(complete, patience);
+        let completed = tokio::select! {
+            biased;
+            completed = &mut complete => completed.ok(),
+            () = &mut patience => None,
+        };
+        completed.unwrap_or_else(|| self.overlay(attributes))
+    }
+
+    /// The same for everything in a part of a folder, in order, some at a time.
+    pub(crate) async fn complete_listed(&self, listed: Vec<Attributes>) -> Vec<Attributes> {
+        if !listed.iter().any(|found| self.may_be_longer(found)) {
+            return listed.into_iter().map(|found| self.overlay(found)).collect();
+        }
+        let completing = listed.into_iter().map(|found| {
+            let volume = self.clone();
+            async move { volume.complete_soon(found).await }
+        });
+        futures::stream::iter(completing).buffered(LOOKS_MAX).collect().await
     }
 
     /// Whether another client may have synced something of which the namespace was not told.

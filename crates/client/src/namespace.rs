@@ -34,7 +34,7 @@ impl Volume {
     /// `NotFound` and the like as [`Error::Refused`]; see [`Error`].
     pub async fn lookup(&self, parent: InodeId, name: Bytes) -> Result<Attributes, Error> {
         match self.query(QueryBody::Lookup(Lookup { parent: parent.0, name })).await? {
-            AnswerBody::Attributes(found) => self.complete(found).await,
+            AnswerBody::Attributes(found) => Ok(self.complete_soon(found).await),
             _ => otherwise("a lookup"),
         }
     }
@@ -44,8 +44,14 @@ impl Volume {
     /// # Errors
     /// See [`Error`].
     pub async fn attributes(&self, inode: InodeId) -> Result<Attributes, Error> {
+        let told = self.told_attributes(inode).await?;
+        self.complete(told).await
+    }
+
+    /// The attributes of an inode as the namespace has them.
+    pub(crate) async fn told_attributes(&self, inode: InodeId) -> Result<Attributes, Error> {
         match self.query(QueryBody::GetAttributes(GetAttributes { inode: inode.0 })).await? {
-            AnswerBody::Attributes(found) => self.complete(found).await,
+            AnswerBody::Attributes(found) => Ok(found),
             _ => otherwise("a question for attributes"),
         }
     }
@@ -57,10 +63,10 @@ impl Volume {
     pub async fn read_directory(&self, read: ReadDirectory) -> Result<DirectoryPage, Error> {
         match self.query(QueryBody::ReadDirectory(read)).await? {
             AnswerBody::Directory(mut page) => {
-                for entry in &mut page.entries {
-                    if let Some(found) = entry.attributes {
-                        entry.attributes = Some(self.complete(found).await?);
-                    }
+                let listed = page.entries.iter().filter_map(|entry| entry.attributes).collect();
+                let mut complete = self.complete_listed(listed).await.into_iter();
+                for entry in page.entries.iter_mut().filter(|entry| entry.attributes.is_some()) {
+                    entry.attributes = complete.next();
                 }
                 Ok(page)
             }
@@ -170,7 +176,7 @@ impl Volume {
     pub async fn link(&self, link: Link, caller: Caller) -> Result<Attributes, Error> {
         match self.command(Command::Link(link), caller).await? {
             OutcomeBody::Linked(linked) => {
-                self.complete(attributes(linked.attributes, "linking")?).await
+                Ok(self.complete_soon(attributes(linked.attributes, "linking")?).await)
             }
             _ => otherwise("linking"),
         }
@@ -215,7 +221,8 @@ impl Volume {
     ) -> Result<Attributes, Error> {
         match self.command(Command::SetAttributes(change), caller).await? {
             OutcomeBody::Changed(changed) => {
-                self.complete(attributes(changed.attributes, "changing attributes")?).await
+                let changed = attributes(changed.attributes, "changing attributes")?;
+                Ok(self.complete_soon(changed).await)
             }
             _ => otherwise("changing attributes"),
         }

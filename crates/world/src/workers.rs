@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Threads of one world; more work than that waits.
-const THREADS_MAX: usize = 64;
+const THREADS_MAX: usize = 512;
 
 /// A thread that had nothing to do for this long ends.
 const REST_MAX: Duration = Duration::from_secs(10);
@@ -61,29 +61,33 @@ impl Workers {
         } else if crew.threads < THREADS_MAX {
             crew.threads += 1;
             crew.started += 1;
+            crew.waiting.push_back(work);
             let number = crew.started;
             drop(crew);
-            self.start(number, work);
+            self.start(number);
         } else {
             crew.waiting.push_back(work);
         }
     }
 
-    fn start(&self, number: usize, work: Work) {
+    fn start(&self, number: usize) {
         let workers = self.clone();
         let thread = std::thread::Builder::new().name("blocking".into());
-        let started = thread.spawn(move || workers.work(number, work));
-        if let Err(error) = started {
-            // Nothing was done, and whoever waits for it would wait for ever.
-            panic!("the operating system gives no more threads: {error}");
+        if let Err(error) = thread.spawn(move || workers.work(number)) {
+            tracing::error!(%error, "the operating system gives no more threads");
+            let mut crew = self.lock();
+            crew.threads -= 1;
+            // Somebody waits for it, and there may be nobody else who would do it.
+            let waiting = crew.waiting.pop_front();
+            drop(crew);
+            waiting.into_iter().for_each(|work| work());
         }
     }
 
-    fn work(&self, number: usize, first: Work) {
+    fn work(&self, number: usize) {
         let _within = self.runtime.enter();
         let (sender, receiver) = channel();
-        let mut next = Some(first);
-        while let Some(work) = next.take().or_else(|| self.rest(number, &sender, &receiver)) {
+        while let Some(work) = self.rest(number, &sender, &receiver) {
             // The message was printed, and whoever waits for the result is told by its absence.
             let _ = catch_unwind(AssertUnwindSafe(work));
         }

@@ -9,11 +9,12 @@ use super::File;
 use super::sync::Deferral;
 use crate::{Error, Volume};
 use bytes::Bytes;
-use types::SessionId;
-use types::limits::{APPEND_HOLD_MAX, ITEMS_PER_COMMAND_MAX};
+use tokio::sync::MutexGuard;
+use types::limits::{APPEND_HOLD_MAX, ITEMS_PER_COMMAND_MAX, RELEASE_RETRY_MAX};
 use types::namespace::{
     Attributes, Caller, Command, Delegate, Delegated, FailureKind, OutcomeBody, Undelegate,
 };
+use types::{Moment, SessionId};
 
 /// The session under which this client holds the file's delegation, when it does.
 #[derive(Debug, Default)]
@@ -77,8 +78,7 @@ impl File {
         if hold.under == Some(self.volume.session()) {
             return Ok(());
         }
-        let asked = self.volume.client().world.now();
-        self.acquire(taken).await?;
+        let asked = self.acquire(taken).await?;
         let released_later = hold.under.is_some();
         let under = self.volume.session();
         hold.under = Some(under);
@@ -86,6 +86,8 @@ impl File {
             let mut state = self.shared.lock();
             state.holds_end = true;
             state.deferral = Some(Deferral { under, asked });
+            // It may lie behind what has just been learned.
+            state.commit.sparse |= state.is_owed();
             // The first sync makes the delegation durable: it is what others find when all has lost power.
             state.namespace_unsynced = true;
         }
@@ -99,11 +101,13 @@ impl File {
         Ok(())
     }
 
-    async fn acquire(&self, taken: Taken) -> Result<(), Error> {
+    /// Says when the delegation was asked for that it got.
+    async fn acquire(&self, taken: Taken) -> Result<Moment, Error> {
         // What this client has buffered itself must not be cut off by the size that it learns.
         self.write_back().await?;
         let delegate = Command::Delegate(Delegate { inode: self.inode().0 });
         loop {
+            let asked = self.volume.client().world.now();
             match self.volume.command(delegate.clone(), Caller::default()).await {
                 Ok(OutcomeBody::Delegated(Delegated { attributes: Some(attributes) })) => {
                     let settled = self.settle(attributes).await;
@@ -111,7 +115,7 @@ impl File {
                         self.undelegate().await;
                     }
                     self.shared.lock().learn(&settled?);
-                    return Ok(());
+                    return Ok(asked);
                 }
                 Ok(_) => return Err(Error::Invalid("a delegation was answered otherwise".into())),
                 Err(Error::Refused(failure))
@@ -126,33 +130,56 @@ impl File {
 
     /// Who had the delegation before may have ended in the midst of it: what he synced counts.
     async fn settle(&self, attributes: Attributes) -> Result<Attributes, Error> {
-        if !attributes.unsettled {
-            return Ok(attributes);
+        if attributes.unsettled { self.commit_settled().await } else { Ok(attributes) }
+    }
+
+    /// Keeps others, and syncs of this client that tell the namespace later, away from the file while its shape
+    /// changes: nobody's end may be looked for in data that is being cut.
+    pub(super) async fn seize(&self) -> Result<MutexGuard<'_, Hold>, Error> {
+        let mut hold = self.shared.append.lock().await;
+        let known = self.volume.told_attributes(self.inode()).await?;
+        if self.volume.may_be_longer(&known) {
+            self.hold(&mut hold, Taken::Wait).await?;
         }
-        let size = self.volume.data_end(&attributes).await?;
-        tracing::info!(inode = %self.inode(), told = attributes.size, size, "settling a file's length");
-        self.commit_settled(size).await
+        self.shared.lock().deferral = None;
+        Ok(hold)
     }
 
     /// Gives the delegation back, once the namespace knows all that was left to be told.
     async fn release(&self) {
         let mut hold = self.shared.append.lock().await;
         self.shared.lock().deferral = None;
-        while let Err(error) = self.write_back().await {
-            tracing::warn!(inode = %self.inode(), %error, "not written back yet");
-            let lost = hold.under != Some(self.volume.session());
-            if lost || !self.shared.lock().is_owed() || self.volume.check_usable().is_err() {
-                break;
-            }
-            self.volume.client().world.sleep(APPEND_HOLD_MAX).await;
-        }
         // What others cannot know yet they find from the data, as long as this is not given back.
-        if !self.shared.lock().is_owed() {
+        if self.tell_all(&hold).await {
             self.undelegate().await;
         }
         hold.under = None;
-        self.shared.lock().holds_end = false;
+        {
+            let mut state = self.shared.lock();
+            state.holds_end = false;
+            state.released = Some(self.volume.client().world.now());
+        }
         self.forget_if_unused();
+    }
+
+    /// Tells the namespace what syncs left for later; says whether all of that was told.
+    async fn tell_all(&self, hold: &Hold) -> bool {
+        let mut pause = APPEND_HOLD_MAX;
+        while let Err(error) = self.write_back().await {
+            // What could not be sent was told to whoever wrote it. What was sent and not told is owed to others.
+            if !self.shared.lock().is_owed() {
+                break;
+            }
+            let lost = hold.under != Some(self.volume.session());
+            if lost || self.volume.inner.session.is_closed() || self.volume.check_usable().is_err()
+            {
+                return false;
+            }
+            tracing::warn!(inode = %self.inode(), %error, ?pause, "not told yet, trying again");
+            self.volume.client().world.sleep(pause).await;
+            pause = (pause * 2).min(RELEASE_RETRY_MAX);
+        }
+        true
     }
 
     async fn undelegate(&self) {

@@ -41,6 +41,8 @@ impl File {
             used = u64::try_from(grown.delta).unwrap_or(0).min(reserved);
         } else {
             state.forget_failed();
+            // What comes after it may have landed.
+            state.commit.sparse = true;
         }
         state.commit.reservation_used += used;
         drop(state);
@@ -114,6 +116,8 @@ impl File {
     /// # Errors
     /// As [`File::flush`].
     pub(super) async fn land(&self) -> Result<(), Error> {
+        // A truncation must not cut what lands while it looks how long the file is.
+        let _one_at_a_time = self.shared.flushing.lock().await;
         let errors = self.shared.lock().errors.count();
         self.land_all().await;
         let mut state = self.shared.lock();
@@ -211,23 +215,28 @@ impl File {
         Ok(())
     }
 
-    /// Tells the namespace, of a file whose delegation this client has, how long its data is and what it takes.
-    pub(super) async fn commit_settled(&self, size: u64) -> Result<Attributes, Error> {
+    /// Tells the namespace, of a file whose delegation this client has, how long its data is. What it takes is
+    /// counted with the next commit.
+    pub(super) async fn commit_settled(&self) -> Result<Attributes, Error> {
         let _one_at_a_time = self.shared.flushing.lock().await;
+        // It may have been truncated here since.
+        let known = self.volume.told_attributes(self.inode()).await?;
+        if !known.unsettled {
+            return Ok(known);
+        }
+        let size = self.volume.data_end(&known).await?;
+        tracing::info!(inode = %self.inode(), told = known.size, size, "settling a file's length");
         let item = CommitItem {
             inode: self.inode().0,
             size_at_least: Some(size),
-            allocated_delta: self.recount().await?,
             settled: true,
+            keep_times: true,
             ..CommitItem::default()
         };
         let commit = types::namespace::Commit { items: vec![item] };
         let unanswered = || Error::Invalid("a commit without a result".into());
         let settled = self.volume.commit(commit).await?.pop().ok_or_else(unanswered)?;
-        let mut state = self.shared.lock();
-        // What landed meanwhile may be counted twice; the next commit puts that right.
-        state.commit.recount |= state.commit.allocated_delta != 0 || !state.in_flight.is_empty();
-        drop(state);
+        self.shared.lock().commit.recount |= settled.is_ok();
         settled
     }
 

@@ -114,6 +114,7 @@ impl File {
         mut change: SetAttributes,
         caller: Caller,
     ) -> Result<Attributes, Error> {
+        let _seized = self.seize().await?;
         let _one_at_a_time = self.shared.flushing.lock().await;
         let dropped = self.shared.lock().buffer.truncate(size);
         self.volume.inner.budget.give_back(dropped as u64);
@@ -135,6 +136,9 @@ impl File {
                     let mut state = self.shared.lock();
                     state.size_told = size;
                     state.measure();
+                    // What was written meanwhile lies behind the new end; what others left was never counted.
+                    state.commit.sparse |= state.is_owed();
+                    state.commit.recount |= known.unsettled;
                     if let Some(attributes) = &changed.attributes {
                         state.version_seen = state.version_seen.max(attributes.version);
                     }
@@ -221,6 +225,7 @@ impl File {
     /// # Errors
     /// See [`Error`].
     pub async fn punch(&self, offset: u64, length: u64) -> Result<(), Error> {
+        let _seized = self.seize().await?;
         self.write_back().await?;
         let end = offset.saturating_add(length);
         let mut delta = 0;
@@ -237,6 +242,7 @@ impl File {
         {
             let mut state = self.shared.lock();
             state.commit.wanted = true;
+            state.commit.sparse = true;
             state.commit.mtime = now;
             state.commit.allocated_delta += delta;
         }

@@ -109,6 +109,8 @@ struct State {
     deferral: Option<sync::Deferral>,
     /// When somebody last asked for a sync.
     synced: Option<Moment>,
+    /// When this client last gave the delegation back.
+    released: Option<Moment>,
     /// Errors of buffered writes.
     errors: Errors,
 }
@@ -188,6 +190,7 @@ impl State {
             holds_end: false,
             deferral: None,
             synced: None,
+            released: None,
             errors: Errors::default(),
         }
     }
@@ -215,7 +218,10 @@ impl State {
     /// the same.
     fn learn(&mut self, attributes: &Attributes) {
         if attributes.version >= self.version_seen {
-            self.size_told = attributes.size;
+            // The data may be longer than what the namespace says, and was found to be in another answer.
+            let grown = attributes.version == self.version_seen || attributes.unsettled;
+            let least = if grown { self.size_told } else { 0 };
+            self.size_told = attributes.size.max(least);
             self.measure();
             self.setid = is_setid(attributes);
         }
@@ -310,6 +316,8 @@ impl Volume {
             if outdated {
                 // Answered before a change of ours that has been acknowledged since.
                 attributes.size = state.size;
+            } else {
+                attributes.size = attributes.size.max(state.size_told);
             }
             let told = state.committing.into_iter().chain([state.commit]);
             for pending in told.filter(|pending| pending.wanted) {
@@ -369,7 +377,7 @@ impl Volume {
     pub(crate) fn recount_untold(&self) {
         for file in self.files() {
             let mut state = file.shared.lock();
-            state.commit.recount |= state.holds_end && state.commit.wanted;
+            state.commit.recount |= state.holds_end && state.is_owed();
         }
     }
 
@@ -530,6 +538,20 @@ impl File {
 mod tests {
     use super::*;
     use buffer::Segment;
+
+    /// An answer from before somebody appended, or from the namespace alone, came after one that knew better.
+    #[test]
+    fn a_length_that_was_found_in_the_data_is_not_forgotten() {
+        let mut state = State::new(&Attributes { version: 3, size: 10, ..Attributes::default() });
+        state.learn(&Attributes { version: 3, size: 40, ..Attributes::default() });
+        state.learn(&Attributes { version: 3, size: 10, ..Attributes::default() });
+        assert_eq!(state.size, 40, "the same version");
+        let told = Attributes { version: 4, size: 12, unsettled: true, ..Attributes::default() };
+        state.learn(&told);
+        assert_eq!(state.size, 40, "nobody knows yet");
+        state.learn(&Attributes { unsettled: false, version: 5, ..told });
+        assert_eq!(state.size, 12);
+    }
 
     /// A client that has something unwritten of its own must still see what others appended.
     #[test]

@@ -20,7 +20,7 @@
 use super::{File, State};
 use crate::Error;
 use std::collections::BTreeSet;
-use types::limits::{APPEND_HOLD_MAX, DEFERRAL_MAX};
+use types::limits::{APPEND_HOLD_MAX, DEFERRAL_MAX, SYNC_HOLD_PAUSE};
 use types::{Moment, SessionId};
 
 /// The delegation under which syncs leave telling the namespace for later.
@@ -56,7 +56,8 @@ impl File {
             let mut state = self.shared.lock();
             let before = state.synced.replace(now);
             let soon = before.is_some_and(|before| now.since(before) < APPEND_HOLD_MAX);
-            soon && !state.holds_end && state.commit.wanted
+            let paused = state.released.is_none_or(|at| now.since(at) >= SYNC_HOLD_PAUSE);
+            soon && paused && !state.holds_end && state.commit.wanted
         };
         if again {
             self.try_hold().await;

@@ -8,6 +8,7 @@ use holdfast::embedded::Embedded;
 use std::sync::Arc;
 use std::time::Duration;
 use types::SessionId;
+use types::namespace::{Caller, SetAttributes};
 use world::{Net, World};
 
 const ROOM: u64 = 1 << 30;
@@ -127,4 +128,76 @@ async fn who_closes_in_order_leaves_no_file_unsettled() {
     let seen = reader.attributes(file.inode()).await.unwrap();
     assert_eq!((seen.size, seen.unsettled, seen.delegate), (4, false, 0));
     cluster.stop().await;
+}
+
+/// What was written at the moment when the delegation went back kept it for ever, and others waited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delegation_goes_back_however_much_is_written() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "v", ROOM).await;
+    let (writer, other) = (open(&cluster, "v").await, open(&cluster, "v").await);
+    let file = create(&writer, "f").await;
+    let begun = std::time::Instant::now();
+    let busy = file.clone();
+    let writing = tokio::spawn(async move {
+        while begun.elapsed() < Duration::from_millis(700) {
+            busy.write(0, Bytes::from_static(b"x")).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    while begun.elapsed() < Duration::from_millis(600) {
+        file.append(Bytes::from_static(b"abcd")).await.unwrap();
+        file.sync().await.unwrap();
+    }
+    writing.await.unwrap();
+    let theirs = reopen(&other, "f").await;
+    let cut = theirs.truncate(2, SetAttributes::default(), Caller::default());
+    tokio::time::timeout(SOON, cut).await.expect("it is nobody's any more").unwrap();
+    assert_eq!(content(&writer, "f").await, b"xb"[..]);
+    cluster.stop().await;
+}
+
+/// Another client cuts, and punches, while one appends and syncs: what counts as the end is never looked for in what is
+/// being cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cuts_a_file_waits_for_who_appends() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = start_with(data.path(), "v", ROOM).await;
+    let (writer, other) = (open(&cluster, "v").await, open(&cluster, "v").await);
+    let file = create(&writer, "f").await;
+    let theirs = reopen(&other, "f").await;
+    let mut least = 0;
+    for round in 0..20_u64 {
+        for _ in 0..5 {
+            least = file.append(Bytes::from_static(b"abcd")).await.unwrap() + 4;
+            file.sync().await.unwrap();
+        }
+        if round % 2 == 0 {
+            theirs.punch(0, least / 2).await.unwrap();
+            assert_eq!(reopen(&other, "f").await.size(), least, "a hole is no end");
+        } else {
+            theirs.truncate(8, SetAttributes::default(), Caller::default()).await.unwrap();
+            assert_eq!(reopen(&writer, "f").await.size(), 8);
+        }
+    }
+    assert_eq!(least, 8 + 20 + 20, "two rounds since it was cut last, and nothing lost");
+    cluster.stop().await;
+}
+
+/// A client that truncates a file which somebody left unsettled settles it at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncated_file_is_not_settled_to_its_old_length() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Arc::new(start_with(data.path(), "v", ROOM).await);
+    let volume = open(&cluster, "v").await;
+    for name in ["f0", "f1", "f2", "f3", "f4", "f5"] {
+        let dead = write_and_die(&cluster, name, 0).await;
+        expire(&cluster, dead).await;
+        let file = reopen(&volume, name).await;
+        file.truncate(10, SetAttributes::default(), Caller::default()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(content(&volume, name).await, b"abcdabcdab"[..]);
+    }
+    eventually("accounted", SOON, || async { volume.usage().await.unwrap().used == 60 }).await;
+    Arc::try_unwrap(cluster).ok().unwrap().stop().await;
 }

@@ -101,7 +101,9 @@ impl Step<'_> {
     fn commit_item(&mut self, item: &CommitItem) -> Result<Inode, Stop> {
         let mut inode = self.state.inode(item.inode)?;
         require(inode.kind == FileKind::File, FailureKind::Invalid)?;
-        let at_least = inode.size.max(item.size_at_least.unwrap_or(0));
+        // Who settles what was settled meanwhile looked before that.
+        let grows = !item.settled || inode.unsettled;
+        let at_least = item.size_at_least.filter(|_| grows).unwrap_or(0).max(inode.size);
         let size = item.size_exact.unwrap_or(at_least);
         require(size <= limits::FILE_BYTES_MAX, FailureKind::FileTooLarge)?;
         self.require_undelegated(&inode)?;

@@ -80,7 +80,7 @@ impl Step<'_> {
                         inode.delegate = 0;
                         // What it synced is there, and the namespace was not told yet how far that goes.
                         inode.unsettled = true;
-                        inode.version += 1;
+                        inode.modified(self.time);
                         self.state.put_inode(&inode);
                     }
                 }

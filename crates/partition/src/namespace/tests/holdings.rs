@@ -170,6 +170,10 @@ fn a_file_stays_unsettled_until_somebody_who_has_the_delegation_says_how_long_it
     assert!(volume.attributes(inode).unsettled, "a commit as any other");
     volume.run(commit(true)).unwrap();
     assert!(!volume.attributes(inode).unsettled);
+    let truncate = SetAttributes { inode, size: Some(2), ..Default::default() };
+    volume.run(Command::SetAttributes(truncate)).unwrap();
+    volume.run(commit(true)).unwrap();
+    assert_eq!(volume.attributes(inode).size, 2, "who settles looked before the truncation");
     volume.assert_sound();
 }
 
