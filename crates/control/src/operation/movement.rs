@@ -295,7 +295,9 @@ fn add(scene: &mut Scene<'_>, course: &Course<'_>) -> Finding {
     let is_possible = anywhere.is_some() && configuration.members.len() < REPLICAS_MAX;
     match course.to {
         Some(to) if !is_possible => return Finding::moot(format!("{to:?} does not take it now")),
-        None if !is_possible => return nowhere(scene, course),
+        None if !is_possible => {
+            return comes_back(scene, course).unwrap_or_else(|| nowhere(scene, course));
+        }
         _ => {}
     }
     if configuration.members.len() < wanted {
@@ -337,6 +339,14 @@ fn begin_copy(
         scene.budget.take(goes.node, goes.disk);
     }
     Finding::Step(Step::Add { node, disk })
+}
+
+/// That a replica that was set aside is about to be taken back: one more that counts.
+fn comes_back(scene: &Scene<'_>, course: &Course<'_>) -> Option<Finding> {
+    let mut spares = scene.come_back(course.partition);
+    let spare = spares.find(|spare| !course.area.holds(spare))?;
+    let detail = format!("{:?} on {:?} is about to come back", spare.replica, spare.node);
+    Some(Finding::left(Reason::Repairing, detail))
 }
 
 /// There is no place for a copy. With force, the minimum is enough.

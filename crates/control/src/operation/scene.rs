@@ -2,6 +2,7 @@
 
 use super::places::Places;
 use super::record::{Holder, Limits, Operation};
+use crate::detect::ReplicaReport;
 use crate::plan::Inputs;
 use crate::plan::elect::Leadership;
 use crate::state::{Partition, Step};
@@ -128,6 +129,16 @@ impl<'a> Scene<'a> {
             }
             Leadership::Settled | Leadership::Turning => Some(Finding::Underway),
         }
+    }
+
+    /// Spares that are well: mending takes them back before long.
+    pub fn come_back<'p>(&self, partition: &'p Partition) -> impl Iterator<Item = &'p Member> {
+        let inputs = self.inputs;
+        let is_well = move |spare: &&Member| {
+            let usable = inputs.replica(spare).is_some_and(ReplicaReport::is_usable);
+            usable && !inputs.state.conditions.is_full(spare.disk)
+        };
+        partition.spare.values().map(|spare| &spare.member).filter(is_well)
     }
 
     /// The bytes of a replica: by its own word or, when it says nothing, by the others'.

@@ -164,7 +164,7 @@ impl Harness<'_> {
     pub(super) fn run(&mut self) -> Verdict {
         let ready = |harness: &Harness<'_>| {
             let replicas = 3;
-            harness.screen.last().is_some_and(|shown| shown.is_whole(replicas))
+            harness.screen.last().is_some_and(|shown| shown.is_whole(replicas, None))
         };
         self.until(SETUP_MAX, "a volume", ready)?;
         self.board.enter(Phase::Preparing);
@@ -278,7 +278,8 @@ impl Harness<'_> {
         let healed = self.sim.elapsed();
         self.until(SETTLE_MAX, "a whole cluster", |harness| {
             let shown = harness.screen.last();
-            shown.is_some_and(|shown| shown.asked > healed && shown.is_whole(3))
+            let lost = harness.takes_nothing();
+            shown.is_some_and(|shown| shown.asked > healed && shown.is_whole(3, lost))
         })?;
         self.pass(REPORT_DELAY_MAX)?;
         for _ in 0..STATUS_LOOKS {

@@ -46,6 +46,15 @@ impl Harness<'_> {
         }
     }
 
+    /// The node that gets no new replicas, where there is no other one to make them: what its disk lost while it was
+    /// in trouble stays lost.
+    pub(super) fn takes_nothing(&self) -> Option<u64> {
+        let leaves = self.scenario.job.is_some_and(|job| job.kind == OperationKind::Decommission);
+        let seen = self.desk.seen().filter(|_| leaves && self.scenario.nodes == 3)?;
+        let is_back = self.desk.own(&seen).is_some_and(|own| own.state == "cancelled");
+        self.desk.node().filter(|_| !is_back)
+    }
+
     /// Partitions of which something is in the folders of a node.
     fn left_on(&self, node: usize) -> BTreeSet<u64> {
         let paths = self.machine(Role::Node(node)).sim_disk().paths();
@@ -83,9 +92,15 @@ impl Harness<'_> {
             let seen = harness.desk.seen().filter(|seen| seen.asked > healed);
             let Some(seen) = seen.filter(|_| harness.desk.is_served()) else { return false };
             let repairs = seen.operations.iter().filter(|o| o.kind == OperationKind::Repair.word());
-            let repaired = { repairs }.all(|repair| repair.state == "succeeded");
+            let repaired = { repairs }.all(|repair| harness.is_repaired(repair));
             harness.desk.own(&seen).is_some_and(|own| repaired && harness.is_true(job, own))
         })
+    }
+
+    fn is_repaired(&self, repair: &OperationView) -> bool {
+        let has_no_place = || repair.residue.iter().all(|residue| residue.reason == "NO_TARGET");
+        let lacks = repair.state == "incomplete" && self.takes_nothing().is_some();
+        repair.state == "succeeded" || (lacks && has_no_place())
     }
 
     fn is_true(&self, job: Job, operation: &OperationView) -> bool {

@@ -61,11 +61,18 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Whether every partition serves with all its replicas in sync.
-    pub(super) fn is_whole(&self, replicas: usize) -> bool {
+    /// Whether every partition serves with all its replicas in sync. What was `lost` by a node that gets no
+    /// new replicas cannot be made anew.
+    pub(super) fn is_whole(&self, replicas: usize, lost: Option<u64>) -> bool {
+        let is_lost = |partition: &PartitionView| {
+            let mut on = partition.replicas.iter().map(|replica| replica.node);
+            partition.status == PartitionStatus::Degraded
+                && lost.is_some_and(|node| on.all(|other| other != node))
+        };
         let whole = |partition: &PartitionView| {
-            partition.status == PartitionStatus::Healthy
-                && partition.in_sync.len() == replicas
+            let lacking = usize::from(is_lost(partition));
+            (partition.status == PartitionStatus::Healthy || lacking > 0)
+                && partition.in_sync.len() + lacking == replicas
                 && partition.catching_up.is_empty()
                 && partition.replicas.iter().all(|replica| replica.state == "ok")
         };

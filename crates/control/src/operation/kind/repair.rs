@@ -6,14 +6,13 @@
 //! begins none.
 
 use super::{Job, Kind, NOTHING_ELSE};
-use crate::detect::ReplicaReport;
 use crate::operation::command::Act;
 use crate::operation::record::{Limits, Operation};
 use crate::operation::scene::{Finding, Scene};
 use crate::state::{Command, Partition, Refusal, State, Step};
 use std::collections::BTreeMap;
 use types::operation::{LockKind, OperationKind, Reason, Target};
-use types::{Member, PartitionId, Timestamp};
+use types::{PartitionId, Timestamp};
 
 pub(super) static KIND: Kind = Kind {
     takes: |target| matches!(target, Target::Cluster),
@@ -68,12 +67,7 @@ fn step(scene: &mut Scene<'_>, _: &Operation, id: PartitionId, _: &Job) -> Findi
             Finding::left(Reason::Unreachable, detail)
         });
     }
-    let mut spares = partition.spare.values().map(|spare| &spare.member);
-    let may_come_back = |spare: &Member| {
-        scene.inputs.replica(spare).is_some_and(ReplicaReport::is_usable)
-            && !scene.inputs.state.conditions.is_full(spare.disk)
-    };
-    if spares.any(may_come_back) {
+    if scene.come_back(partition).next().is_some() {
         return Finding::Underway;
     }
     if scene.places.choose(scene.inputs, partition, 0, |_, _| true).is_some() {

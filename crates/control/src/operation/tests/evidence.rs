@@ -424,3 +424,29 @@ fn when_all_others_are_excused_there_is_no_target() {
     bench.state.apply(&Command::Operation(Act::Recommission { node, by, at }));
     bench.work_until(id, OperationState::Succeeded);
 }
+
+/// While a replica elsewhere was about to be taken back it was said that somebody had to act.
+#[test]
+fn who_is_about_to_come_back_is_not_missing() {
+    let mut bench = Bench::with_volume(&["", "", ""]);
+    bench.silent.insert(NodeId(2));
+    bench.beat(8);
+    for _ in 0..3 {
+        bench.work(2);
+        bench.drop_silent();
+    }
+    bench.pass(bench.policy.replace_after);
+    bench.work(8);
+    assert!(bench.state.partitions.values().all(|p| p.spare.len() == 1));
+    let Outcome::Operation(id) = bench.try_start(DECOMMISSION, node(1), true) else { panic!() };
+    bench.work_until(id, OperationState::Incomplete);
+    assert_eq!(bench.reason(id, 1), Some(Reason::UnderReplicated), "nobody says that it comes");
+    bench.state.partitions.values().for_each(|p| assert_eq!(p.configuration.in_sync.len(), 2));
+    bench.silent.clear();
+    bench.beat(4);
+    let plan = bench.plan();
+    bench.carry_out(&plan);
+    assert_eq!(bench.reason(id, 1), Some(Reason::Repairing));
+    bench.pass(bench.policy.readmit_after);
+    bench.work_until(id, OperationState::Succeeded);
+}
