@@ -158,7 +158,7 @@ impl Namespace {
         if !self.state.store.has_pending() && self.state.totals_written == Some(totals) {
             return Ok(());
         }
-        self.state.store.put(key::TOTALS.to_vec(), totals.encode());
+        self.state.store.put(key::TOTALS.into(), totals.encode());
         self.state.store.commit();
         self.state.store.flush()?;
         self.state.totals_written = Some(totals);
