@@ -16,6 +16,7 @@ mod detour;
 mod error;
 mod events;
 mod file;
+mod folders;
 mod health;
 mod life;
 mod locks;
