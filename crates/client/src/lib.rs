@@ -17,6 +17,7 @@ mod ends;
 mod error;
 mod events;
 mod file;
+mod folders;
 mod health;
 mod life;
 mod locks;

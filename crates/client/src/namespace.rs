@@ -3,6 +3,7 @@
 use crate::data::decode;
 use crate::{Error, Volume};
 use bytes::Bytes;
+use std::time::Duration;
 use types::InodeId;
 use types::namespace::{
     Answer, AnswerBody, Attributes, Caller, ChunkMap, ChunkMapPage, Command, Create, DirectoryPage,
@@ -54,6 +55,13 @@ impl Volume {
             AnswerBody::Attributes(found) => Ok(found),
             _ => otherwise("a question for attributes"),
         }
+    }
+
+    /// The attributes of a folder in which this client changed a name a moment ago, and how long they may
+    /// be kept; `None` where they have to be asked for.
+    #[must_use]
+    pub fn folder_told(&self, folder: InodeId) -> Option<(Attributes, Duration)> {
+        self.inner.folders.told(folder, self.client().world.now())
     }
 
     /// One page of a folder; see [`ReadDirectory`].

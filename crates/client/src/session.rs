@@ -250,7 +250,11 @@ impl Volume {
             again: false,
             command: Some(command.clone()),
         };
-        let outcome = self.submit(&request, uncertain).await?;
+        let change = self.inner.folders.begin(command, self.client().world.now());
+        let mut outcome = self.submit(&request, uncertain).await?;
+        if let Some(change) = change {
+            change.end(&mut outcome);
+        }
         Ok(outcome.into_result()?)
     }
 

@@ -1,6 +1,7 @@
 //! An open file volume.
 
 use crate::file::{Budget, Inodes};
+use crate::folders::Folders;
 use crate::health::{Ledger, Pulse};
 use crate::life::Life;
 use crate::locks::Locks;
@@ -90,6 +91,7 @@ pub(crate) struct Inner {
     full: RwLock<BTreeSet<PartitionId>>,
     pub(crate) locks: Locks,
     pub(crate) names: Names,
+    pub(crate) folders: Folders,
 }
 
 impl Volume {
@@ -117,6 +119,7 @@ impl Volume {
                 full: RwLock::default(),
                 locks: Locks::default(),
                 names: Names::default(),
+                folders: Folders::default(),
             }),
         };
         volume.begin_session().await?;

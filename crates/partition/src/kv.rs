@@ -1,7 +1,7 @@
 //! The ordered map a partition keeps its index in; the contract is in [`types::kv`], because the
 //! crate that implements it (`world`) must not know partitions.
 
-pub use types::kv::{Batch, Error, Kv, Read, Remaining, Visit, prefix_end, scan_prefix};
+pub use types::kv::{Batch, Error, Key, Kv, Read, Remaining, Visit, prefix_end, scan_prefix};
 
 mod buffered;
 

@@ -64,8 +64,8 @@ use step::{Step, is_for_cluster};
 use store::Store;
 use totals::Totals;
 use types::namespace::{
-    Answer, Caller, Command, Failure, FailureKind, FileKind, Outcome, Query, Request, Stamped,
-    Usage,
+    Answer, Attributes, Caller, Command, Failure, FailureKind, FileKind, Outcome, Query, Request,
+    Stamped, Usage,
 };
 use types::{InodeId, Sequence, SessionId};
 
@@ -158,7 +158,7 @@ impl Namespace {
         if !self.state.store.has_pending() && self.state.totals_written == Some(totals) {
             return Ok(());
         }
-        self.state.store.put(key::TOTALS.to_vec(), totals.encode());
+        self.state.store.put(key::TOTALS.into(), totals.encode());
         self.state.store.commit();
         self.state.store.flush()?;
         self.state.totals_written = Some(totals);
@@ -198,6 +198,23 @@ impl Namespace {
             Err(Stop::Refused(failure)) => Ok(failure.into()),
             Err(Stop::Fault(fault)) => Err(fault),
         }
+    }
+
+    /// The folders in which a command changed names, as they are now.
+    ///
+    /// # Errors
+    /// A fault: this replica cannot answer.
+    pub fn folders_of(&self, command: &Command) -> Result<Vec<Attributes>, Fault> {
+        let mut folders = match command {
+            Command::Create(create) => vec![create.parent],
+            Command::Link(link) => vec![link.parent],
+            Command::Unlink(unlink) => vec![unlink.parent],
+            Command::Rename(rename) => vec![rename.parent, rename.new_parent],
+            _ => Vec::new(),
+        };
+        folders.dedup();
+        let found = folders.into_iter().map(|folder| self.state.find_inode(folder));
+        found.filter_map(|found| Some(found.transpose()?.map(|inode| inode.attributes()))).collect()
     }
 
     /// Dates the root with the first command's time: before it nobody could tell the time.

@@ -11,6 +11,10 @@
 //! What it leaves out: transactions (each handle has one writer, the partition that owns it), and
 //! the check of what a value means, which belongs to the value's own format.
 
+mod key;
+
+pub use key::Key;
+
 use bytes::Bytes;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -78,7 +82,7 @@ pub trait Kv: Read + fmt::Debug {
                 remaining = Remaining::Some;
                 return ControlFlow::Break(());
             }
-            batch.remove(Bytes::copy_from_slice(key));
+            batch.remove(key);
             ControlFlow::Continue(())
         })?;
         self.write(batch)?;
@@ -121,17 +125,23 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 /// Changes that happen together or not at all, in the order they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    changes: Vec<(Bytes, Option<Bytes>)>,
+    changes: Vec<(Key, Option<Bytes>)>,
 }
 
 impl Batch {
+    /// An empty batch with room for so many changes.
+    #[must_use]
+    pub fn with_capacity(changes: usize) -> Batch {
+        Batch { changes: Vec::with_capacity(changes) }
+    }
+
     /// Sets `key` to `value`.
-    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+    pub fn put(&mut self, key: impl Into<Key>, value: impl Into<Bytes>) {
         self.changes.push((key.into(), Some(value.into())));
     }
 
     /// Removes `key`; nothing happens when it is not there.
-    pub fn remove(&mut self, key: impl Into<Bytes>) {
+    pub fn remove(&mut self, key: impl Into<Key>) {
         self.changes.push((key.into(), None));
     }
 
@@ -149,13 +159,13 @@ impl Batch {
 
     /// The changes in order: a value to put, or `None` to remove.
     #[must_use]
-    pub fn changes(&self) -> &[(Bytes, Option<Bytes>)] {
+    pub fn changes(&self) -> &[(Key, Option<Bytes>)] {
         &self.changes
     }
 }
 
 impl IntoIterator for Batch {
-    type Item = (Bytes, Option<Bytes>);
+    type Item = (Key, Option<Bytes>);
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {

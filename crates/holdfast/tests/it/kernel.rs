@@ -92,3 +92,56 @@ fn after_a_kill_the_same_command_starts_again() {
     assert_eq!(shell(&again.path(), "cat file"), "kept\n");
     again.stop();
 }
+
+/// The answer to a change of a name says how its folder is then, which is told to the kernel when it asks
+/// for the folder a moment later: never more than one change behind.
+#[test]
+fn what_is_changed_in_a_folder_and_of_it_is_seen_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = Mounted::start(folder.path());
+    python(
+        &mounted,
+        r#"
+import os, threading
+def work(top):
+    os.mkdir(top)
+    look = lambda: os.stat(top)
+    for turn in range(60):
+        names = look().st_size
+        open(f'{top}/a', 'w').close()
+        assert look().st_size == names + 1, 'a name more'
+        before = look().st_ctime_ns
+        os.rename(f'{top}/a', f'{top}/b')
+        assert look().st_ctime_ns > before, 'another time'
+        mode = 0o700 | turn % 8
+        os.chmod(top, mode)
+        assert look().st_mode & 0o777 == mode, 'another mode'
+        os.link(f'{top}/b', f'{top}/c')
+        os.utime(top, ns=(turn, turn))
+        assert look().st_mtime_ns == turn, 'another time'
+        os.unlink(f'{top}/c')
+        assert look().st_size == names + 1 and look().st_mtime_ns > turn
+        os.mkdir(f'{top}/d')
+        assert (look().st_nlink, look().st_size) == (3, names + 2), 'a folder more'
+        fd = os.open(f'{top}/d', os.O_RDONLY)
+        os.rename(f'{top}/b', f'{top}/d/b')
+        assert (os.fstat(fd).st_size, look().st_size) == (1, names + 1), 'moved'
+        os.unlink(f'{top}/d/b')
+        os.rmdir(f'{top}/d')
+        assert os.fstat(fd).st_nlink == 0, 'gone'
+        os.close(fd)
+        assert (look().st_nlink, look().st_size) == (2, names), 'as it was'
+failures = []
+def guarded(top):
+    try:
+        work(top)
+    except BaseException as failure:
+        failures.append(failure)
+threads = [threading.Thread(target=guarded, args=(f'top-{n}',)) for n in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+if failures: raise failures[0]
+"#,
+    );
+    mounted.stop();
+}

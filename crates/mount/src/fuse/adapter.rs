@@ -201,6 +201,9 @@ impl Filesystem for Adapter {
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
+        if let Some((found, time)) = self.shared.volume.folder_told(InodeId(inode.0)) {
+            return reply.attr(&time, &convert::attributes(&found));
+        }
         let shared = self.shared();
         self.run(async move {
             match shared.volume.attributes(InodeId(inode.0)).await {

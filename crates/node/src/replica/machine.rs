@@ -109,7 +109,7 @@ impl Machine {
         }
     }
 
-    /// Applies a record; `names` hears which names that changed.
+    /// Applies a record; `names`, which only a leader has, hears which names that changed.
     pub(super) fn apply(
         &mut self,
         record: &Record<'_>,
@@ -133,9 +133,13 @@ impl Machine {
                         return Ok(Result::Nothing);
                     }
                 };
-                let outcome = namespace.apply(record.sequence, &stamped)?;
+                let mut outcome = namespace.apply(record.sequence, &stamped)?;
                 if let (Some(names), Some(request)) = (names, &stamped.request) {
                     names.note(request, &outcome);
+                    // Whoever changed a name is about to ask for the folder.
+                    if let (Some(command), None) = (&request.command, outcome.failure()) {
+                        outcome.folders = namespace.folders_of(command)?;
+                    }
                 }
                 Ok(Result::Namespace(Box::new(outcome)))
             }

@@ -170,8 +170,7 @@ impl Holder {
         let is_late =
             |_: &SessionId, parked: &mut Parked| now.since(parked.since) >= wait_max(parked);
         for (_, parked) in self.clients.reaper.parked.extract_if(.., is_late) {
-            let nothing = |upto| News::nothing(upto).told(epoch);
-            let events = parked.names_upto.map_or_else(Events::default, nothing);
+            let events = parked.nothing_new(epoch);
             parked.responder.reply(Reply::message(&events));
         }
     }
@@ -359,17 +358,27 @@ impl Reaper {
     /// Puts the question to every waiting session that has not answered it.
     fn ask(&mut self, epoch: Epoch) {
         let Stage::Asking(round) = &self.stage else { return };
-        let orphans: Vec<u64> = round.orphans.iter().map(|orphan| orphan.object).collect();
-        let events =
-            Events { epoch: epoch.0, question: self.question, orphans, ..Events::default() };
-        let (answered, parked) = (&round.answered, std::mem::take(&mut self.parked));
-        for (session, parked) in parked {
-            if answered.contains(&session) {
-                self.parked.insert(session, parked);
-            } else {
-                parked.responder.reply(Reply::message(&events));
-            }
+        let unasked = |session: &SessionId, _: &mut Parked| !round.answered.contains(session);
+        for (_, parked) in self.parked.extract_if(.., unasked) {
+            let question = round.question(self.question, epoch, &parked);
+            parked.responder.reply(Reply::message(&question));
         }
+    }
+}
+
+impl Round {
+    /// What to ask whoever waits.
+    fn question(&self, number: u64, epoch: Epoch, parked: &Parked) -> Events {
+        let orphans = self.orphans.iter().map(|orphan| orphan.object).collect();
+        Events { epoch: epoch.0, question: number, orphans, ..parked.nothing_new(epoch) }
+    }
+}
+
+impl Parked {
+    /// That no name had changed when it asked, which whoever follows names waits to hear: a mount that
+    /// hears only questions would take its leader for silent.
+    fn nothing_new(&self, epoch: Epoch) -> Events {
+        self.names_upto.map_or_else(Events::default, |upto| News::nothing(upto).told(epoch))
     }
 }
 
@@ -380,4 +389,26 @@ fn doomed(orphan: &Orphan) -> Option<Doomed> {
         orphan.placements.iter().map(|placement| PartitionId(placement.partition)).collect();
     let everywhere = orphan.placements_more;
     Some(Doomed { object: attributes.inode, partitions, everywhere })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// While many files are deleted there is a question every few milliseconds; mounts that heard of
+    /// nothing else had their kernels forget all names once a second.
+    #[test]
+    fn a_question_tells_who_follows_names_that_none_has_changed() {
+        let orphan = Doomed { object: 9, partitions: BTreeSet::new(), everywhere: false };
+        let round =
+            Round { orphans: vec![orphan], answered: BTreeSet::new(), held: BTreeSet::new() };
+        let waiting =
+            |names_upto| Parked { responder: Responder::one_way(), since: Moment(1), names_upto };
+        let asked = round.question(4, Epoch(3), &waiting(Some(7)));
+        assert_eq!((asked.epoch, asked.question, &asked.orphans[..]), (3, 4, &[9][..]));
+        assert_eq!((asked.names_epoch, asked.names_upto), (3, 7));
+        assert!(asked.names.is_empty() && !asked.names_lost && !asked.names_more);
+        let asked = round.question(4, Epoch(3), &waiting(None));
+        assert_eq!((asked.question, asked.names_epoch), (4, 0), "it did not ask for names");
+    }
 }

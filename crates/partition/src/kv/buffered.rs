@@ -7,7 +7,7 @@
 //!
 //! What must hold: what is durable below is the state at the moment of some freeze, exactly.
 
-use super::{Batch, Error, Kv, Read, Visit};
+use super::{Batch, Error, Key, Kv, Read, Visit};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -16,7 +16,7 @@ use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, RwLock};
 
-type Layer = BTreeMap<Bytes, Option<Bytes>>;
+type Layer = BTreeMap<Key, Option<Bytes>>;
 
 /// The buffering map.
 pub struct Buffered {
@@ -50,7 +50,7 @@ impl FlushJob {
     /// # Errors
     /// When the map below cannot be written; the changes stay frozen.
     pub fn run(&self) -> Result<(), Error> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::with_capacity(self.frozen.len());
         for (key, value) in self.frozen.iter() {
             match value {
                 Some(value) => batch.put(key.clone(), value.clone()),
@@ -164,7 +164,7 @@ impl Read for Snapshot {
     }
 }
 
-type Range<'a> = Peekable<btree_map::Range<'a, Bytes, Option<Bytes>>>;
+type Range<'a> = Peekable<btree_map::Range<'a, Key, Option<Bytes>>>;
 
 impl Layers {
     fn get<R: Read + ?Sized>(&self, below: &R, key: &[u8]) -> Result<Option<Bytes>, Error> {

@@ -269,7 +269,7 @@ impl Check<'_> {
         for entry in &bucket.entries {
             self.counted.names += 1;
             let (inode, name) = (entry.inode, || entry.name.to_vec());
-            let placed = key::entry(folder, hash(&entry.name)) == key
+            let placed = key::entry(folder, hash(&entry.name))[..] == *key
                 && bucket.find(&entry.name) == Some(entry);
             self.require(placed, || Finding::MisplacedName { folder, name: name() })?;
             let Some(found) = self.inode(inode)? else {

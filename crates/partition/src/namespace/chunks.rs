@@ -5,6 +5,7 @@ use super::fault::{Stop, require};
 use super::inode::Inode;
 use super::key;
 use super::step::{Handled, Step, require_few};
+use crate::kv::Key;
 use types::limits;
 use types::namespace::outcome_body::OutcomeBody;
 use types::namespace::{AllocateChunks, DropChunks, FailureKind, FileKind, Placed, Placement};
@@ -57,7 +58,7 @@ impl Step<'_> {
         let until = key::after(&key::one(key::CHUNK, inode.id));
         let mut keys = Vec::new();
         self.state.store.scan(&from, &until, |key, _| {
-            keys.push(key.to_vec());
+            keys.push(Key::from(key));
             Ok(std::ops::ControlFlow::Continue(()))
         })?;
         for key in keys {

@@ -14,7 +14,7 @@
 //! X inode(8) name(..)             an extended attribute
 //! ```
 
-use types::kv::prefix_end;
+use types::kv::{Key, prefix_end};
 
 pub(super) const TRANSFER: &[u8] = b"!";
 pub(super) const CHUNK: u8 = b'C';
@@ -46,46 +46,30 @@ impl Holding {
 }
 
 /// A kind and one number: a whole key, or the prefix of longer ones.
-pub(super) fn one(kind: u8, number: u64) -> Vec<u8> {
-    let mut key = Vec::with_capacity(17);
-    key.push(kind);
-    key.extend_from_slice(&number.to_be_bytes());
-    key
+pub(super) fn one(kind: u8, number: u64) -> Key {
+    Key::of(&[&[kind], &number.to_be_bytes()])
 }
 
 /// A kind and two numbers.
-pub(super) fn two(kind: u8, first: u64, second: u64) -> Vec<u8> {
-    let mut key = one(kind, first);
-    key.extend_from_slice(&second.to_be_bytes());
-    key
+pub(super) fn two(kind: u8, first: u64, second: u64) -> Key {
+    Key::of(&[&[kind], &first.to_be_bytes(), &second.to_be_bytes()])
 }
 
-pub(super) fn inode(id: u64) -> Vec<u8> {
+pub(super) fn inode(id: u64) -> Key {
     one(INODE, id)
 }
 
 /// The names of `folder` whose hash is `hash`.
-pub(super) fn entry(folder: u64, hash: u64) -> Vec<u8> {
-    let mut key = one(ENTRY, folder);
-    key.extend_from_slice(&hash.to_be_bytes()[1..]);
-    key
+pub(super) fn entry(folder: u64, hash: u64) -> Key {
+    Key::of(&[&[ENTRY], &folder.to_be_bytes(), &hash.to_be_bytes()[1..]])
 }
 
-pub(super) fn xattr(inode: u64, name: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(9 + name.len());
-    key.push(XATTR);
-    key.extend_from_slice(&inode.to_be_bytes());
-    key.extend_from_slice(name);
-    key
+pub(super) fn xattr(inode: u64, name: &[u8]) -> Key {
+    Key::of(&[&[XATTR], &inode.to_be_bytes(), name])
 }
 
-pub(super) fn holding(session: u64, holding: Holding, inode: u64) -> Vec<u8> {
-    let mut key = Vec::with_capacity(18);
-    key.push(HOLDING);
-    key.extend_from_slice(&session.to_be_bytes());
-    key.push(holding as u8);
-    key.extend_from_slice(&inode.to_be_bytes());
-    key
+pub(super) fn holding(session: u64, holding: Holding, inode: u64) -> Key {
+    Key::of(&[&[HOLDING], &session.to_be_bytes(), &[holding as u8], &inode.to_be_bytes()])
 }
 
 /// The big-endian number at `at`; `None` when the key is too short.
@@ -101,8 +85,8 @@ pub(super) fn entry_hash(key: &[u8]) -> Option<u64> {
 }
 
 /// The first key after those that begin with `prefix`.
-pub(super) fn after(prefix: &[u8]) -> Vec<u8> {
-    prefix_end(prefix).expect("our kinds are letters, so a prefix has an end")
+pub(super) fn after(prefix: &[u8]) -> Key {
+    prefix_end(prefix).expect("our kinds are letters, so a prefix has an end").into()
 }
 
 #[cfg(test)]

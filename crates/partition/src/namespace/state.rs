@@ -8,6 +8,7 @@ use super::key::{self, Holding};
 use super::lock_table::LockTable;
 use super::store::Store;
 use super::totals::Totals;
+use crate::kv::Key;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use types::limits;
@@ -27,7 +28,7 @@ pub(super) struct Live {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub folder: u64,
-    pub key: Vec<u8>,
+    pub key: Key,
     pub bucket: Bucket,
 }
 

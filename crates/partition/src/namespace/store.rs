@@ -7,9 +7,11 @@
 
 use super::codec::{seal, unseal};
 use super::fault::Fault;
-use crate::kv::{Batch, Kv};
+use crate::kv::{Batch, Key, Kv};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound::{Excluded, Included};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -25,9 +27,9 @@ struct Change {
 #[derive(Debug)]
 pub(super) struct Store {
     kv: Arc<dyn Kv>,
-    pending: BTreeMap<Vec<u8>, Change>,
+    pending: BTreeMap<Key, Change>,
     /// What the running command replaced in `pending`, oldest first.
-    undo: Vec<(Vec<u8>, Option<Change>)>,
+    undo: Vec<(Key, Option<Change>)>,
     /// Keys and bodies in `pending`, about.
     pending_bytes: usize,
 }
@@ -73,33 +75,46 @@ impl Store {
         }
     }
 
-    pub(super) fn put(&mut self, key: Vec<u8>, body: impl Into<Bytes>) {
-        let fresh = self.pending.get(&key).is_some_and(|change| change.fresh);
-        self.change(key, Change { body: Some(body.into()), fresh });
+    pub(super) fn put(&mut self, key: Key, body: impl Into<Bytes>) {
+        let body = Some(body.into());
+        self.change(key, body, |before| before.is_some_and(|change| change.fresh));
     }
 
     /// Puts a body under a key that was never used before. When it is removed before it was ever
     /// written, the map below does not hear of it: outcomes of commands come and go like that.
-    pub(super) fn put_fresh(&mut self, key: Vec<u8>, body: impl Into<Bytes>) {
+    pub(super) fn put_fresh(&mut self, key: Key, body: impl Into<Bytes>) {
         debug_assert!(matches!(self.get(&key), Ok(None)), "a key was used before");
-        let known = self.pending.get(&key).is_some_and(|change| !change.fresh);
-        self.change(key, Change { body: Some(body.into()), fresh: !known });
+        let body = Some(body.into());
+        self.change(key, body, |before| before.is_none_or(|change| change.fresh));
     }
 
-    pub(super) fn remove(&mut self, key: Vec<u8>) {
-        match self.pending.get(&key) {
-            Some(change) if change.fresh => {
-                let before = self.pending.remove(&key);
-                self.undo.push((key, before));
+    pub(super) fn remove(&mut self, key: Key) {
+        match self.pending.entry(key) {
+            Entry::Occupied(found) if found.get().fresh => {
+                let (key, change) = found.remove_entry();
+                self.undo.push((key, Some(change)));
             }
-            _ => self.change(key, Change { body: None, fresh: false }),
+            entry => {
+                self.pending_bytes += entry.key().len();
+                self.undo.push(replace(entry, Change { body: None, fresh: false }));
+            }
         }
     }
 
-    fn change(&mut self, key: Vec<u8>, change: Change) {
-        self.pending_bytes += key.len() + change.body.as_ref().map_or(0, Bytes::len);
-        let before = self.pending.insert(key.clone(), change);
-        self.undo.push((key, before));
+    /// Replaces what waits under a key; whether that is fresh follows from what waited there.
+    fn change(
+        &mut self,
+        key: Key,
+        body: Option<Bytes>,
+        is_fresh: impl FnOnce(Option<&Change>) -> bool,
+    ) {
+        self.pending_bytes += key.len() + body.as_ref().map_or(0, Bytes::len);
+        let entry = self.pending.entry(key);
+        let fresh = is_fresh(match &entry {
+            Entry::Occupied(found) => Some(found.get()),
+            Entry::Vacant(_) => None,
+        });
+        self.undo.push(replace(entry, Change { body, fresh }));
     }
 
     /// Visits bodies in the order of keys: at least `from`, below `until`.
@@ -112,17 +127,17 @@ impl Store {
         if from >= until {
             return Ok(());
         }
-        let mut waiting = self.pending.range(from.to_vec()..until.to_vec()).peekable();
+        let mut waiting =
+            self.pending.range::<[u8], _>((Included(from), Excluded(until))).peekable();
         let mut fault = None;
         let mut stopped = false;
         self.kv.scan(from, Some(until), &mut |key, value| {
             let mut step = || -> Result<ControlFlow<()>, Fault> {
-                let earlier =
-                    std::iter::from_fn(|| waiting.next_if(|(other, _)| other.as_slice() < key));
+                let earlier = std::iter::from_fn(|| waiting.next_if(|(other, _)| &other[..] < key));
                 if visit_waiting(earlier, &mut visit)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
-                let changed = waiting.next_if(|(other, _)| other.as_slice() == key);
+                let changed = waiting.next_if(|(other, _)| &other[..] == key);
                 match changed.map(|(_, change)| change.body.as_ref()) {
                     Some(None) => Ok(ControlFlow::Continue(())),
                     Some(Some(body)) => visit(key, body),
@@ -155,13 +170,13 @@ impl Store {
     }
 
     /// The first keys, `keys_max` at most, that begin with `prefix`.
-    pub(super) fn keys(&self, prefix: &[u8], keys_max: usize) -> Result<Vec<Vec<u8>>, Fault> {
+    pub(super) fn keys(&self, prefix: &[u8], keys_max: usize) -> Result<Vec<Key>, Fault> {
         let mut keys = Vec::new();
         self.scan_prefix(prefix, |key, _| {
             if keys.len() == keys_max {
                 return Ok(ControlFlow::Break(()));
             }
-            keys.push(key.to_vec());
+            keys.push(Key::from(key));
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(keys)
@@ -194,12 +209,11 @@ impl Store {
     /// Writes all changes as one batch. When that fails they stay here, and it may be tried again.
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
         assert!(self.undo.is_empty(), "a command is still running");
-        let mut batch = Batch::default();
+        let mut batch = Batch::with_capacity(self.pending.len());
         for (key, change) in &self.pending {
-            let key_bytes = Bytes::copy_from_slice(key);
             match &change.body {
-                Some(body) => batch.put(key_bytes, seal(key, body)),
-                None => batch.remove(key_bytes),
+                Some(body) => batch.put(key.clone(), seal(key, body)),
+                None => batch.remove(key.clone()),
             }
         }
         self.kv.write(batch)?;
@@ -209,9 +223,21 @@ impl Store {
     }
 }
 
+/// Puts a change in the place of what waits there; returns what is needed to undo it.
+fn replace(entry: Entry<'_, Key, Change>, change: Change) -> (Key, Option<Change>) {
+    let key = entry.key().clone();
+    match entry {
+        Entry::Occupied(mut found) => (key, Some(found.insert(change))),
+        Entry::Vacant(free) => {
+            free.insert(change);
+            (key, None)
+        }
+    }
+}
+
 /// Visits what waits, as far as it is not to be removed.
 fn visit_waiting<'a>(
-    waiting: impl Iterator<Item = (&'a Vec<u8>, &'a Change)>,
+    waiting: impl Iterator<Item = (&'a Key, &'a Change)>,
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
 ) -> Result<ControlFlow<()>, Fault> {
     for (key, change) in waiting {
@@ -235,30 +261,30 @@ mod tests {
     }
 
     fn waiting(store: &Store) -> Vec<&[u8]> {
-        store.pending.keys().map(Vec::as_slice).collect()
+        store.pending.keys().map(|key| &key[..]).collect()
     }
 
     #[test]
     fn what_came_and_went_between_two_flushes_is_not_written() {
         let mut store = store();
-        store.put(b"known".to_vec(), Bytes::from_static(b"1"));
+        store.put(b"known".into(), Bytes::from_static(b"1"));
         store.commit();
         store.flush().unwrap();
-        store.put_fresh(b"a".to_vec(), Bytes::from_static(b"1"));
-        store.put(b"a".to_vec(), Bytes::from_static(b"2"));
-        store.remove(b"a".to_vec());
-        store.put_fresh(b"b".to_vec(), Bytes::from_static(b"1"));
-        store.remove(b"known".to_vec());
+        store.put_fresh(b"a".into(), Bytes::from_static(b"1"));
+        store.put(b"a".into(), Bytes::from_static(b"2"));
+        store.remove(b"a".into());
+        store.put_fresh(b"b".into(), Bytes::from_static(b"1"));
+        store.remove(b"known".into());
         assert_eq!(waiting(&store), [&b"b"[..], &b"known"[..]]);
     }
 
     #[test]
     fn a_fresh_value_that_was_written_is_removed_below_too() {
         let mut store = store();
-        store.put_fresh(b"a".to_vec(), Bytes::from_static(b"1"));
+        store.put_fresh(b"a".into(), Bytes::from_static(b"1"));
         store.commit();
         store.flush().unwrap();
-        store.remove(b"a".to_vec());
+        store.remove(b"a".into());
         store.commit();
         store.flush().unwrap();
         assert_eq!(store.get(b"a").unwrap(), None);
@@ -267,13 +293,13 @@ mod tests {
     #[test]
     fn undoing_a_removal_brings_a_fresh_value_back() {
         let mut store = store();
-        store.put_fresh(b"a".to_vec(), Bytes::from_static(b"1"));
+        store.put_fresh(b"a".into(), Bytes::from_static(b"1"));
         store.commit();
-        store.remove(b"a".to_vec());
+        store.remove(b"a".into());
         assert_eq!(store.get(b"a").unwrap(), None);
         store.rollback();
         assert_eq!(store.get(b"a").unwrap(), Some(Bytes::from_static(b"1")));
-        store.remove(b"a".to_vec());
+        store.remove(b"a".into());
         store.commit();
         assert!(!store.has_pending());
     }

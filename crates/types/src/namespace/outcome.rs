@@ -10,6 +10,10 @@ pub struct Outcome {
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
     )]
     pub body: Option<outcome_body::OutcomeBody>,
+    /// The folders in which names changed, as they were right after. Said in answers only: it is no part
+    /// of what is remembered.
+    #[prost(message, repeated, tag = "14")]
+    pub folders: Vec<Attributes>,
 }
 
 pub mod outcome_body {
@@ -57,7 +61,7 @@ impl Outcome {
     /// It was done.
     #[must_use]
     pub fn done() -> Outcome {
-        Outcome { body: Some(OutcomeBody::Done(Done {})) }
+        OutcomeBody::Done(Done {}).into()
     }
 
     /// The body, or the refusal. An outcome of a kind this version does not know is a refusal too.
@@ -84,13 +88,13 @@ impl Outcome {
 
 impl From<OutcomeBody> for Outcome {
     fn from(body: OutcomeBody) -> Outcome {
-        Outcome { body: Some(body) }
+        Outcome { body: Some(body), folders: Vec::new() }
     }
 }
 
 impl From<Failure> for Outcome {
     fn from(failure: Failure) -> Outcome {
-        Outcome { body: Some(OutcomeBody::Failure(failure)) }
+        OutcomeBody::Failure(failure).into()
     }
 }
 

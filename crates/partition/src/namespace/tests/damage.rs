@@ -3,7 +3,7 @@
 use super::super::key::{self, Holding};
 use super::super::{Fault, check};
 use super::*;
-use crate::kv::{Batch, Kv, Read};
+use crate::kv::{Batch, Key, Kv, Read};
 use std::ops::ControlFlow;
 use types::namespace::{
     AllocateChunks, Delegate, Lock, LockMode, Placement, SetLock, SetXattr, Unlink,
@@ -82,7 +82,7 @@ fn file_of(volume: &Volume) -> u64 {
     volume.lookup(volume.lookup(ROOT, "d").unwrap(), "f").unwrap()
 }
 
-fn remove(volume: &mut Volume, key: Vec<u8>) {
+fn remove(volume: &mut Volume, key: Key) {
     volume.namespace.state.store.remove(key);
 }
 
@@ -154,7 +154,7 @@ fn planted_contradictions_of_holdings_and_totals_are_found() {
         remove(volume, key::xattr(id, b"user.a"));
     });
     assert!(matches!(found[..], [Finding::Xattrs { stored: 1, counted: 0, .. }]), "{found:?}");
-    let found = plant(|volume| volume.namespace.state.store.put(b"Zwhat".to_vec(), Bytes::new()));
+    let found = plant(|volume| volume.namespace.state.store.put(b"Zwhat".into(), Bytes::new()));
     assert!(matches!(found[..], [Finding::UnknownKey { .. }]), "{found:?}");
 }
 
