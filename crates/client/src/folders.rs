@@ -103,7 +103,7 @@ impl Folders {
         let state = self.state();
         let told = state.told.iter().find(|told| told.folder.inode == folder.0)?;
         let age = now.since(told.asked);
-        (age < FOLDER_TOLD_TIME).then(|| (told.folder.clone(), ATTRIBUTE_CACHE_TIME - age))
+        (age < FOLDER_TOLD_TIME).then(|| (told.folder, ATTRIBUTE_CACHE_TIME - age))
     }
 }
 
