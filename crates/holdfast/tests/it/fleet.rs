@@ -235,15 +235,18 @@ impl Fleet {
         sh("ip", &["-n", &self.host(from), "neigh", "del", &at, "dev", "eth0"]);
     }
 
-    /// Runs a command of a person, who asks the first member that answers.
+    /// Runs a command of a person, who asks the first member that answers. When none says yes, what the last one said
+    /// that could be reached (code 5 says that it could not).
     pub(super) fn ask(&self, words: &[&str]) -> Run {
-        let mut last = None;
+        let mut last: Option<Run> = None;
         for host in 0..HOSTS {
             let run = self.ask_member(host, words);
             if run.code == 0 {
                 return run;
             }
-            last = Some(run);
+            if run.code != 5 || last.is_none() {
+                last = Some(run);
+            }
         }
         last.expect("there is a host")
     }
