@@ -1,5 +1,8 @@
 //! Every limit of the system, in one place. Sizes in bytes, times as durations.
 
+mod delegation;
+
+pub use delegation::*;
 use std::time::Duration;
 
 /// Address space of a file that lives in one data partition.
@@ -408,25 +411,6 @@ pub const RESERVATION_BYTES: u64 = 16 << 20;
 
 const _: () =
     assert!(CLIENT_SESSION_RENEWAL.as_millis() * 3 < CLIENT_SESSION_SILENCE_MAX.as_millis());
-
-/// A client that appends to a file gives others their turn after this long.
-pub const APPEND_HOLD_MAX: Duration = Duration::from_millis(50);
-
-/// A sync leaves telling the namespace to whoever gives the file's delegation back for at most so long after that was
-/// asked for. The cluster cannot have ended the session, and given the delegation to another, by then.
-pub const DEFERRAL_MAX: Duration = Duration::from_secs(1);
-
-/// A client that synced a file again and again leaves others so long to take its delegation before it does again.
-pub const SYNC_HOLD_PAUSE: Duration = Duration::from_millis(10);
-
-/// A client that cannot tell what it owes before it gives a delegation back tries again after this long at most.
-pub const RELEASE_RETRY_MAX: Duration = Duration::from_secs(5);
-
-/// A look at a name waits at most so long for the data of a file that another client has the delegation of.
-pub const LENGTH_PATIENCE: Duration = Duration::from_secs(1);
-
-const _: () = assert!(APPEND_HOLD_MAX.as_millis() * 4 <= DEFERRAL_MAX.as_millis());
-const _: () = assert!(DEFERRAL_MAX.as_millis() * 10 < CLIENT_SESSION_SILENCE_MAX.as_millis());
 
 /// A client's request for events is answered after this long, even when nothing happened.
 pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(2);
